@@ -1,0 +1,137 @@
+package ipam
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Rest is how long a released /64 or network id stays unused, so that what
+// still remembers its former network has forgotten it: flows, caches, peers.
+const Rest = time.Hour
+
+// Range of network ids. 0 is no network.
+const (
+	FirstNetworkID uint32 = 1
+	LastNetworkID  uint32 = 4095
+)
+
+// Lease says who has, or had, a /64 or a network id.
+type Lease struct {
+	Network string
+	Until   time.Time // zero: Network owns it; else Network released it and it rests until then
+}
+
+// Owned tells whether the lease's network has it now.
+func (l Lease) Owned() bool { return l.Until.IsZero() }
+
+// free tells whether another network may have it at that time.
+func (l Lease) free(now time.Time) bool { return !l.Owned() && !now.Before(l.Until) }
+
+// State is what has been given out. It is a value: methods never change it but
+// give a new one. The zero State has given out nothing.
+type State struct {
+	Prefixes    map[netip.Prefix]Lease // by /64
+	IDs         map[uint32]Lease       // by network id
+	NextService uint32                 // next service id, never one that was given; 0 means 1
+}
+
+// Prefix gives the /64 that a network owns.
+func (s State) Prefix(network string) (netip.Prefix, bool) { return owned(s.Prefixes, network) }
+
+// ID gives the network id that a network owns.
+func (s State) ID(network string) (uint32, bool) { return owned(s.IDs, network) }
+
+func owned[K comparable](leases map[K]Lease, network string) (K, bool) {
+	for k, l := range leases {
+		if l.Owned() && l.Network == network {
+			return k, true
+		}
+	}
+	var none K
+	return none, false
+}
+
+// Allocate gives a network its /64: the one that it owns, wherever that lies
+// (see Stranded), else the lowest free one of the node's blocks. The error is an
+// *ExhaustedError when there is none.
+func (s State) Allocate(blocks Blocks, network string, now time.Time) (State, netip.Prefix, error) {
+	if p, ok := s.Prefix(network); ok {
+		return s, p, nil
+	}
+	p, ok := blocks.lowest(func(p netip.Prefix) bool {
+		l, known := s.Prefixes[p]
+		return known && !l.free(now)
+	})
+	if !ok {
+		return s, netip.Prefix{}, exhaustedPrefixes(s, blocks, network, now)
+	}
+	s.Prefixes = with(s.Prefixes, p, Lease{Network: network})
+	return s, p, nil
+}
+
+// AllocateID gives a network its id: the one that it owns, else the lowest free
+// one. The error is an *ExhaustedError when there is none.
+func (s State) AllocateID(network string, now time.Time) (State, uint32, error) {
+	if id, ok := s.ID(network); ok {
+		return s, id, nil
+	}
+	for id := FirstNetworkID; id <= LastNetworkID; id++ {
+		if l, known := s.IDs[id]; known && !l.free(now) {
+			continue
+		}
+		s.IDs = with(s.IDs, id, Lease{Network: network})
+		return s, id, nil
+	}
+	return s, 0, exhaustedIDs(s, network, now)
+}
+
+// AllocateService gives a service id that was never given before, from 1 up.
+func (s State) AllocateService() (State, uint32) {
+	id := max(s.NextService, 1)
+	s.NextService = id + 1
+	return s, id
+}
+
+// Release takes a network's /64 and id back. Both rest for Rest. A network that
+// owns nothing changes nothing.
+func (s State) Release(network string, now time.Time) State {
+	lease := Lease{Network: network, Until: now.Add(Rest)}
+	if p, ok := s.Prefix(network); ok {
+		s.Prefixes = with(s.Prefixes, p, lease)
+	}
+	if id, ok := s.ID(network); ok {
+		s.IDs = with(s.IDs, id, lease)
+	}
+	return s
+}
+
+// Stranded is a network whose /64 the node's prefixes no longer provide.
+type Stranded struct {
+	Network string
+	Prefix  netip.Prefix
+}
+
+// Stranded lists, by name, the networks whose /64 is not assignable from these
+// blocks: the node's prefixes were changed under them. They keep their /64, for
+// moving one renumbers every workload; the caller reports them.
+func (s State) Stranded(blocks Blocks) []Stranded {
+	var out []Stranded
+	for p, l := range s.Prefixes {
+		if l.Owned() && !blocks.Assignable(p) {
+			out = append(out, Stranded{Network: l.Network, Prefix: p})
+		}
+	}
+	slices.SortFunc(out, func(a, b Stranded) int { return strings.Compare(a.Network, b.Network) })
+	return out
+}
+
+// with gives a copy of leases that has k.
+func with[K comparable](leases map[K]Lease, k K, l Lease) map[K]Lease {
+	out := make(map[K]Lease, len(leases)+1)
+	maps.Copy(out, leases)
+	out[k] = l
+	return out
+}
