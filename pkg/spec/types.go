@@ -26,6 +26,10 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
+// Where holds the places of the values that have no Pos of their own, by their
+// path in the document: "exit", "nodes[1]". A document made in code has none.
+type Where map[string]Pos
+
 // Node is a decoded and validated node.yaml, with every default filled in.
 type Node struct {
 	Name      string
@@ -41,6 +45,7 @@ type Node struct {
 	RunDir    string
 	BPFFS     string
 	Pos       Pos
+	Where     Where
 }
 
 // Underlay is the kind of connection a node has.
@@ -91,6 +96,7 @@ type Network struct {
 	Rules    []Rule
 	Expose   []Expose
 	Pos      Pos
+	Where    Where
 }
 
 // Action is what a rule or a default decides.
