@@ -1,0 +1,119 @@
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// manifest is what a lab remembers on disk, so that another process can
+// remove all of it.
+type manifest struct {
+	Name       string    `json:"name"`
+	Keep       bool      `json:"keep"`
+	Made       time.Time `json:"made"`
+	Namespaces []string  `json:"namespaces"` // by name under /run/netns
+	Workloads  []string  `json:"workloads"`  // the same, as attached through this lab
+	Processes  []process `json:"processes"`
+}
+
+const (
+	manifestFile = "manifest.json"
+	bpffsDir     = "bpf"
+)
+
+func readManifest(dir string) (*manifest, error) {
+	text, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	if err != nil {
+		return nil, err
+	}
+	m := &manifest{}
+	if err := json.Unmarshal(text, m); err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, manifestFile), err)
+	}
+	return m, nil
+}
+
+// write replaces the manifest in one step: a kill leaves the old or the new.
+func (m *manifest) write(dir string) error {
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, manifestFile)
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// remove undoes the lab in dir. It goes on after an error, so that one thing
+// which cannot be removed keeps back nothing else; the manifest stays then.
+func (m *manifest) remove(dir string) error {
+	var errs []error
+	for _, p := range m.Processes {
+		errs = append(errs, p.kill())
+	}
+	workloads, err := m.attached()
+	errs = append(errs, err)
+	namespaces := append(workloads, m.Namespaces...)
+	for _, name := range namespaces {
+		errs = append(errs, killInside(filepath.Join(namespaceDir, name)))
+	}
+	errs = append(errs, removeBPFFS(filepath.Join(dir, bpffsDir)))
+	for _, name := range namespaces {
+		errs = append(errs, removeNamespace(name))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("lab %s: remove: %w", m.Name, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	_ = os.Remove(Dir) // goes with the last lab
+	return nil
+}
+
+// attached lists the workload namespaces of this lab: those recorded, and
+// those that somebody attached through the daemon's own command line, which
+// the kernel knows as peers of the node's namespace.
+func (m *manifest) attached() ([]string, error) {
+	node := NewMachine("node", filepath.Join(namespaceDir, namespaceName(m.Name, "node")))
+	names, err := node.peers()
+	known := map[string]bool{}
+	for _, name := range names {
+		known[name] = true
+	}
+	for _, name := range m.Workloads {
+		if !known[name] {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
+
+// removeBPFFS unpins everything, so that no link or map outlives the lab in
+// another mount of the same file system, and unmounts.
+func removeBPFFS(dir string) error {
+	var fs unix.Statfs_t
+	for unix.Statfs(dir, &fs) == nil && fs.Type == unix.BPF_FS_MAGIC {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("unpin: %w", err)
+			}
+		}
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", dir, err)
+		}
+	}
+	return nil
+}

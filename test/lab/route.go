@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+var (
+	anyIPv4 = netip.MustParsePrefix("0.0.0.0/0")
+	anyIPv6 = netip.MustParsePrefix("::/0")
+)
+
+// route makes the router one, and points everybody at it.
+func (l *Lab) route(machines map[string]*Machine) error {
+	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
+		if err := l.Router.Sysctl(name, "1"); err != nil {
+			return fmt.Errorf("router: %w", err)
+		}
+	}
+	for role, via := range map[string][2]netip.Addr{
+		"node":    {RouterIPv4, RouterIPv6},
+		"lan":     {RouterIPv4, RouterIPv6},
+		"outside": {farRouterIPv4, farRouterIPv6},
+		"friend":  {farRouterIPv4, farRouterIPv6},
+	} {
+		m, here := machines[role]
+		if !here {
+			continue
+		}
+		if err := m.Route(anyIPv4, via[0]); err != nil {
+			return err
+		}
+		if err := m.Route(anyIPv6, via[1]); err != nil {
+			return err
+		}
+	}
+	return l.Router.Route(Allocation, NodeIPv6)
+}
+
+// Route sends a prefix to a next hop that is on one of the machine's links.
+func (m *Machine) Route(to netip.Prefix, via netip.Addr) error {
+	h, err := m.Netlink()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if err := h.RouteAdd(&netlink.Route{Dst: ipNet(to), Gw: via.AsSlice()}); err != nil {
+		return fmt.Errorf("%s: route %s via %s: %w", m.Name, to, via, err)
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func openNamespace(path string) (netns.NsHandle, error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return ns, fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	return ns, nil
+}

@@ -1,0 +1,275 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// roles are the namespaces of this lab, the machines and, where a segment has
+// more than two ends, the switches.
+func (l *Lab) roles() []string {
+	roles := []string{"outside", "router", "node"}
+	if l.config.Friend {
+		roles = append(roles, "friend", "exchange")
+	}
+	if l.config.LAN {
+		roles = append(roles, "lan", "segment")
+	}
+	return roles
+}
+
+// port is one end of a segment: an interface of a machine and its addresses.
+type port struct {
+	machine   *Machine
+	link      string
+	addresses []netip.Prefix
+}
+
+// wire makes the namespaces and everything in them.
+func (l *Lab) wire(ctx context.Context) error {
+	machines := map[string]*Machine{}
+	for _, role := range l.roles() {
+		name := namespaceName(l.config.Name, role)
+		if err := makeNamespace(name); err != nil {
+			return err
+		}
+		m := &Machine{Name: role, path: filepath.Join(namespaceDir, name)}
+		if err := m.prepare(); err != nil {
+			return err
+		}
+		machines[role] = m
+	}
+	l.Outside, l.Router, l.Node = machines["outside"], machines["router"], machines["node"]
+	l.Friend, l.LAN = machines["friend"], machines["lan"]
+	l.Node.env = []string{"ZOSNET_SOCKET=" + l.Path("run/zosnet.sock")}
+
+	near := []port{
+		{l.Router, "near", prefixes(24, RouterIPv4, RouterIPv6)},
+		{l.Node, "eth0", prefixes(24, NodeIPv4, NodeIPv6)},
+	}
+	if l.config.LAN {
+		near = append(near, port{l.LAN, "eth0", prefixes(24, LANIPv4, LANIPv6)})
+	}
+	far := []port{
+		{l.Router, "far", prefixes(24, farRouterIPv4, farRouterIPv6)},
+		{l.Outside, "eth0", prefixes(24, OutsideIPv4, OutsideIPv6)},
+	}
+	if l.config.Friend {
+		far = append(far, port{l.Friend, "eth0", prefixes(24, FriendIPv4, FriendIPv6)})
+	}
+	if err := connect(machines["segment"], near); err != nil {
+		return err
+	}
+	if err := connect(machines["exchange"], far); err != nil {
+		return err
+	}
+	if err := l.route(machines); err != nil {
+		return err
+	}
+	return l.settle(ctx, machines)
+}
+
+// prefixes gives an IPv4 and an IPv6 address their on-link lengths.
+func prefixes(bits int, v4, v6 netip.Addr) []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(v4, bits), netip.PrefixFrom(v6, 64)}
+}
+
+// prepare brings lo up and undoes what a distribution's defaults may have put
+// into a new namespace.
+func (m *Machine) prepare() error {
+	for name, value := range map[string]string{
+		"net/ipv4/conf/all/rp_filter":        "0",
+		"net/ipv4/conf/default/rp_filter":    "0",
+		"net/ipv6/conf/all/disable_ipv6":     "0",
+		"net/ipv6/conf/default/disable_ipv6": "0",
+	} {
+		if err := m.Sysctl(name, value); err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
+		}
+	}
+	h, err := m.Netlink()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return m.up(h, "lo")
+}
+
+func (m *Machine) up(h *netlink.Handle, name string) error {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("%s: find %s: %w", m.Name, name, err)
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return fmt.Errorf("%s: set %s up: %w", m.Name, name, err)
+	}
+	return nil
+}
+
+// connect joins the ports: two by a veth pair, or any number through a bridge
+// on the machine sw.
+func connect(sw *Machine, ports []port) error {
+	if sw == nil {
+		if err := cable(ports[0].machine, ports[0].link, ports[1].machine, ports[1].link); err != nil {
+			return err
+		}
+	} else if err := bridge(sw, ports); err != nil {
+		return err
+	}
+	for _, p := range ports {
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cable makes a veth pair with one end on each machine.
+func cable(a *Machine, aLink string, b *Machine, bLink string) error {
+	h, err := a.Netlink()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	peer, err := openNamespace(b.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = peer.Close() }()
+	veth := &netlink.Veth{
+		LinkAttrs:     netlink.LinkAttrs{Name: aLink},
+		PeerName:      bLink,
+		PeerNamespace: netlink.NsFd(int(peer)),
+	}
+	if err := h.LinkAdd(veth); err != nil {
+		return fmt.Errorf("veth from %s (%s) to %s (%s): %w", a.Name, aLink, b.Name, bLink, err)
+	}
+	return nil
+}
+
+func bridge(sw *Machine, ports []port) error {
+	h, err := sw.Netlink()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	// A switch that snoops MLD would forward neighbour solicitations only to
+	// those it has heard a report from, and a crafted frame makes no report.
+	snooping := false
+	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: &snooping}
+	if err := h.LinkAdd(br); err != nil {
+		return fmt.Errorf("bridge on %s: %w", sw.Name, err)
+	}
+	if err := sw.Sysctl("net/ipv6/conf/all/disable_ipv6", "1"); err != nil {
+		return err
+	}
+	for _, p := range ports {
+		name := "to-" + p.machine.Name
+		if err := cable(sw, name, p.machine, p.link); err != nil {
+			return err
+		}
+		link, err := h.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if err := h.LinkSetMaster(link, br); err != nil {
+			return fmt.Errorf("put %s on %s's bridge: %w", name, sw.Name, err)
+		}
+		if err := sw.up(h, name); err != nil {
+			return err
+		}
+	}
+	return sw.up(h, "br0")
+}
+
+// start gives the port its addresses and sets it up. Duplicate address
+// detection is off: there is one of each here, and its second is a second.
+func (p port) start() error {
+	if err := p.machine.Sysctl("net/ipv6/conf/"+p.link+"/accept_dad", "0"); err != nil {
+		return err
+	}
+	h, err := p.machine.Netlink()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	link, err := h.LinkByName(p.link)
+	if err != nil {
+		return fmt.Errorf("%s: find %s: %w", p.machine.Name, p.link, err)
+	}
+	for _, prefix := range p.addresses {
+		addr := &netlink.Addr{IPNet: ipNet(prefix)}
+		if prefix.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD
+		}
+		if err := h.AddrAdd(link, addr); err != nil {
+			return fmt.Errorf("%s: add %s to %s: %w", p.machine.Name, prefix, p.link, err)
+		}
+	}
+	return p.machine.up(h, p.link)
+}
+
+// settle waits until every machine can send.
+func (l *Lab) settle(ctx context.Context, machines map[string]*Machine) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, m := range machines {
+		for {
+			waiting, err := m.unsettled()
+			if err != nil {
+				return err
+			}
+			if waiting == "" {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return errors.Join(fmt.Errorf("%s: %s", m.Name, waiting), ctx.Err())
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// unsettled tells what a machine still waits for, or nothing: tentative
+// addresses, which no socket may use, and links that do not run. A veth whose
+// two ends have the same interface index, each in its namespace, is taken for
+// one without a lower link, and then the kernel lets up to a second pass
+// before it gives it a queue (linkwatch_urgent_event); what is sent before is
+// lost.
+func (m *Machine) unsettled() (string, error) {
+	h, err := m.Netlink()
+	if err != nil {
+		return "", err
+	}
+	defer h.Close()
+	links, err := h.LinkList()
+	if err != nil {
+		return "", fmt.Errorf("%s: list links: %w", m.Name, err)
+	}
+	for _, link := range links {
+		a := link.Attrs()
+		if a.Flags&net.FlagLoopback == 0 && a.OperState != netlink.OperUp {
+			return fmt.Sprintf("link %s is %v", a.Name, a.OperState), nil
+		}
+	}
+	addrs, err := h.AddrList(nil, netlink.FAMILY_V6)
+	if err != nil {
+		return "", fmt.Errorf("%s: list addresses: %w", m.Name, err)
+	}
+	for _, a := range addrs {
+		if a.Flags&unix.IFA_F_TENTATIVE != 0 {
+			return fmt.Sprintf("address %v is tentative", a.IPNet), nil
+		}
+	}
+	return "", nil
+}
