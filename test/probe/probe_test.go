@@ -3,6 +3,7 @@ package probe_test
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -133,6 +134,27 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("got %q, %v; want %q", got, err, test.want)
 			}
 		})
+	}
+}
+
+func TestNmap(t *testing.T) {
+	testenv.RequireTool(t, "nmap")
+	l := newLab(t, lab.Config{Name: "nmap"})
+	server, err := probe.ServeHTTP(l.Node, netip.MustParseAddrPort("[::]:80"), "here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	defer filter(t, l.Router, 443, drop)()
+	for _, to := range []netip.Addr{lab.NodeIPv4, lab.NodeIPv6} {
+		scan, err := probe.Nmap(t.Context(), l.Outside, to, "-sS", "-p80,81,443", "--max-retries=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"tcp/80 open (syn-ack)", "tcp/81 closed (reset)"}
+		if scan.Quiet != 1 || !slices.Equal(scan.Answered, want) {
+			t.Errorf("%v: got %+v, want %q and one quiet port", to, scan, want)
+		}
 	}
 }
 
