@@ -1,0 +1,3 @@
+package registry
+
+func runChild(string) int { return 1 }
