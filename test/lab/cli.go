@@ -176,11 +176,16 @@ func (d *Daemon) Detach(ctx context.Context, w *Workload) error {
 
 // Verdict is what `zosnet trace -o json` tells.
 type Verdict struct {
-	Verdict string            `json:"verdict"` // "allowed" or "denied"
-	Rule    string            `json:"rule"`
-	Reason  string            `json:"reason"`
-	Sides   []json.RawMessage `json:"sides"`
-	Allowed bool              `json:"-"` // by exit status: 0, against 4
+	Verdict string `json:"verdict"` // "allowed" or "denied"
+	Rule    string `json:"rule"`    // what decides, with its place
+	Reason  string `json:"reason"`  // drop reason, empty when allowed
+	Sides   []struct {
+		Network string `json:"network"`
+		Side    string `json:"side"` // inside, outbound or inbound
+		Verdict string `json:"verdict"`
+		Rule    string `json:"rule"`
+	} `json:"sides"`
+	Allowed bool `json:"-"` // by exit status: 0, against 4
 }
 
 // Trace asks what would become of a packet. What names the protocol, such as

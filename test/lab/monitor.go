@@ -16,15 +16,16 @@ import (
 
 // Drop is one line of `zosnet monitor --drops -o json`.
 type Drop struct {
-	Time      time.Time  `json:"time"`
+	Time      string     `json:"time"` // RFC 3339
 	Reason    string     `json:"reason"`
 	Network   string     `json:"network"`
-	Src       netip.Addr `json:"src"`
+	Src       netip.Addr `json:"src"` // invalid when the frame has none
 	Dst       netip.Addr `json:"dst"`
-	Proto     any        `json:"proto"`
+	Proto     string     `json:"proto"` // tcp, udp, icmpv6, or a number
 	Sport     uint16     `json:"sport"`
 	Dport     uint16     `json:"dport"`
 	Interface string     `json:"interface"`
+	MAC       string     `json:"mac"`
 }
 
 // Monitor is a running `zosnet monitor --drops`; it keeps what it has seen.

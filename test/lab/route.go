@@ -65,3 +65,31 @@ func openNamespace(path string) (netns.NsHandle, error) {
 	}
 	return ns, nil
 }
+
+// Neighbour is the MAC that the machine's kernel has found for an address on
+// one of its links.
+func (m *Machine) Neighbour(link string, a netip.Addr) (net.HardwareAddr, error) {
+	h, err := m.Netlink()
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	l, err := h.LinkByName(link)
+	if err != nil {
+		return nil, fmt.Errorf("%s: find %s: %w", m.Name, link, err)
+	}
+	family := netlink.FAMILY_V6
+	if a.Is4() {
+		family = netlink.FAMILY_V4
+	}
+	neighbours, err := h.NeighList(l.Attrs().Index, family)
+	if err != nil {
+		return nil, fmt.Errorf("%s: list neighbours on %s: %w", m.Name, link, err)
+	}
+	for _, n := range neighbours {
+		if n.IP.Equal(a.AsSlice()) && len(n.HardwareAddr) > 0 {
+			return n.HardwareAddr, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %s knows no MAC of %v", m.Name, link, a)
+}
