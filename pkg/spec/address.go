@@ -3,6 +3,7 @@ package spec
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 const (
@@ -99,6 +100,9 @@ func (v value) prefixes() []netip.Prefix {
 
 // allocation decodes a prefix that a node can hold.
 func (v value) allocation() (netip.Prefix, bool) {
+	if _, ok := v.matching(expectPrefix, func(s string) bool { return strings.Contains(s, "/") }); !ok {
+		return netip.Prefix{}, false
+	}
 	prefix, ok := v.cidr(expectPrefix)
 	if !ok {
 		return prefix, false

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -76,7 +77,9 @@ func (v value) host() (string, bool) {
 
 // directory decodes an absolute, clean path.
 func (v value) directory(into *string) {
-	clean := func(s string) bool { return strings.HasPrefix(s, "/") && s != "/" && path.Clean(s) == s }
+	clean := func(s string) bool {
+		return strings.HasPrefix(s, "/") && s != "/" && path.Clean(s) == s && !strings.ContainsFunc(s, unicode.IsControl)
+	}
 	if s, ok := v.matching(expectPath, clean); ok {
 		*into = s
 	}

@@ -3,8 +3,9 @@ package spec
 import (
 	"fmt"
 	"net/netip"
-	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 )
 
 // Where a node keeps its state unless its document says otherwise.
@@ -118,18 +119,40 @@ func decodeLockdownAllow(v value) LockdownAllow {
 func (n *Node) decodeRegistry(v value) {
 	n.Registry.Pos = v.pos()
 	v.fields(field{"endpoints", "", func(v value) {
-		n.Registry.Endpoints = v.distinct("a list of URLs", func(item value) (string, bool) {
-			return item.matching(expectEndpoint, isEndpoint)
-		})
+		n.Registry.Endpoints = v.distinct("a list of URLs", value.endpoint)
 	}})
 }
 
-// isEndpoint says whether the text is a URL of scheme, host and port only: no
-// path, no query, and above all no password.
+var endpointPattern = regexp.MustCompile(`^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})$`)
+
+// endpoint decodes a URL. One that may hold a password is not repeated in the
+// error, which ends up in logs.
+func (v value) endpoint() (string, bool) {
+	text, ok := v.text(expectEndpoint)
+	switch {
+	case ok && strings.Contains(text, "@"):
+		v.wrong("a URL with a user or a password", expectEndpoint)
+		return "", false
+	case ok && !isEndpoint(text):
+		v.bad(expectEndpoint)
+		return "", false
+	}
+	return text, ok
+}
+
+// isEndpoint says whether the text is a URL of scheme, host and port only.
 func isEndpoint(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") &&
-		u.Hostname() != "" && u.Port() != "" && s == u.Scheme+"://"+u.Host
+	parts := endpointPattern.FindStringSubmatch(s)
+	if parts == nil {
+		return false
+	}
+	if literal, ok := strings.CutPrefix(parts[1], "["); ok {
+		if _, err := netip.ParseAddr(strings.TrimSuffix(literal, "]")); err != nil {
+			return false
+		}
+	}
+	_, ok := parsePort(parts[2])
+	return ok
 }
 
 func (n *Node) decodeRunDir(v value) {

@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
 )
@@ -61,12 +60,19 @@ func (n *networkDecoder) service(v value, hasPorts bool) (string, bool) {
 }
 
 // publicKey decodes a WireGuard public key. All zeros is no key (it would clear
-// the peer's).
+// the peer's). What is no key is not repeated in the error: it could be a
+// secret that was pasted into the wrong place.
 func (v value) publicKey() (string, bool) {
-	return v.matching(expectPublicKey, func(s string) bool {
-		key, err := base64.StdEncoding.Strict().DecodeString(s)
-		return err == nil && len(key) == 32 && len(s) == 44 && subtle.ConstantTimeCompare(key, make([]byte, 32)) == 0
-	})
+	text, ok := v.text(expectPublicKey)
+	if !ok {
+		return "", false
+	}
+	key, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || len(text) != 44 || len(key) != 32 || [32]byte(key) == [32]byte{} {
+		v.wrong(fmt.Sprintf("text of %d bytes that is no key", len(text)), expectPublicKey)
+		return "", false
+	}
+	return text, true
 }
 
 func (n *networkDecoder) decodeExposeList(v value) {

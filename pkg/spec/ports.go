@@ -125,6 +125,9 @@ func (v value) port(expected string) (Ports, bool) {
 		return Ports{}, false
 	}
 	p, wrong := parsePorts(text)
+	if wrong == expectPorts {
+		wrong = expected
+	}
 	if wrong != "" {
 		v.bad(wrong)
 		return Ports{}, false

@@ -46,7 +46,7 @@ func (n *networkDecoder) decodeRules(v value) {
 
 // decodeRule decodes one line of rules: a mapping of allow or deny.
 func (n *networkDecoder) decodeRule(v value) {
-	const expected = "one of the keys allow and deny"
+	const expected = "one key, allow or deny"
 	if v.node.Kind != yaml.MappingNode {
 		v.bad("a mapping with " + expected)
 		return

@@ -49,9 +49,8 @@ func (v value) fields(known ...field) {
 	for i, f := range known {
 		keys[i] = f.key
 	}
-	expected := "one of the keys " + strings.Join(keys, ", ")
 	if v.node.Kind != yaml.MappingNode {
-		v.bad("a mapping with " + strings.TrimPrefix(expected, "one of "))
+		v.bad("a mapping of " + strings.Join(keys, ", "))
 		return
 	}
 	present := map[string]value{}
@@ -72,7 +71,7 @@ func (v value) fields(known ...field) {
 	for _, e := range v.entryKeys() {
 		if _, unknown := present[e.node.Value]; unknown {
 			delete(present, e.node.Value)
-			e.wrong("an unknown key", expected)
+			e.wrong("an unknown key", "one of: "+strings.Join(keys, ", "))
 		}
 	}
 }
