@@ -85,25 +85,24 @@ func open(ctx context.Context, dir string, fresh bool, log *slog.Logger) (*Store
 func (s *Store) Failed() <-chan struct{} { return s.failed.done }
 
 // Close stops the registry. Channels from Watch are closed. It may be called
-// more than once.
+// more than once. After a failure the member may keep its files; the state
+// directory then stays locked until the process ends.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
-		s.closeErr = errors.Join(s.stop(), s.lock.release())
+		if s.closeErr = s.stop(); s.closeErr == nil {
+			s.closeErr = s.lock.release()
+		}
 	})
 	return s.closeErr
 }
 
+// stop stops the member, or says that it would not stop.
 func (s *Store) stop() error {
 	close(s.closing)
-	var clientErr error
-	err := stopMember(s.etcd, s.failed, func() {
+	return stopMember(s.etcd, s.failed, func() {
 		s.watches.Wait()
-		clientErr = s.client.Close()
+		s.client.Close() // says context canceled to its own close
 	})
-	if err == nil && !errors.Is(clientErr, context.Canceled) { // what it says to its own close
-		err = clientErr
-	}
-	return err
 }
 
 // call runs one request against the member in a goroutine of its own: a fatal
