@@ -1,0 +1,156 @@
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"github.com/zosnet/zosnet/pkg/ipam"
+	"github.com/zosnet/zosnet/pkg/spec"
+)
+
+const (
+	ethernetMTU = 1500 // bytes
+	minimumMTU  = 1280 // bytes; a link below carries no IPv6 (RFC 8200, 5)
+)
+
+// Sets in one share of a network: as few as still serve, and so many that one
+// network alone does not take all of the memory.
+const (
+	fewestFlowSets = 64
+	mostFlowSets   = 8192
+)
+
+// Compute gives the whole desired state of a node. Networks that do not span the
+// node have no part in it, nor do their workloads. The error lists everything in
+// the input that does not fit together.
+func Compute(in Input) (State, error) {
+	blocks, err := ipam.ParseBlocks(in.Node.Prefixes)
+	if err != nil {
+		return State{}, err
+	}
+	if err := in.check(); err != nil {
+		return State{}, err
+	}
+	s := State{Node: in.Node.Name, Uplinks: slices.Sorted(slices.Values(in.Node.Uplinks))}
+	s.Lockdown, s.Trial = in.lockdown()
+	if s.Networks, err = in.networks(); err != nil {
+		return State{}, err
+	}
+	if s.Workloads, err = in.workloads(s.Networks); err != nil {
+		return State{}, err
+	}
+	s.Prefixes = prefixes(blocks, s.Networks)
+	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned)
+	return s, checkInterfaces(&s)
+}
+
+// lockdown gives what is allowed for good, and a trial that is not over. A trial
+// that was confirmed is for good.
+func (in Input) lockdown() ([]spec.LockdownAllow, *Trial) {
+	switch {
+	case in.Trial == nil:
+		return in.Node.Lockdown.Allow, nil
+	case in.Trial.Deadline.IsZero():
+		return in.Trial.Allow, nil
+	}
+	return in.Node.Lockdown.Allow, in.Trial
+}
+
+// networks gives those that span this node, by name.
+func (in Input) networks() ([]Network, error) {
+	var list []Network
+	var errs []error
+	taps := map[string]bool{}
+	for _, a := range in.Attachments {
+		taps[a.Network] = taps[a.Network] || a.Kind == WorkloadTap
+	}
+	for _, r := range in.Networks {
+		name := r.Document.Name
+		if !slices.Contains(r.Document.Nodes, in.Node.Name) {
+			continue
+		}
+		program, err := in.program(r)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("network %s: %w", name, err))
+		}
+		id := bridgeIdentity(in.Node.Name, name)
+		list = append(list, Network{
+			Name: name, ID: r.ID, Prefix: r.Prefix, Gateway: ipam.Gateway(r.Prefix),
+			Bridge: id.interfaceName(bridgeKind, name), BridgeMAC: id.mac(), MTU: in.mtu(),
+			AdvertiseRA: taps[name], Policy: program,
+		})
+	}
+	for i := range list {
+		list[i].FlowSets = flowSets(in.FlowSets, in.FlowShares, uint32(len(list)))
+	}
+	slices.SortFunc(list, func(a, b Network) int { return cmp.Compare(a.Name, b.Name) })
+	return list, errors.Join(errs...)
+}
+
+func (in Input) mtu() uint16 {
+	return max(cmp.Or(in.MTU, ethernetMTU), minimumMTU)
+}
+
+// flowSets gives the sets in each share of each network: an equal part of the room,
+// within limits, as a power of two.
+func flowSets(room, shares, networks uint32) uint32 {
+	part := min(max(room/(networks*shares), fewestFlowSets), mostFlowSets)
+	return 1 << (bits.Len32(part) - 1)
+}
+
+// workloads gives those of the networks, by network and name.
+func (in Input) workloads(networks []Network) ([]Workload, error) {
+	records := make(map[string]Record, len(in.Networks))
+	for _, r := range in.Networks {
+		records[r.Document.Name] = r
+	}
+	here := make(map[string]Network, len(networks))
+	for _, n := range networks {
+		here[n.Name] = n
+	}
+	var list []Workload
+	var errs []error
+	for _, a := range in.Attachments {
+		record, known := records[a.Network]
+		network, spans := here[a.Network]
+		switch {
+		case !known:
+			errs = append(errs, fmt.Errorf("workload %s/%s: there is no such network", a.Network, a.Name))
+		case spans:
+			w, err := in.workload(network, record, a)
+			errs = append(errs, err)
+			list = append(list, w)
+		}
+	}
+	slices.SortFunc(list, func(a, b Workload) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Name, b.Name))
+	})
+	return list, errors.Join(errs...)
+}
+
+func (in Input) workload(n Network, r Record, a Attachment) (Workload, error) {
+	service, known := r.Services[a.Service]
+	if !known {
+		return Workload{}, fmt.Errorf("workload %s/%s: its network has no service %s", a.Network, a.Name, a.Service)
+	}
+	id := workloadIdentity(in.Node.Name, a.Network, a.Name)
+	w := Workload{
+		Network: n.Name, NetworkID: n.ID, Service: a.Service, ServiceID: service, Name: a.Name, ID: a.Host,
+		Kind: a.Kind, NetnsPath: a.NetnsPath, Interface: id.interfaceName(workloadKind, a.Name), MAC: id.mac(),
+		Address: workloadAddress(n, a), LinkLocal: linkLocal(id.mac()), Bridge: n.Bridge,
+		Gateway: linkLocalGateway, MTU: n.MTU,
+	}
+	switch a.Kind {
+	case WorkloadNetns:
+		w.NetnsPath = "/run/netns/" + a.Network + "." + a.Name
+	case WorkloadPath:
+	case WorkloadTap:
+		w.Interface = a.TapName
+	default:
+		return Workload{}, fmt.Errorf("workload %s/%s: its kind %q is none of netns, path and tap", a.Network, a.Name, a.Kind)
+	}
+	return w, nil
+}

@@ -1,0 +1,88 @@
+package plan
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/spec"
+)
+
+func (p Prefix) object() string { return "prefix " + p.Prefix.String() }
+
+func (p Prefix) fields() []field {
+	if p.Node {
+		return []field{{"for", "the node itself"}}
+	}
+	return []field{{"for", "networks"}}
+}
+
+func (n Network) object() string { return "network " + n.Name }
+
+func (n Network) fields() []field {
+	return []field{
+		{"prefix", n.Prefix.String()},
+		{"bridge", n.Bridge},
+		{"id", fmt.Sprint(n.ID)},
+		{"mtu", fmt.Sprint(n.MTU)},
+		{"flow sets", fmt.Sprint(n.FlowSets)},
+		{"router advertisements", onOff(n.AdvertiseRA)},
+	}
+}
+
+func (w Workload) object() string { return "workload " + w.Network + "/" + w.Name }
+
+func (w Workload) fields() []field {
+	at := w.NetnsPath
+	if w.Kind == WorkloadTap {
+		at = "tap " + w.Interface
+	}
+	address := "learned"
+	if w.Address.IsValid() {
+		address = w.Address.String()
+	}
+	return []field{
+		{"service", w.Service},
+		{"address", address},
+		{"at", at},
+		{"interface", w.Interface},
+		{"mac", macText(w.MAC)},
+		{"mtu", fmt.Sprint(w.MTU)},
+	}
+}
+
+// object names the interface too: VMs of two networks can have one link-local
+// address.
+func (b Binding) object() string { return fmt.Sprintf("address %s on %s", b.Address, b.Interface) }
+
+func (b Binding) fields() []field { return []field{{"mac", macText(b.MAC)}} }
+
+func macText(mac [6]byte) string { return net.HardwareAddr(mac[:]).String() }
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+func trialText(t *Trial) string {
+	if t == nil {
+		return "(none)"
+	}
+	return allowText(t.Allow) + " until " + t.Deadline.UTC().Format(time.RFC3339)
+}
+
+// allowText gives a lockdown's openings on one line.
+func allowText(allow []spec.LockdownAllow) string {
+	texts := make([]string, len(allow))
+	for i, a := range allow {
+		ports := make([]string, len(a.Ports))
+		for j, p := range a.Ports {
+			ports[j] = p.String()
+		}
+		texts[i] = fmt.Sprintf("%s to %s", a.From, strings.Join(ports, " "))
+	}
+	return list(texts)
+}
