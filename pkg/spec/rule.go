@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -30,7 +31,10 @@ func (r Rule) String() string {
 func oneOrList(selectors []Selector) string {
 	texts := make([]string, len(selectors))
 	for i, s := range selectors {
-		texts[i] = s.String()
+		switch texts[i] = s.String(); texts[i] {
+		case "null", "true", "false": // names too, but not to YAML
+			texts[i] = strconv.Quote(texts[i])
+		}
 	}
 	if len(texts) == 1 {
 		return texts[0]
