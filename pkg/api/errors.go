@@ -1,0 +1,44 @@
+package api
+
+import (
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Error is what the daemon, or the way to it, answered instead of a result.
+type Error struct {
+	Code    codes.Code
+	Message string // for people; may have several lines
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// GRPCStatus lets gRPC send the error as it is.
+func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
+
+// Unreachable says whether the daemon could not be reached, or went away
+// before it answered.
+func Unreachable(err error) bool { return hasCode(err, codes.Unavailable) }
+
+// Invalid says whether a document or an argument was refused; then nothing was
+// changed.
+func Invalid(err error) bool { return hasCode(err, codes.InvalidArgument) }
+
+func hasCode(err error, code codes.Code) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == code
+}
+
+// fromStatus turns gRPC's error into an *Error without its prefix.
+func fromStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	s, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	return &Error{Code: s.Code(), Message: s.Message()}
+}
