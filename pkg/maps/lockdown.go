@@ -1,0 +1,86 @@
+package maps
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/zosnet/zosnet/pkg/spec"
+)
+
+// encodeLockdown gives the entries of a version: one for each prefix, holding
+// what it and every prefix around it allow, since the longest match alone counts.
+func encodeLockdown(version uint32, allow []spec.LockdownAllow) ([]entry[LockdownKey, LockdownAllow], error) {
+	var entries []entry[LockdownKey, LockdownAllow]
+	seen := map[netip.Prefix]bool{}
+	for _, each := range allow {
+		prefix := each.From.Masked()
+		if seen[prefix] {
+			continue
+		}
+		seen[prefix] = true
+		ranges := rangesFor(prefix, allow)
+		if len(ranges) > LockdownMax {
+			return nil, fmt.Errorf("encode lockdown.allow from %s: %d port ranges with those of the prefixes around it, the datapath takes %d; name fewer or wider ranges",
+				prefix, len(ranges), LockdownMax)
+		}
+		key := LockdownKey{Prefixlen: 32 + mappedBits(prefix), Version: networkOrder(version)}
+		key.Address.Bytes = prefix.Addr().As16()
+		value := LockdownAllow{Count: uint32(len(ranges))}
+		copy(value.Ranges[:], ranges)
+		entries = append(entries, entry[LockdownKey, LockdownAllow]{key, value})
+	}
+	return entries, nil
+}
+
+// rangesFor gives what openings allow to all of a prefix, sorted, each once.
+func rangesFor(prefix netip.Prefix, allow []spec.LockdownAllow) []LockdownRange {
+	var ranges []LockdownRange
+	for _, each := range allow {
+		from := each.From.Masked()
+		if from.Addr().Is4() != prefix.Addr().Is4() || from.Bits() > prefix.Bits() || !from.Contains(prefix.Addr()) {
+			continue
+		}
+		for _, p := range each.Ports {
+			r := LockdownRange{First: p.First, Last: p.Last, Proto: uint32(p.Proto)}
+			if p.Any {
+				r = LockdownRange{Last: 65535}
+			}
+			ranges = append(ranges, r)
+		}
+	}
+	slices.SortFunc(ranges, func(a, b LockdownRange) int {
+		return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
+	})
+	return slices.Compact(ranges)
+}
+
+// PutLockdown writes one version of the openings in the lockdown, beside the
+// others. SetLockdown or TryLockdown puts it in force. A version that is in force
+// must not be written again with other openings.
+func (m *Maps) PutLockdown(version uint32, allow []spec.LockdownAllow) error {
+	entries, err := encodeLockdown(version, allow)
+	if err != nil {
+		return err
+	}
+	want := map[LockdownKey]bool{}
+	for _, e := range entries {
+		want[e.Key] = true
+	}
+	if err := putAll(m.LockdownAllow, entries); err != nil {
+		return err
+	}
+	return deleteWhere(m.LockdownAllow, func(key LockdownKey, _ LockdownAllow) bool {
+		return key.Version == networkOrder(version) && !want[key]
+	})
+}
+
+// DeleteLockdown removes every version but those named, once no packet that saw
+// another can still be judged by it.
+func (m *Maps) DeleteLockdown(keep ...uint32) error {
+	waitForReaders()
+	return deleteWhere(m.LockdownAllow, func(key LockdownKey, _ LockdownAllow) bool {
+		return !slices.Contains(keep, networkOrder(key.Version))
+	})
+}
