@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef ZOSNET_FRAGMENT_H
+#define ZOSNET_FRAGMENT_H
+
+#include "visit.h"
+
+INLINE void fragment_slot(const struct packet *p, __u32 network, struct fragment_key *key)
+{
+	const __u32 *s = (const void *)&p->saddr, *d = (const void *)&p->daddr;
+	__u32 h = p->fragment_id * 0x9e3779b1 ^ s[3] * 0x85ebca6b ^ d[3] * 0xc2b2ae35;
+
+	key->network = network;
+	key->slot = (h ^ h >> 16) & (FRAGMENT_SLOTS - 1);
+}
+
+/* Remembers the ports of a first fragment that was let through. */
+__noinline int fragment_remember(struct visit *v, __u32 network)
+{
+	struct fragment_key key;
+	struct fragment f = {};
+	struct packet *p;
+
+	if (!v)
+		return -1;
+	p = &v->packet;
+	f.saddr = p->saddr;
+	f.daddr = p->daddr;
+	f.seen = v->now;
+	f.id = p->fragment_id;
+	f.sport = p->sport;
+	f.dport = p->dport;
+	f.proto = p->proto;
+	f.icmp_type = p->icmp_type;
+	fragment_slot(p, network, &key);
+	return bpf_map_update_elem(&fragments, &key, &f, BPF_ANY);
+}
+
+/* Gives a later fragment the ports of its first. */
+__noinline int fragment_recall(struct visit *v, __u32 network)
+{
+	struct fragment_key key;
+	struct fragment *f;
+	struct packet *p;
+
+	if (!v)
+		return DROP_FRAGMENT_WITHOUT_FIRST;
+	p = &v->packet;
+	fragment_slot(p, network, &key);
+	f = bpf_map_lookup_elem(&fragments, &key);
+	if (!f || f->id != p->fragment_id || v->now - f->seen > FRAGMENT_TIMEOUT ||
+	    !address_equal(&f->saddr, &p->saddr) || !address_equal(&f->daddr, &p->daddr))
+		return DROP_FRAGMENT_WITHOUT_FIRST;
+	p->proto = f->proto; /* a later fragment may name an extension header */
+	p->sport = f->sport;
+	p->dport = f->dport;
+	p->icmp_type = f->icmp_type;
+	return DROP_NONE;
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef ZOSNET_IDENTITY_H
+#define ZOSNET_IDENTITY_H
+
+#include "packet.h"
+
+#define MAX_NETWORKS 4096 /* network 0 is outside and the host */
+#define MAX_BINDINGS 131072
+#define MAX_PORTS 16384
+#define OUTSIDE 0
+
+enum network_flag {
+	NETWORK_HAS_CIDRS = 1, /* its rules name addresses */
+	NETWORK_HAS_LOGS = 2,  /* its rules ask for log lines */
+};
+
+struct network {
+	struct address gateway; /* PREFIX::1 */
+	__u32 generation;	/* flows judged under another are judged again */
+	__u32 policy;		/* version of its entries in the policy maps; 0: none, deny */
+	__u32 flags;		/* enum network_flag */
+	__u32 bridge;		/* ifindex */
+	__u32 flow_sets;	/* sets in each of its flow shares */
+	struct mac gateway_mac;
+	__u16 mtu; /* bytes */
+};
+
+enum port_kind {
+	PORT_VETH = 1,
+	PORT_TAP = 2,
+};
+
+/* A workload's host-side interface, by ifindex. */
+struct port {
+	__u32 network;
+	__u32 service;
+	__u32 workload;
+	__u32 kind;	 /* enum port_kind */
+	__u32 learned;	 /* addresses learned so far */
+	__u32 learnable; /* how many it may claim by DAD; 0 for a namespace */
+	struct mac mac;
+	__u16 reserved;
+};
+
+struct binding_key {
+	struct address address;
+	__u32 zone; /* the network of a link-local address, else 0 */
+	__u32 reserved;
+};
+
+/* Who has an address. */
+struct binding {
+	__u32 network;
+	__u32 service;
+	__u32 workload;
+	__u32 ifindex;
+	__u32 kind;    /* enum port_kind */
+	__u32 learned; /* 1: from DAD, 0: from the plan */
+	struct mac mac;
+	__u16 reserved;
+};
+
+enum prefix_kind {
+	PREFIX_TENANT = 1, /* this node's tenant space */
+	PREFIX_NODE = 2,   /* the first /64 of a block, the node's own */
+};
+
+struct prefix_key {
+	__u32 prefixlen;
+	struct {
+		__u8 bytes[16];
+	} address;
+};
+
+/* A side of a flow, as rules see it. */
+struct endpoint {
+	struct address address;
+	__u32 network; /* OUTSIDE: everybody else */
+	__u32 service;
+	__u32 ifindex; /* 0: through an uplink */
+	__u32 kind;    /* enum port_kind */
+	struct mac mac;
+};
+
+INLINE __u32 zone_of(const struct address *a, const struct address *b, __u32 network)
+{
+	return is_link_local(a) || is_link_local(b) ? network : 0;
+}
+
+#endif

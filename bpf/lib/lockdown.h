@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef ZOSNET_LOCKDOWN_H
+#define ZOSNET_LOCKDOWN_H
+
+#include "flow.h"
+#include "identity.h"
+
+#define LOCKDOWN_RANGES 32
+
+/* Node-wide state, one entry. */
+struct node {
+	__u64 trial_deadline; /* ns of CLOCK_BOOTTIME; 0: no trial */
+	__u32 route_epoch;    /* next hops found under another are looked up again */
+	__u32 lockdown;	      /* version of the lockdown_allow entries in force */
+	__u32 lockdown_trial; /* version in force until the deadline */
+	__u32 watched;	      /* somebody reads drop events */
+};
+
+/* Longest match on the stranger's address; each entry holds what shorter prefixes
+ * allow as well. */
+struct lockdown_key {
+	__u32 prefixlen; /* 32 for the version, then the CIDR's (IPv4: 96 more) */
+	__be32 version;
+	struct {
+		__u8 bytes[16];
+	} address;
+};
+
+struct lockdown_range {
+	__u16 first; /* host order, inclusive */
+	__u16 last;
+	__u32 proto; /* 0: every protocol */
+};
+
+struct lockdown_allow {
+	__u32 count;
+	struct lockdown_range ranges[LOCKDOWN_RANGES];
+};
+
+enum uplink_flag {
+	UPLINK_VLANS = 1, /* VLAN interfaces on it are uplinks of their own */
+};
+
+struct uplink {
+	__u32 flags; /* enum uplink_flag */
+};
+
+/* When the host last asked for an address, by ifindex and family. */
+struct dhcp_key {
+	__u32 ifindex;
+	__u32 family; /* 4 or 6 */
+};
+
+#endif

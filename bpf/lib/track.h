@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef ZOSNET_TRACK_H
+#define ZOSNET_TRACK_H
+
+#include "visit.h"
+
+#define SECOND 1000000000ULL
+
+/* Idle times, RFC 5382 5, RFC 4787 4.3, RFC 5508 3.2, and what stateful
+ * firewalls commonly use for what those leave open. */
+INLINE __u64 flow_timeout(__u32 proto, __u32 state)
+{
+	if (proto == IPPROTO_TCP) {
+		if (state == FLOW_ESTABLISHED)
+			return 7440 * SECOND;
+		if (state == FLOW_CLOSING)
+			return 120 * SECOND;
+		if (state == FLOW_CLOSED)
+			return 20 * SECOND;
+		return 60 * SECOND;
+	}
+	if (proto == IPPROTO_ICMPV6 || proto == IPPROTO_ICMP)
+		return 60 * SECOND;
+	return state == FLOW_OPENING ? 60 * SECOND : 300 * SECOND;
+}
+
+INLINE bool flow_expired(const struct flow *f, __u32 proto, __u64 now)
+{
+	__u64 timeout = f->denied ? 600 * SECOND : flow_timeout(proto, f->state);
+
+	return (__s64)(now - f->last_seen) > (__s64)timeout;
+}
+
+/* The key of the packet's flow. Any order of the two ends will do, so the one
+ * that costs least is taken. */
+INLINE void flow_key_of(struct visit *v, __u32 zone)
+{
+	const struct packet *p = &v->packet;
+	const __u64 *s = (const void *)&p->saddr, *d = (const void *)&p->daddr;
+	struct flow_key *k = &v->key;
+
+	v->from_low = s[1] != d[1] ? s[1] < d[1] : s[0] < d[0];
+	if (v->from_low) {
+		k->low = p->saddr;
+		k->high = p->daddr;
+		k->low_port = p->sport;
+		k->high_port = p->dport;
+	} else {
+		k->low = p->daddr;
+		k->high = p->saddr;
+		k->low_port = p->dport;
+		k->high_port = p->sport;
+	}
+	k->zone = zone;
+	k->proto = p->proto;
+	k->reserved = 0;
+}
+
+INLINE struct flow_end *sender_of(struct flow *f, const struct visit *v)
+{
+	return v->from_low ? &f->low : &f->high;
+}
+
+INLINE struct flow_end *receiver_of(struct flow *f, const struct visit *v)
+{
+	return v->from_low ? &f->high : &f->low;
+}
+
+INLINE bool from_starter(const struct flow *f, const struct visit *v)
+{
+	return !!f->started_low == v->from_low;
+}
+
+INLINE bool is_syn(const struct packet *p)
+{
+	return p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+INLINE __u32 generation_of(__u32 network)
+{
+	struct network *n = bpf_map_lookup_elem(&networks, &network);
+
+	return n ? n->generation : 0;
+}
+
+/* Judged by the rules of now, on both sides. */
+INLINE bool flow_current(const struct flow *f)
+{
+	return f->low.generation == generation_of(f->low.network) &&
+	       f->high.generation == generation_of(f->high.network);
+}
+
+/* Takes the way of the next set of a share that is free, expired or idle the
+ * longest, for key. Gives the set, or -1. CPUs take different sets, so that two
+ * do not meet in one unless a whole share goes round in between. */
+__noinline int share_claim(const struct flow_key *key, __u32 network, __u32 share, __u64 now)
+{
+	struct network *n = bpf_map_lookup_elem(&networks, &network);
+	struct flow_hands *hands = bpf_map_lookup_elem(&flow_hands, &network);
+	struct flow_set_key set_key = {.network = network, .share = share};
+	static const struct flow_set empty;
+	struct flow_set *set;
+	__u64 oldest = ~0ULL;
+	__u32 way = 0;
+
+	if (!key || !n || !hands || share >= FLOW_SHARES || !n->flow_sets)
+		return -1;
+	set_key.set = __sync_fetch_and_add(&hands->next[share], 1) & (n->flow_sets - 1);
+	set = bpf_map_lookup_elem(&flow_sets, &set_key);
+	if (!set) {
+		bpf_map_update_elem(&flow_sets, &set_key, &empty, BPF_NOEXIST);
+		set = bpf_map_lookup_elem(&flow_sets, &set_key);
+		if (!set)
+			return -1;
+	}
+	for (__u32 i = 0; i < FLOW_WAYS; i++) {
+		struct flow *f = NULL;
+
+		if (set->ways[i].proto)
+			f = bpf_map_lookup_elem(&flows, &set->ways[i]);
+		if (!f || f->owner != network || f->share != share || f->set != set_key.set) {
+			way = i;
+			oldest = 0;
+			break;
+		}
+		if (flow_expired(f, set->ways[i].proto, now)) {
+			way = i;
+			oldest = 1;
+			break;
+		}
+		if (f->last_seen < oldest) {
+			oldest = f->last_seen;
+			way = i;
+		}
+	}
+	if (way >= FLOW_WAYS)
+		return -1;
+	if (oldest)
+		bpf_map_delete_elem(&flows, &set->ways[way]);
+	set->ways[way] = *key;
+	return set_key.set;
+}
+
+INLINE __u32 share_of(bool inbound, __u32 proto, __u32 state)
+{
+	__u32 share = SHARE_OPENING_IN;
+
+	if (state >= FLOW_ESTABLISHED)
+		share = proto == IPPROTO_TCP ? SHARE_TCP_IN : SHARE_OTHER_IN;
+	return inbound ? share : share + 1;
+}
+
+INLINE bool started_inbound(const struct flow *f)
+{
+	return !(f->share & 1);
+}
+
+/* Moves a flow that has proved itself out of the room for unanswered ones. */
+__noinline int flow_promote(struct visit *v, struct flow *f)
+{
+	__u32 share;
+	int set;
+
+	if (!v || !f)
+		return -1;
+	share = share_of(started_inbound(f), v->key.proto, FLOW_ESTABLISHED);
+	set = share_claim(&v->key, f->owner, share, v->now);
+	if (set < 0)
+		return -1;
+	f->set = set;
+	f->share = share;
+	f->state = FLOW_ESTABLISHED;
+	return 0;
+}
+
+/* TCP's states, as far as a middle needs them. An opening flow is established
+ * when the starter acknowledges the answer's sequence number: a stranger who
+ * forges his address has not seen it. */
+INLINE void flow_tcp(struct visit *v, struct flow *f)
+{
+	const struct packet *p = &v->packet;
+
+	if (p->tcp_flags & TCP_RST) {
+		f->state = FLOW_CLOSED;
+	} else if (p->tcp_flags & TCP_FIN) {
+		if (f->state < FLOW_CLOSING)
+			f->state = FLOW_CLOSING;
+	} else if (f->state == FLOW_OPENING || f->state == FLOW_ANSWERED) {
+		if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) &&
+		    !from_starter(f, v)) {
+			f->sequence = bpf_ntohl(p->sequence) + 1;
+			f->state = FLOW_ANSWERED;
+		} else if (f->state == FLOW_ANSWERED && from_starter(f, v) &&
+			   (p->tcp_flags & TCP_ACK) && bpf_ntohl(p->acknowledged) == f->sequence) {
+			flow_promote(v, f);
+		}
+	}
+}
+
+/* Counts the packet in its flow and moves the flow's state. */
+INLINE void flow_seen(struct visit *v, struct flow *f)
+{
+	struct flow_end *from = sender_of(f, v);
+
+	f->last_seen = v->now;
+	from->packets++;
+	from->bytes += v->length;
+	if (v->packet.proto == IPPROTO_TCP) {
+		if (f->state != FLOW_ESTABLISHED || (v->packet.tcp_flags & (TCP_FIN | TCP_RST)))
+			flow_tcp(v, f);
+		return;
+	}
+	/* one-way UDP of a workload's own is as good as answered after 16 packets */
+	if (f->state == FLOW_OPENING && v->packet.fragment != FRAGMENT_LATER &&
+	    (!from_starter(f, v) || (from->packets > 16 && !started_inbound(f))))
+		flow_promote(v, f);
+}
+
+#endif

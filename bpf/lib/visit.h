@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef ZOSNET_VISIT_H
+#define ZOSNET_VISIT_H
+
+#include <linux/pkt_cls.h>
+
+#include "maps.h"
+#include "parse.h"
+
+#define NO_ENTRY (~0U)
+
+/* One packet's visit to one program. It lies in a map, since the stack is small. */
+struct visit {
+	struct packet packet;
+	struct flow_key key;
+	struct endpoint from; /* set once the packet is judged */
+	struct endpoint to;
+	__u64 now;  /* ns, coarse monotonic */
+	__u32 hook; /* enum hook */
+	__u32 ifindex;
+	__u32 network; /* 0 until it is known */
+	__u32 entry;   /* policy entry that decided, or NO_ENTRY */
+	__u32 length;  /* bytes of the frame */
+	bool from_low; /* the sender is the low end of key */
+};
+
+enum visit_slot {
+	VISIT_PACKET,
+	VISIT_QUOTED, /* what an ICMP error quotes */
+	VISIT_SLOTS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct visit);
+	__uint(max_entries, VISIT_SLOTS);
+} visits SEC(".maps");
+
+INLINE struct visit *visit_begin(__u32 slot, __u32 hook, __u32 ifindex, __u32 length)
+{
+	struct visit *v = bpf_map_lookup_elem(&visits, &slot);
+
+	if (!v)
+		return NULL;
+	__builtin_memset(&v->packet, 0, sizeof(v->packet));
+	v->now = bpf_ktime_get_coarse_ns();
+	v->hook = hook;
+	v->ifindex = ifindex;
+	v->length = length;
+	v->network = OUTSIDE;
+	v->entry = NO_ENTRY;
+	return v;
+}
+
+INLINE struct node *this_node(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&node, &zero);
+}
+
+#define PLAIN_HEADERS (sizeof(struct ethhdr) + sizeof(struct ipv6hdr) + sizeof(struct tcp_header))
+
+/* The part of the frame that the parser may need is linear. Most frames have
+ * their headers there; only those with extension headers may need more. */
+INLINE bool is_linear(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ipv6hdr *ip6 = data + sizeof(struct ethhdr);
+
+	if (data + PARSE_BYTES <= end)
+		return true;
+	if (data + PLAIN_HEADERS > end)
+		return false;
+	return ip6->nexthdr == IPPROTO_TCP || ip6->nexthdr == IPPROTO_UDP;
+}
+
+/* Parses the frame. */
+INLINE enum drop_reason visit_skb(struct __sk_buff *skb, struct visit *v)
+{
+	struct span s;
+
+	if (!is_linear(skb))
+		bpf_skb_pull_data(skb, skb->len < PARSE_BYTES ? skb->len : PARSE_BYTES);
+	s.data = (void *)(long)skb->data;
+	s.end = (void *)(long)skb->data_end;
+	return parse(&s, &v->packet, skb->len);
+}
+
+#endif
