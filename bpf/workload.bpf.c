@@ -2,7 +2,6 @@
 /* What a workload sends, and what reaches it through the stack. */
 #include "lib/deliver.h"
 
-#define DHCPV6_CLIENT bpf_htons(546)
 #define DHCPV6_SERVER bpf_htons(547)
 
 /* The workload's packet is in a form that its network carries at all. */

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* What comes from the world and goes to it. */
+#include "lib/deliver.h"
+#include "lib/host.h"
+
+INLINE int drop_xdp(struct xdp_md *ctx, struct visit *v, enum drop_reason reason)
+{
+	__u32 index = reason;
+	struct counter *c = bpf_map_lookup_elem(&lockdown_drops, &index);
+	struct node *n = this_node();
+	struct event *e;
+
+	if (c)
+		count(c, v->length);
+	if (!n || !n->watched)
+		return XDP_DROP;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e)
+		return XDP_DROP;
+	fill_event(e, v, EVENT_DROP, reason);
+	if (v->length >= EVENT_BYTES / 2 && !bpf_xdp_load_bytes(ctx, 0, e->head, EVENT_BYTES / 2))
+		e->captured = EVENT_BYTES / 2;
+	bpf_ringbuf_submit(e, 0);
+	return XDP_DROP;
+}
+
+/* Tenant traffic goes on to uplink_ingress, the rest is for the host. */
+SEC("xdp")
+int uplink_xdp(struct xdp_md *ctx)
+{
+	struct span s = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
+	struct visit *v =
+		visit_begin(VISIT_PACKET, HOOK_UPLINK_XDP, ctx->ingress_ifindex, s.end - s.data);
+	enum drop_reason reason;
+
+	if (!v)
+		return XDP_DROP;
+	reason = parse(&s, &v->packet, v->length);
+	if (reason)
+		return drop_xdp(ctx, v, reason);
+	if (v->packet.ether_type == ETHERTYPE_IPV6 && prefix_of(&v->packet.daddr) == PREFIX_TENANT)
+		return XDP_PASS;
+	reason = lockdown(&s, v);
+	return reason ? drop_xdp(ctx, v, reason) : XDP_PASS;
+}
+
+/* The lockdown again, for frames that XDP did not see: their VLAN tag was taken
+ * off by the card, or the interface has no XDP. */
+__noinline int host_judge(struct __sk_buff *skb, struct visit *v)
+{
+	__u32 want = skb->len < 2 * PARSE_BYTES ? skb->len : 2 * PARSE_BYTES;
+	enum drop_reason reason;
+	struct span s;
+
+	if (!v)
+		return TC_ACT_SHOT;
+	if (v->packet.icmp_error)
+		bpf_skb_pull_data(skb, want);
+	s.data = (void *)(long)skb->data;
+	s.end = (void *)(long)skb->data_end;
+	reason = lockdown(&s, v);
+	return reason ? drop(skb, v, reason) : TC_ACT_OK;
+}
+
+/* VLAN interfaces above this one are uplinks of their own and judge their frames. */
+INLINE bool is_for_vlan(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 ifindex = skb->ifindex;
+	struct uplink *u = bpf_map_lookup_elem(&uplinks, &ifindex);
+
+	return (skb->vlan_present || p->tags) && u && (u->flags & UPLINK_VLANS);
+}
+
+/* Everything from the world that is not the next packet of a known flow. */
+__noinline int uplink_judge(struct __sk_buff *skb, struct visit *v)
+{
+	struct binding *b;
+	__u32 network;
+
+	if (!v)
+		return TC_ACT_SHOT;
+	if (v->packet.ether_type != ETHERTYPE_IPV6 || prefix_of(&v->packet.daddr) != PREFIX_TENANT)
+		return host_judge(skb, v);
+	b = bpf_map_lookup_elem(&bindings, &((struct binding_key){.address = v->packet.daddr}));
+	if (!b)
+		return drop(skb, v, DROP_UNASSIGNED);
+	network = b->network;
+	v->network = network;
+	endpoint_from(&v->to, &v->packet.daddr, b);
+	if (skb->vlan_present || v->packet.tags)
+		return drop(skb, v, DROP_VLAN);
+	if (is_bogus_source(&v->packet.saddr) || prefix_of(&v->packet.saddr))
+		return drop(skb, v, DROP_SPOOFED_ADDRESS);
+	if (v->packet.icmp_error)
+		return deliver_error(skb, v, OUTSIDE);
+	if (v->packet.fragment == FRAGMENT_LATER && fragment_recall(v, network))
+		return drop(skb, v, DROP_FRAGMENT_WITHOUT_FIRST);
+	__builtin_memset(&v->from, 0, sizeof(v->from));
+	v->from.address = v->packet.saddr;
+	return deliver_judged(skb, v);
+}
+
+SEC("tc")
+int uplink_ingress(struct __sk_buff *skb)
+{
+	struct visit *v = visit_begin(VISIT_PACKET, HOOK_UPLINK_INGRESS, skb->ifindex, skb->len);
+	enum drop_reason reason;
+	struct flow *f;
+
+	if (!v)
+		return TC_ACT_SHOT;
+	skb->mark = 0;
+	reason = visit_skb(skb, v);
+	if (reason)
+		return drop(skb, v, reason);
+	if (is_for_vlan(skb, &v->packet))
+		return TC_ACT_OK;
+	if (v->packet.ether_type != ETHERTYPE_IPV6 || v->packet.fragment == FRAGMENT_LATER ||
+	    skb->vlan_present)
+		return uplink_judge(skb, v);
+	flow_key_of(v, 0);
+	f = bpf_map_lookup_elem(&flows, &v->key);
+	if (f && !sender_of(f, v)->ifindex && flow_carries(f, v))
+		return deliver(skb, v, f);
+	return uplink_judge(skb, v);
+}
+
+/* The kernel has just told a stranger's flow that its packet was too big, from an
+ * address of the host: the network's gateway is who says so (RFC 4443, 3.2). */
+__noinline int speak_as_gateway(struct __sk_buff *skb, struct visit *v)
+{
+	__u32 source = v ? v->packet.l3_offset + __builtin_offsetof(struct ipv6hdr, saddr) : 0;
+	__u32 checksum =
+		v ? v->packet.l4_offset + __builtin_offsetof(struct icmp_header, checksum) : 0;
+	struct network *n;
+	struct binding *b;
+	__s64 difference;
+	struct visit *quoted;
+	__u32 network, slot = VISIT_QUOTED;
+
+	if (!v || v->packet.icmp_type != ICMPV6_PACKET_TOO_BIG || !quotes_flow(skb, v, OUTSIDE))
+		return DROP_HOST_REPLY;
+	quoted = bpf_map_lookup_elem(&visits, &slot);
+	if (!quoted)
+		return DROP_HOST_REPLY;
+	b = binding_of(&quoted->packet.daddr, OUTSIDE);
+	if (!b)
+		return DROP_HOST_REPLY;
+	network = b->network;
+	n = bpf_map_lookup_elem(&networks, &network);
+	if (!n)
+		return DROP_HOST_REPLY;
+	difference = bpf_csum_diff((void *)&v->packet.saddr, sizeof(v->packet.saddr),
+				   (void *)&n->gateway, sizeof(n->gateway), 0);
+	if (bpf_skb_store_bytes(skb, source, &n->gateway, sizeof(n->gateway), 0) ||
+	    bpf_l4_csum_replace(skb, checksum, 0, difference, BPF_F_PSEUDO_HDR))
+		return DROP_HOST_REPLY;
+	return DROP_NONE;
+}
+
+SEC("tc")
+int uplink_egress(struct __sk_buff *skb)
+{
+	struct visit *v;
+	enum drop_reason reason;
+
+	if (skb->mark == MARK_JUDGED)
+		return TC_ACT_OK;
+	v = visit_begin(VISIT_PACKET, HOOK_UPLINK_EGRESS, skb->ifindex, skb->len);
+	if (!v)
+		return TC_ACT_SHOT;
+	reason = visit_skb(skb, v);
+	if (reason)
+		return drop(skb, v, reason);
+	if (v->packet.ether_type == ETHERTYPE_IPV6 && v->packet.icmp_error &&
+	    !speak_as_gateway(skb, v))
+		return TC_ACT_OK;
+	if (v->packet.ether_type == ETHERTYPE_IPV6 && prefix_of(&v->packet.saddr) == PREFIX_TENANT)
+		return drop(skb, v, DROP_TENANT_LEAK);
+	reason = check_host_speech(v);
+	return reason ? drop(skb, v, reason) : TC_ACT_OK;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
