@@ -2,12 +2,9 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"path/filepath"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -51,10 +48,7 @@ func (l *Lab) wire(ctx context.Context) error {
 	l.Friend, l.LAN = machines["friend"], machines["lan"]
 	l.Node.env = []string{"ZOSNET_SOCKET=" + l.Path("run/zosnet.sock")}
 
-	near := []port{
-		{l.Router, "near", prefixes(24, RouterIPv4, RouterIPv6)},
-		{l.Node, "eth0", prefixes(24, NodeIPv4, NodeIPv6)},
-	}
+	near := l.near()
 	if l.config.LAN {
 		near = append(near, port{l.LAN, "eth0", prefixes(24, LANIPv4, LANIPv6)})
 	}
@@ -75,6 +69,14 @@ func (l *Lab) wire(ctx context.Context) error {
 		return err
 	}
 	return l.settle(ctx, machines)
+}
+
+// near are the ends of the node's own segment that every lab has.
+func (l *Lab) near() []port {
+	return []port{
+		{l.Router, "near", prefixes(24, RouterIPv4, RouterIPv6)},
+		{l.Node, "eth0", prefixes(24, NodeIPv4, NodeIPv6)},
+	}
 }
 
 // prefixes gives an IPv4 and an IPv6 address their on-link lengths.
@@ -217,59 +219,23 @@ func (p port) start() error {
 	return p.machine.up(h, p.link)
 }
 
-// settle waits until every machine can send.
-func (l *Lab) settle(ctx context.Context, machines map[string]*Machine) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	for _, m := range machines {
-		for {
-			waiting, err := m.unsettled()
-			if err != nil {
-				return err
-			}
-			if waiting == "" {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return errors.Join(fmt.Errorf("%s: %s", m.Name, waiting), ctx.Err())
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
+// Replug gives the node another cable, after its uplink was deleted: a new
+// eth0 with the old addresses and routes. It needs a lab without a LAN host.
+func (l *Lab) Replug(ctx context.Context) error {
+	if l.config.LAN {
+		return fmt.Errorf("lab %s: the node's segment is a bridge; replug has no cable to make", l.config.Name)
 	}
-	return nil
-}
-
-// unsettled tells what a machine still waits for, or nothing: tentative
-// addresses, which no socket may use, and links that do not run. A veth whose
-// two ends have the same interface index, each in its namespace, is taken for
-// one without a lower link, and then the kernel lets up to a second pass
-// before it gives it a queue (linkwatch_urgent_event); what is sent before is
-// lost.
-func (m *Machine) unsettled() (string, error) {
-	h, err := m.Netlink()
-	if err != nil {
-		return "", err
+	if err := connect(nil, l.near()); err != nil {
+		return err
 	}
-	defer h.Close()
-	links, err := h.LinkList()
-	if err != nil {
-		return "", fmt.Errorf("%s: list links: %w", m.Name, err)
+	if err := l.Node.Route(anyIPv4, RouterIPv4); err != nil {
+		return err
 	}
-	for _, link := range links {
-		a := link.Attrs()
-		if a.Flags&net.FlagLoopback == 0 && a.OperState != netlink.OperUp {
-			return fmt.Sprintf("link %s is %v", a.Name, a.OperState), nil
-		}
+	if err := l.Node.Route(anyIPv6, RouterIPv6); err != nil {
+		return err
 	}
-	addrs, err := h.AddrList(nil, netlink.FAMILY_V6)
-	if err != nil {
-		return "", fmt.Errorf("%s: list addresses: %w", m.Name, err)
+	if err := l.Router.Route(Allocation, NodeIPv6); err != nil {
+		return err
 	}
-	for _, a := range addrs {
-		if a.Flags&unix.IFA_F_TENTATIVE != 0 {
-			return fmt.Sprintf("address %v is tentative", a.IPNet), nil
-		}
-	}
-	return "", nil
+	return l.settle(ctx, map[string]*Machine{"node": l.Node, "router": l.Router})
 }

@@ -1,0 +1,235 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/probe"
+	"github.com/zosnet/zosnet/test/testenv"
+)
+
+// TestKill kills the daemon under traffic: what ran runs on, what was denied
+// stays denied, and what is allowed can still be started.
+func TestKill(t *testing.T) {
+	iperf := testenv.RequireTool(t, "iperf3")
+	n := start(t, lab.Config{})
+	n.apply(red, blue)
+	web, db := n.attach("red", "web", "web-1"), n.attach("red", "db", "db-1")
+	api, store := n.attach("blue", "api", "api-1"), n.attach("blue", "store", "store-1")
+	n.serve(web.Machine, at(web, webPort))
+	n.serve(db.Machine, at(db, dbPort))
+
+	n.undisturbed(api, store, bulkPort, func() {
+		transfer := n.iperf(iperf, web, db)
+		n.eventually(10*time.Second, transfer.started)
+		if err := n.daemon.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		n.connects(n.Outside, at(web, webPort), probe.Answered)
+		n.connects(web.Machine, at(db, dbPort), probe.Answered)
+		n.connects(n.Outside, at(db, dbPort), probe.Silent)
+		n.connects(db.Machine, at(web, webPort), probe.Silent)
+		n.connects(api.Machine, at(db, dbPort), probe.Silent)
+		n.connects(n.Outside, netip.AddrPortFrom(lab.NodeIPv6, 22), probe.Silent)
+		n.pings(n.Outside, lab.NodeIPv4, probe.Silent)
+		transfer.finish()
+	})
+}
+
+// transfer is a running iperf3 between two workloads.
+type transfer struct {
+	n      *node
+	result chan []byte
+	failed chan error
+	client *lab.Machine
+}
+
+// iperf transfers for three seconds; the server writes a result each tenth of
+// one. UDP would tell of loss, TCP tells of stalls: that is what is asked.
+func (n *node) iperf(path string, from, to *lab.Workload) *transfer {
+	n.t.Helper()
+	ctx, cancel := context.WithCancel(n.t.Context())
+	server := to.Command(ctx, path, "-s", "-1", "-p", fmt.Sprint(bulkPort), "-B", to.Address.String())
+	if err := server.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { cancel(); _ = server.Wait() })
+	r := &transfer{n: n, result: make(chan []byte, 1), failed: make(chan error, 1), client: from.Machine}
+	n.eventually(5*time.Second, func() error { return listening(to, bulkPort) })
+	go func() {
+		out, err := from.Command(ctx, path, "-c", to.Address.String(), "-p", fmt.Sprint(bulkPort),
+			"-t", "4", "-i", "0.1", "-b", "200M", "-J").Output()
+		r.result <- out
+		r.failed <- err
+	}()
+	return r
+}
+
+// listening reads the workload's socket table: connecting would use up the
+// one connection that the server takes.
+func listening(w *lab.Workload, port uint16) error {
+	out, err := w.Run(context.Background(), "ss", "-Hltn", fmt.Sprintf("sport = %d", port))
+	if err == nil && out == "" {
+		err = fmt.Errorf("nothing listens at %d on %s", port, w.Name)
+	}
+	return err
+}
+
+func (r *transfer) started() error {
+	out, err := r.client.Run(r.n.t.Context(), "ss", "-Htn", "state", "established", fmt.Sprintf("dport = %d", bulkPort))
+	if err == nil && out == "" {
+		err = fmt.Errorf("no connection yet")
+	}
+	return err
+}
+
+// finish waits for the result and fails the test if the transfer stood still
+// in any tenth of a second.
+func (r *transfer) finish() {
+	r.n.t.Helper()
+	out := <-r.result
+	if err := <-r.failed; err != nil {
+		r.n.t.Errorf("iperf3: %v\n%s", err, out)
+		return
+	}
+	var report struct {
+		Intervals []struct {
+			Sum struct{ Start, End, Bytes float64 } `json:"sum"`
+		} `json:"intervals"`
+		End struct {
+			Received struct {
+				Bytes float64 `json:"bytes"`
+			} `json:"sum_received"`
+			Sent struct {
+				Retransmits int     `json:"retransmits"`
+				Bytes       float64 `json:"bytes"`
+			} `json:"sum_sent"`
+		} `json:"end"`
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		r.n.t.Errorf("iperf3: %v\n%s", err, out)
+		return
+	}
+	if len(report.Intervals) < 20 {
+		r.n.t.Errorf("iperf3 reported %d intervals, want one each tenth of 4s", len(report.Intervals))
+	}
+	for _, i := range report.Intervals {
+		if i.Sum.Bytes == 0 {
+			r.n.t.Errorf("iperf3 stood still from %.1fs to %.1fs", i.Sum.Start, i.Sum.End)
+		}
+	}
+	if sent := report.End.Sent; sent.Retransmits > 0 {
+		r.n.t.Errorf("iperf3 sent %d segments again", sent.Retransmits)
+	}
+}
+
+// TestRestart restarts the daemon, after SIGTERM and after SIGKILL, under a
+// numbered flow of 1,000 datagrams a second each way and an open connection.
+func TestRestart(t *testing.T) {
+	n := start(t, lab.Config{})
+	n.apply(red, blue)
+	web := n.attach("red", "web", "web-1")
+	api, store := n.attach("blue", "api", "api-1"), n.attach("blue", "store", "store-1")
+	stream, err := probe.StartStream(t.Context(), n.Outside, web.Machine, at(web, webPort), probe.ServerSends)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Stop()
+	links := n.linkIDs()
+	if len(links) == 0 {
+		t.Fatal("no pinned links")
+	}
+	n.undisturbed(api, store, bulkPort, func() {
+		for name, end := range map[string]func() error{"SIGTERM": n.daemon.Stop, "SIGKILL": n.daemon.Kill} {
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			if err := n.daemon.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(links, n.linkIDs()); diff != "" {
+				t.Errorf("after %s the pinned links are others (-before +after):\n%s", name, diff)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			if err := stream.WaitProgress(ctx, 100_000); err != nil {
+				t.Errorf("after %s: %v", name, err)
+			}
+			cancel()
+		}
+	})
+	n.connects(n.Outside, at(web, webPort+1), probe.Silent)
+	if _, err := n.daemon.Workload(t.Context(), "red", "web-1"); err != nil {
+		t.Errorf("the restarted daemon: %v", err)
+	}
+}
+
+// linkIDs are the kernel's ids of the pinned links, by pin.
+func (n *node) linkIDs() map[string]link.ID {
+	n.t.Helper()
+	ids := map[string]link.ID{}
+	dir := filepath.Join(n.daemon.BPFFS(), "links")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, e := range entries {
+		l, err := link.LoadPinnedLink(filepath.Join(dir, e.Name()), nil)
+		if err != nil {
+			n.t.Fatalf("load pinned link %s: %v", e.Name(), err)
+		}
+		info, err := l.Info()
+		if err != nil {
+			n.t.Fatalf("read pinned link %s: %v", e.Name(), err)
+		}
+		ids[e.Name()] = info.ID
+		_ = l.Close()
+	}
+	return ids
+}
+
+// TestNeighbourChanges gives the router another MAC while no daemon runs: the
+// datapath finds it.
+func TestNeighbourChanges(t *testing.T) {
+	n := start(t, lab.Config{})
+	n.apply(red)
+	web := n.attach("red", "web", "web-1")
+	n.echo(web.Machine, at(web, dnsPort))
+	n.echo(n.Outside, netip.AddrPortFrom(lab.OutsideIPv6, dnsPort))
+	inward, err := n.Outside.Dial(t.Context(), "udp", at(web, dnsPort).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = inward.Close() }()
+	if err := probe.ExchangeOn(inward, within); err != nil {
+		t.Fatalf("before: %v", err)
+	}
+	if err := n.daemon.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	h, err := n.Router.Netlink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	near, err := h.LinkByName("near")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.LinkSetHardwareAddr(near, net.HardwareAddr{2, 0, 0, 0, 0x77, 1}); err != nil {
+		t.Fatal(err)
+	}
+	// The router's own look-up of the node tells the node's kernel at once.
+	n.eventually(10*time.Second, func() error { return probe.ExchangeOn(inward, 400*time.Millisecond) })
+	n.exchanges(web.Machine, netip.AddrPortFrom(lab.OutsideIPv6, dnsPort), probe.Answered)
+}
