@@ -1,0 +1,136 @@
+package telemetry
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/zosnet/zosnet/pkg/maps"
+)
+
+// Reading is what one scrape takes from the datapath.
+type Reading struct {
+	Traffic  map[uint32]maps.Traffic // by network id
+	Drops    map[maps.DropKey]maps.Counter
+	Lockdown map[maps.DropReason]maps.Counter
+	Rules    map[maps.RuleKey]maps.RuleCount
+	Fill     map[string]maps.Fill // by name of the map
+}
+
+// ReadMaps reads everything that metrics show.
+func ReadMaps(m *maps.Maps) (Reading, error) {
+	var r Reading
+	var errs [5]error
+	r.Traffic, errs[0] = m.ReadTraffic()
+	r.Drops, errs[1] = m.ReadDrops()
+	r.Lockdown, errs[2] = m.ReadLockdownDrops()
+	r.Rules, errs[3] = m.ReadRuleCounts()
+	r.Fill, errs[4] = m.ReadFill()
+	return r, errors.Join(errs[:]...)
+}
+
+// The descriptions of what the datapath counts.
+var (
+	descPackets = prometheus.NewDesc(MetricPackets,
+		"Packets that a network's workloads sent (egress) and that reached them (ingress).",
+		[]string{LabelNetwork, LabelDirection}, nil)
+	descBytes = prometheus.NewDesc(MetricBytes,
+		"Bytes that a network's workloads sent (egress) and that reached them (ingress), link-layer headers included.",
+		[]string{LabelNetwork, LabelDirection}, nil)
+	descDropped = prometheus.NewDesc(MetricDropped,
+		"Packets dropped, by network and reason; an empty network stands for the host.",
+		[]string{LabelNetwork, LabelReason}, nil)
+	descRuleHits = prometheus.NewDesc(MetricRuleHits,
+		"Flows that an entry of a network's document decided, since its rules last changed.",
+		[]string{LabelNetwork, LabelRule}, nil)
+	descFlows = prometheus.NewDesc(MetricFlows,
+		"Flows in the flow table, expired ones whose room is not yet needed among them.", nil, nil)
+	descMapEntries = prometheus.NewDesc(MetricMapEntries,
+		"Entries in a map of the datapath.", []string{LabelMap}, nil)
+	descMapCapacity = prometheus.NewDesc(MetricMapCapacity,
+		"Entries that a map of the datapath has room for.", []string{LabelMap}, nil)
+)
+
+// flowMap is the map whose fill is the number of flows.
+const flowMap = "flows"
+
+// collector turns a reading into metrics at each scrape.
+type collector struct {
+	read   func() (Reading, error)
+	lookup Lookup
+}
+
+// Describe sends every description.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descPackets, descBytes, descDropped, descRuleHits, descFlows, descMapEntries, descMapCapacity} {
+		out <- d
+	}
+}
+
+// Collect reads the datapath and sends what it counted. What could not be read is
+// left out, and the scrape's log says why.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	r, err := c.read()
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(descPackets, err)
+	}
+	c.traffic(out, r.Traffic)
+	c.drops(out, r)
+	c.rules(out, r.Rules)
+	for name, fill := range r.Fill {
+		out <- gauge(descMapEntries, fill.Entries, name)
+		out <- gauge(descMapCapacity, fill.Max, name)
+		if name == flowMap {
+			out <- gauge(descFlows, fill.Entries)
+		}
+	}
+}
+
+func (c *collector) traffic(out chan<- prometheus.Metric, all map[uint32]maps.Traffic) {
+	for id, t := range all {
+		network, known := c.lookup.network(id)
+		if !known || id == 0 {
+			continue
+		}
+		out <- counter(descPackets, t.Egress.Packets, network.Name, DirectionEgress)
+		out <- counter(descPackets, t.Ingress.Packets, network.Name, DirectionIngress)
+		out <- counter(descBytes, t.Egress.Bytes, network.Name, DirectionEgress)
+		out <- counter(descBytes, t.Ingress.Bytes, network.Name, DirectionIngress)
+	}
+}
+
+// drops adds up what the lockdown dropped and what was dropped for no network:
+// both are the host's.
+func (c *collector) drops(out chan<- prometheus.Metric, r Reading) {
+	type labels struct{ network, reason string }
+	sums := map[labels]uint64{}
+	for key, count := range r.Drops {
+		if network, known := c.lookup.network(key.Network); known {
+			sums[labels{network.Name, maps.DropReason(key.Reason).String()}] += count.Packets
+		}
+	}
+	for reason, count := range r.Lockdown {
+		sums[labels{"", reason.String()}] += count.Packets
+	}
+	for l, packets := range sums {
+		out <- counter(descDropped, packets, l.network, l.reason)
+	}
+}
+
+func (c *collector) rules(out chan<- prometheus.Metric, all map[maps.RuleKey]maps.RuleCount) {
+	for key, count := range all {
+		network, known := c.lookup.network(key.Network)
+		rule := network.rule(key.Entry)
+		if known && rule != "" {
+			out <- counter(descRuleHits, count.Flows, network.Name, rule)
+		}
+	}
+}
+
+func counter(d *prometheus.Desc, value uint64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+}
+
+func gauge(d *prometheus.Desc, value int, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), labels...)
+}

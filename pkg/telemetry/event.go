@@ -1,0 +1,117 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/maps"
+)
+
+// Kind says what an event is about.
+type Kind string
+
+// The kinds of event.
+const (
+	Dropped Kind = "drop"
+	Logged  Kind = "log"   // a rule with log: true decided
+	Learned Kind = "learn" // a VM's address was bound
+)
+
+// Event is one thing that the datapath tells of. As JSON it is a line of
+// `zosnet monitor -o json`; a field that does not apply is "" or 0.
+type Event struct {
+	Time      time.Time  `json:"time"`
+	Kind      Kind       `json:"kind"`
+	Reason    string     `json:"reason"` // why it was dropped, as in metrics; "none" when it was not
+	Network   string     `json:"network"`
+	Src       netip.Addr `json:"src"`
+	Dst       netip.Addr `json:"dst"`
+	Proto     string     `json:"proto"` // tcp, udp, sctp, icmp, icmpv6 or a number
+	Sport     uint16     `json:"sport"`
+	Dport     uint16     `json:"dport"`
+	Interface string     `json:"interface"`
+	Hook      string     `json:"hook"`               // the program that saw it
+	Rule      string     `json:"rule"`               // which entry decided: rules[0], expose[1], default.inbound
+	Workload  string     `json:"workload,omitempty"` // Learned: whose address Src is
+	MAC       string     `json:"mac"`                // source
+	ICMPType  *uint8     `json:"icmpType,omitempty"`
+	EtherType string     `json:"etherType,omitempty"` // of a frame that is not IP, such as 0x0806
+	Length    uint32     `json:"length"`              // bytes on the wire
+
+	Frame []byte `json:"-"` // its first bytes, from the link-layer header on
+}
+
+// Line gives the event as one line of JSON with its newline.
+func (e Event) Line() ([]byte, error) {
+	line, err := json.Marshal(e)
+	return append(line, '\n'), err
+}
+
+// Ethernet types (IEEE 802) and protocol numbers (IANA) that have names here.
+const (
+	etherIPv4 = 0x0800
+	etherIPv6 = 0x86dd
+	icmp      = 1
+	icmpv6    = 58
+)
+
+var protocols = map[uint8]string{icmp: "icmp", 6: "tcp", 17: "udp", icmpv6: "icmpv6", 132: "sctp"}
+
+var kinds = map[uint32]Kind{
+	uint32(maps.EventDrop):  Dropped,
+	uint32(maps.EventLog):   Logged,
+	uint32(maps.EventLearn): Learned,
+}
+
+// eventOf puts an event of the ring buffer into words.
+func eventOf(raw *maps.Event, lookup Lookup) Event {
+	network, _ := lookup.network(raw.Network)
+	e := Event{
+		Time:      raw.When(),
+		Kind:      kinds[raw.Kind],
+		Reason:    maps.DropReason(raw.Reason).String(),
+		Network:   network.Name,
+		Interface: lookup.Interface(raw.Ifindex),
+		Hook:      maps.Hook(raw.Hook).String(),
+		Rule:      network.rule(raw.Entry),
+		MAC:       raw.Mac.String(),
+		Length:    raw.Length,
+		Frame:     append([]byte(nil), raw.Frame()...),
+	}
+	if e.Kind == Learned {
+		e.Workload = network.Workloads[raw.Workload]
+	}
+	e.addresses(raw)
+	return e
+}
+
+// addresses fills in what only an IP packet has. One that could not be read far
+// enough has no addresses.
+func (e *Event) addresses(raw *maps.Event) {
+	if raw.EtherType != etherIPv4 && raw.EtherType != etherIPv6 {
+		if raw.EtherType != 0 {
+			e.EtherType = "0x" + strconv.FormatUint(0x10000|uint64(raw.EtherType), 16)[1:]
+		}
+		return
+	}
+	src, dst := raw.Source(), raw.Destination()
+	if src.Addr() == netip.IPv6Unspecified() && dst.Addr() == netip.IPv6Unspecified() {
+		return
+	}
+	e.Src, e.Dst = src.Addr(), dst.Addr()
+	if e.Kind == Learned {
+		return
+	}
+	e.Proto = protocols[raw.Proto]
+	if e.Proto == "" {
+		e.Proto = strconv.Itoa(int(raw.Proto))
+	}
+	if raw.Proto == icmp || raw.Proto == icmpv6 {
+		number := raw.IcmpType
+		e.ICMPType = &number
+		return
+	}
+	e.Sport, e.Dport = src.Port(), dst.Port()
+}
