@@ -1,0 +1,62 @@
+# zosnet: every command that a builder needs. `make help` lists them.
+SHELL := /bin/bash
+comma := ,
+GO ?= $(or $(shell command -v go),$(wildcard /usr/local/go/bin/go),go)
+GOPROXY := $(subst $(comma)direct,,$(shell $(GO) env GOPROXY))
+export GOPROXY
+export GOFLAGS ?= -buildvcs=false
+export PATH := $(dir $(GO)):$(PATH)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: setup
+setup:
+	@tools/setup.sh run
+
+.PHONY: build
+build: ## build/zosnet, one static binary
+	@mkdir -p build
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/zosnet ./cmd/zosnet
+
+.PHONY: demo
+demo: setup generated build ## watch a node work; KEEP=1 leaves it running
+	@$(GO) build -o build/demo ./tools/demo
+	@build/demo --zosnet build/zosnet $(if $(KEEP),--keep)
+
+.PHONY: test
+test: setup generated build ## every test, as root, against real namespaces
+	@tools/test.sh
+
+.PHONY: bench
+bench: setup generated build ## packets/s against the kernel's own ways, and nanoseconds a program
+	@tools/setup.sh bench
+	@$(GO) test -run '^$$' -bench . -benchtime 1x ./test/bench
+	@$(GO) build -o build/bench ./tools/bench
+	@build/bench
+
+.PHONY: generate
+generate: ## make generated code again (C objects, protobuf)
+	@tools/setup.sh generate
+	$(GO) generate ./...
+	@tools/generated.sh write
+
+.PHONY: generated
+generated: # makes generated code again only if its sources changed
+	@tools/generated.sh check || $(MAKE) --no-print-directory generate
+
+.PHONY: lint
+lint: ## Go, C and shell
+	@tools/setup.sh lint
+	@tools/lint.sh
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build
+
+.PHONY: clean-all
+clean-all: clean ## and every cache of this tree
+	rm -rf .cache

@@ -1,0 +1,26 @@
+#!/bin/bash
+# Installs what a make target needs and this machine lacks, from Debian's packages.
+set -euo pipefail
+
+packages() {
+	case $1 in
+	run) echo iproute2 nftables nmap curl iperf3 iputils-ping tcpdump bpftool dnsmasq-base isc-dhcp-client util-linux systemd ;;
+	bench) echo iproute2 nftables ;;
+	generate) echo clang-16 llvm-16 libbpf-dev linux-libc-dev protobuf-compiler ;;
+	lint) echo clang-format-16 shellcheck ;;
+	esac
+}
+
+missing=()
+for package in $(packages "$1"); do
+	dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "setup: missing ${missing[*]}: install them, or run this as root on Debian" >&2
+	exit 1
+fi
+echo "setup: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }

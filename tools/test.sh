@@ -1,0 +1,26 @@
+#!/bin/bash
+# Every test of the tree. A skip is a failure unless this machine is known to lack
+# what it names; the closing lines are the test runner's own.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || { echo "test: making network namespaces needs root: run it with sudo" >&2; exit 1; }
+export ZOSNET_BIN=$PWD/build/zosnet ZOSNET_NO_SKIP=1
+mkdir -p build
+log=build/test.log
+go test -timeout 30m -p 2 -v ./... >"$log" 2>&1
+status=$?
+grep -E '^(ok|FAIL|---? FAIL|panic:|\?)' "$log" | grep -v 'no test files'
+if [ $status != 0 ]; then
+	grep -B40 -E '^\s*--- FAIL' "$log" | tail -400
+fi
+skips=$(grep -E '^\s*--- SKIP' "$log")
+if [ -n "$skips" ]; then
+	echo "$skips"
+	echo "test: skipped tests are failures: what they need must be installed or stated" >&2
+	[ $status != 0 ] || status=1
+fi
+grep -hE 'differential:|cases' "$log" | head -5
+passed=$(grep -cE '^\s*--- PASS' "$log")
+failed=$(grep -cE '^\s*--- FAIL' "$log")
+echo "$passed passed, $failed failed"
+exit $status
