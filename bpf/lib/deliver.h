@@ -176,8 +176,6 @@ __noinline int start_flow(struct visit *v, __u32 denied)
 	f->started_low = v->from_low;
 	f->denied = !!denied;
 	f->state = FLOW_OPENING;
-	if (v->packet.proto == IPPROTO_TCP && !is_syn(&v->packet) && !denied)
-		f->state = FLOW_ESTABLISHED; /* picked up in the middle */
 	share = share_of(v->from.network == OUTSIDE, v->packet.proto, f->state);
 	set = share_claim(&v->key, owner, share, v->now);
 	if (set < 0)

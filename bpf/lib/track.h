@@ -175,7 +175,8 @@ __noinline int flow_promote(struct visit *v, struct flow *f)
 
 /* TCP's states, as far as a middle needs them. An opening flow is established
  * when the starter acknowledges the answer's sequence number: a stranger who
- * forges his address has not seen it. */
+ * forges his address has not seen it. One that was picked up in the middle is
+ * when the other end acknowledges too, which it does for a real connection only. */
 INLINE void flow_tcp(struct visit *v, struct flow *f)
 {
 	const struct packet *p = &v->packet;
@@ -186,12 +187,15 @@ INLINE void flow_tcp(struct visit *v, struct flow *f)
 		if (f->state < FLOW_CLOSING)
 			f->state = FLOW_CLOSING;
 	} else if (f->state == FLOW_OPENING || f->state == FLOW_ANSWERED) {
-		if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) &&
-		    !from_starter(f, v)) {
+		bool answer = !from_starter(f, v), ack = p->tcp_flags & TCP_ACK;
+
+		if (answer && ack && (p->tcp_flags & TCP_SYN)) {
 			f->sequence = bpf_ntohl(p->sequence) + 1;
 			f->state = FLOW_ANSWERED;
-		} else if (f->state == FLOW_ANSWERED && from_starter(f, v) &&
-			   (p->tcp_flags & TCP_ACK) && bpf_ntohl(p->acknowledged) == f->sequence) {
+		} else if (ack &&
+			   (f->state == FLOW_OPENING
+				    ? answer
+				    : !answer && bpf_ntohl(p->acknowledged) == f->sequence)) {
 			flow_promote(v, f);
 		}
 	}
