@@ -6,4 +6,4 @@
 // know how either works inside.
 package bench
 
-//go:generate go tool bpf2go -cc clang-16 -strip llvm-strip-16 -target amd64,arm64 -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" -type __sk_buff -type feed bench bpf/bench.bpf.c
+//go:generate go tool bpf2go -cc clang-16 -strip llvm-strip-16 -target amd64,arm64 -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" -type context -type feed bench bpf/bench.bpf.c

@@ -42,8 +42,8 @@ func (d *Daemon) CLI(ctx context.Context, args ...string) (string, error) {
 	return stdout.String(), err
 }
 
-// decode runs a command that prints JSON and decodes it into v.
-func (d *Daemon) decode(ctx context.Context, v any, args ...string) error {
+// Decode runs a command that prints JSON and decodes it into v.
+func (d *Daemon) Decode(ctx context.Context, v any, args ...string) error {
 	out, err := d.CLI(ctx, args...)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ type Status struct {
 // Status asks the daemon how it is.
 func (d *Daemon) Status(ctx context.Context) (Status, error) {
 	var s Status
-	return s, d.decode(ctx, &s, "status", "-o", "json")
+	return s, d.Decode(ctx, &s, "status", "-o", "json")
 }
 
 var networkKey = regexp.MustCompile(`(?m)^network:\s*(\S+)`)
@@ -109,7 +109,7 @@ type Network struct {
 // Network asks the daemon about one network.
 func (d *Daemon) Network(ctx context.Context, name string) (Network, error) {
 	var n Network
-	return n, d.decode(ctx, &n, "network", "show", name, "-o", "json")
+	return n, d.Decode(ctx, &n, "network", "show", name, "-o", "json")
 }
 
 // Workload is an attached workload: a machine of its own.

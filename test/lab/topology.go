@@ -34,12 +34,8 @@ type port struct {
 func (l *Lab) wire(ctx context.Context) error {
 	machines := map[string]*Machine{}
 	for _, role := range l.roles() {
-		name := namespaceName(l.config.Name, role)
-		if err := makeNamespace(name); err != nil {
-			return err
-		}
-		m := &Machine{Name: role, path: filepath.Join(namespaceDir, name)}
-		if err := m.prepare(); err != nil {
+		m, err := l.boot(role)
+		if err != nil {
 			return err
 		}
 		machines[role] = m
@@ -69,6 +65,28 @@ func (l *Lab) wire(ctx context.Context) error {
 		return err
 	}
 	return l.settle(ctx, machines)
+}
+
+// boot makes one machine with nothing but lo.
+func (l *Lab) boot(role string) (*Machine, error) {
+	name := namespaceName(l.config.Name, role)
+	if err := makeNamespace(name); err != nil {
+		return nil, err
+	}
+	m := &Machine{Name: role, path: filepath.Join(namespaceDir, name)}
+	return m, m.prepare()
+}
+
+// AddMachine makes one more machine, with nothing but lo: a VM, say, whose
+// card the caller will make.
+func (l *Lab) AddMachine(role string) (*Machine, error) {
+	err := l.remember(func(m *manifest) {
+		m.Namespaces = append(m.Namespaces, namespaceName(l.config.Name, role))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.boot(role)
 }
 
 // near are the ends of the node's own segment that every lab has.

@@ -56,7 +56,7 @@ func startServing(t *testing.T, config lab.Config) *tenants {
 	n := startTenants(t, config)
 	n.serve(n.web.Machine, at(n.web, webPort))
 	n.serve(n.db.Machine, at(n.db, dbPort))
-	n.serve(n.Node, netip.AddrPortFrom(netip.IPv6Unspecified(), 22))
+	n.serve(n.Node, everywhere(22))
 	return n
 }
 

@@ -20,12 +20,10 @@ func TestScan(t *testing.T) {
 	testenv.RequireTool(t, "nmap")
 	testenv.Short(t, "two minutes")
 	n := unstarted(t, lab.Config{})
-	for _, any := range []string{"0.0.0.0", "::"} {
-		for _, port := range []uint16{22, 80, 443, 6443} {
-			n.serve(n.Node, netip.AddrPortFrom(netip.MustParseAddr(any), port))
-		}
-		n.echo(n.Node, netip.AddrPortFrom(netip.MustParseAddr(any), 53))
+	for _, port := range []uint16{22, 80, 443, 6443} {
+		n.serve(n.Node, everywhere(port))
 	}
+	n.echo(n.Node, everywhere(53))
 	hosts := []netip.Addr{lab.NodeIPv4, lab.NodeIPv6}
 	for _, host := range hosts {
 		n.connects(n.Outside, netip.AddrPortFrom(host, 22), probe.Answered)
@@ -86,10 +84,8 @@ func fromAnyOf(sources []netip.Addr) func(gopacket.Packet) bool {
 // frame. What must work on a link still does; nothing else is answered.
 func TestOnLink(t *testing.T) {
 	n := unstarted(t, lab.Config{LAN: true})
-	for _, any := range []string{"0.0.0.0", "::"} {
-		n.serve(n.Node, netip.AddrPortFrom(netip.MustParseAddr(any), 80))
-		n.echo(n.Node, netip.AddrPortFrom(netip.MustParseAddr(any), 53))
-	}
+	n.serve(n.Node, everywhere(80))
+	n.echo(n.Node, everywhere(53))
 	lan, node := n.wire(n.LAN), n.wire(n.Node)
 	lan.Forget()
 	strange := strangeFrames(lan.MAC, node.MAC)
@@ -117,6 +113,7 @@ func TestOnLink(t *testing.T) {
 		})
 	}
 	t.Run("neighbour discovery and ARP work", func(t *testing.T) {
+		n := n.inTest(t)
 		for _, a := range []netip.Addr{lab.NodeIPv4, lab.NodeIPv6} {
 			if _, err := n.LAN.Run(t.Context(), "ip", "neigh", "flush", "all"); err != nil {
 				t.Fatal(err)
@@ -128,8 +125,8 @@ func TestOnLink(t *testing.T) {
 		}
 	})
 	t.Run("and so does what the host starts", func(t *testing.T) {
-		n.serve(n.Outside, netip.MustParseAddrPort("0.0.0.0:80"))
-		n.serve(n.Outside, netip.MustParseAddrPort("[::]:80"))
+		n := n.inTest(t)
+		n.serve(n.Outside, everywhere(80))
 		for _, a := range []netip.Addr{lab.OutsideIPv4, lab.OutsideIPv6, lab.LANIPv4, lab.LANIPv6} {
 			n.pings(n.Node, a, probe.Answered)
 		}
@@ -194,11 +191,9 @@ func TestFailsafe(t *testing.T) {
     - {from: %s/32, ports: [tcp/22]}
     - {from: %s/128, ports: [tcp/22, udp/53]}
 `, lab.FriendIPv4, lab.FriendIPv6)})
-	for _, any := range []string{"0.0.0.0", "::"} {
-		n.serve(n.Node, netip.AddrPortFrom(netip.MustParseAddr(any), 22))
-		n.serve(n.Node, netip.AddrPortFrom(netip.MustParseAddr(any), 80))
-		n.echo(n.Node, netip.AddrPortFrom(netip.MustParseAddr(any), 53))
-	}
+	n.serve(n.Node, everywhere(22))
+	n.serve(n.Node, everywhere(80))
+	n.echo(n.Node, everywhere(53))
 	for _, a := range []netip.Addr{lab.NodeIPv4, lab.NodeIPv6} {
 		n.connects(n.Friend, netip.AddrPortFrom(a, 22), probe.Answered)
 		n.connects(n.Friend, netip.AddrPortFrom(a, 80), probe.Silent)

@@ -223,3 +223,6 @@ func (n *node) undisturbed(from, to *lab.Workload, port uint16, f func()) {
 }
 
 func at(w *lab.Workload, port uint16) netip.AddrPort { return netip.AddrPortFrom(w.Address, port) }
+
+// everywhere is a port on every address of a machine, IPv4 and IPv6.
+func everywhere(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Unspecified(), port) }

@@ -135,9 +135,9 @@ func TestTenantScans(t *testing.T) {
 	testenv.RequireTool(t, "nmap")
 	n := startTenants(t, lab.Config{})
 	for _, port := range []uint16{22, 80} {
-		n.serve(n.Node, netip.AddrPortFrom(netip.IPv6Unspecified(), port))
+		n.serve(n.Node, everywhere(port))
 	}
-	n.echo(n.Node, netip.AddrPortFrom(netip.IPv6Unspecified(), 53))
+	n.echo(n.Node, everywhere(53))
 	n.serve(n.db.Machine, at(n.db, dbPort))
 	gateway := netip.MustParseAddr("fe80::1%eth0")
 	for _, target := range []netip.Addr{lab.NodeIPv6, n.api.Gateway(), n.web.Gateway(), gateway, n.db.Address} {

@@ -2,6 +2,7 @@
 /* What the benchmarks measure the datapath against, and what feeds it packets. */
 #include <linux/pkt_cls.h>
 #include <linux/udp.h>
+#include <stddef.h>
 
 #include "../../../bpf/lib/parse.h"
 
@@ -43,8 +44,8 @@ struct feed {
 	__u16 sport; /* host order: the first flow's */
 	__u8 hop_limit;
 	__u8 reserved;
-	struct mac smac;
-	struct mac dmac;
+	__u8 smac[6];
+	__u8 dmac[6];
 };
 
 struct {
@@ -71,8 +72,8 @@ INLINE bool feed(void *data, void *end)
 
 	if (!f || (void *)(udp + 1) > end)
 		return false;
-	__builtin_memcpy(eth->h_source, &f->smac, sizeof(f->smac));
-	__builtin_memcpy(eth->h_dest, &f->dmac, sizeof(f->dmac));
+	__builtin_memcpy(eth->h_source, f->smac, sizeof(f->smac));
+	__builtin_memcpy(eth->h_dest, f->dmac, sizeof(f->dmac));
 	ip6->hop_limit = f->hop_limit;
 	udp->source = bpf_htons(f->sport + (f->next++ & (f->flows - 1)));
 	return true;
@@ -94,6 +95,25 @@ int feed_xdp(struct xdp_md *ctx)
 	return XDP_ABORTED;
 }
 
-const struct __sk_buff *context_type __attribute__((unused));
+/* The part of struct __sk_buff that a run can be given (bpf_prog_test_run_skb in
+ * net/bpf/test_run.c takes a prefix of it); all but mark and ifindex stay 0. */
+struct context {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 protocol;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+};
+
+_Static_assert(offsetof(struct context, mark) == offsetof(struct __sk_buff, mark), "mark");
+_Static_assert(offsetof(struct context, ifindex) == offsetof(struct __sk_buff, ifindex), "ifindex");
+
+const struct context *context_type __attribute__((unused));
 
 char _license[] SEC("license") = "Dual BSD/GPL";
