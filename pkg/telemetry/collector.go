@@ -74,9 +74,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(descPackets, err)
 	}
-	c.traffic(out, r.Traffic)
-	c.drops(out, r)
-	c.rules(out, r.Rules)
+	lookup := c.lookup.remembering()
+	collectTraffic(out, lookup, r.Traffic)
+	collectDrops(out, lookup, r)
+	collectRules(out, lookup, r.Rules)
 	for name, fill := range r.Fill {
 		out <- gauge(descMapEntries, fill.Entries, name)
 		out <- gauge(descMapCapacity, fill.Max, name)
@@ -86,9 +87,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-func (c *collector) traffic(out chan<- prometheus.Metric, all map[uint32]maps.Traffic) {
+func collectTraffic(out chan<- prometheus.Metric, lookup Lookup, all map[uint32]maps.Traffic) {
 	for id, t := range all {
-		network, known := c.lookup.network(id)
+		network, known := lookup.network(id)
 		if !known || id == 0 {
 			continue
 		}
@@ -99,13 +100,13 @@ func (c *collector) traffic(out chan<- prometheus.Metric, all map[uint32]maps.Tr
 	}
 }
 
-// drops adds up what the lockdown dropped and what was dropped for no network:
+// collectDrops adds up what the lockdown dropped and what was dropped for no network:
 // both are the host's.
-func (c *collector) drops(out chan<- prometheus.Metric, r Reading) {
+func collectDrops(out chan<- prometheus.Metric, lookup Lookup, r Reading) {
 	type labels struct{ network, reason string }
 	sums := map[labels]uint64{}
 	for key, count := range r.Drops {
-		if network, known := c.lookup.network(key.Network); known {
+		if network, known := lookup.network(key.Network); known {
 			sums[labels{network.Name, maps.DropReason(key.Reason).String()}] += count.Packets
 		}
 	}
@@ -117,9 +118,9 @@ func (c *collector) drops(out chan<- prometheus.Metric, r Reading) {
 	}
 }
 
-func (c *collector) rules(out chan<- prometheus.Metric, all map[maps.RuleKey]maps.RuleCount) {
+func collectRules(out chan<- prometheus.Metric, lookup Lookup, all map[maps.RuleKey]maps.RuleCount) {
 	for key, count := range all {
-		network, known := c.lookup.network(key.Network)
+		network, known := lookup.network(key.Network)
 		rule := network.rule(key.Entry)
 		if known && rule != "" {
 			out <- counter(descRuleHits, count.Flows, network.Name, rule)

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"encoding/json"
 	"net/netip"
 	"strconv"
 	"time"
@@ -19,34 +18,28 @@ const (
 	Learned Kind = "learn" // a VM's address was bound
 )
 
-// Event is one thing that the datapath tells of. As JSON it is a line of
-// `zosnet monitor -o json`; a field that does not apply is "" or 0.
+// Event is one thing that the datapath tells of. A field that does not apply is
+// zero.
 type Event struct {
-	Time      time.Time  `json:"time"`
-	Kind      Kind       `json:"kind"`
-	Reason    string     `json:"reason"` // why it was dropped, as in metrics; "none" when it was not
-	Network   string     `json:"network"`
-	Src       netip.Addr `json:"src"`
-	Dst       netip.Addr `json:"dst"`
-	Proto     string     `json:"proto"` // tcp, udp, sctp, icmp, icmpv6 or a number
-	Sport     uint16     `json:"sport"`
-	Dport     uint16     `json:"dport"`
-	Interface string     `json:"interface"`
-	Hook      string     `json:"hook"`               // the program that saw it
-	Rule      string     `json:"rule"`               // which entry decided: rules[0], expose[1], default.inbound
-	Workload  string     `json:"workload,omitempty"` // Learned: whose address Src is
-	MAC       string     `json:"mac"`                // source
-	ICMPType  *uint8     `json:"icmpType,omitempty"`
-	EtherType string     `json:"etherType,omitempty"` // of a frame that is not IP, such as 0x0806
-	Length    uint32     `json:"length"`              // bytes on the wire
+	Time      time.Time
+	Kind      Kind
+	Reason    string // why it was dropped, as in metrics; "none" when it was not
+	Network   string
+	Src       netip.Addr
+	Dst       netip.Addr
+	Proto     string // tcp, udp, sctp, icmp, icmpv6 or a number
+	Sport     uint16
+	Dport     uint16
+	Interface string
+	Hook      string // the program that saw it
+	Rule      string // which entry decided: rules[0], expose[1], default.inbound
+	Workload  string // Learned: whose address Src is
+	MAC       string // source
+	ICMPType  *uint8
+	EtherType string // of a frame that is not IP, such as 0x0806
+	Length    uint32 // bytes on the wire
 
-	Frame []byte `json:"-"` // its first bytes, from the link-layer header on
-}
-
-// Line gives the event as one line of JSON with its newline.
-func (e Event) Line() ([]byte, error) {
-	line, err := json.Marshal(e)
-	return append(line, '\n'), err
+	Frame []byte // its first bytes, from the link-layer header on
 }
 
 // Ethernet types (IEEE 802) and protocol numbers (IANA) that have names here.

@@ -22,7 +22,6 @@ type Filter struct {
 	Drops   bool
 	Logs    bool
 	Learned bool
-	Network string // only this network's; empty: all, the host's too
 }
 
 func (f Filter) wants(kind Kind) bool {
@@ -146,9 +145,6 @@ func (e *Events) publish(raw *maps.Event) {
 		if event == nil { // put into words only when somebody listens
 			words := eventOf(raw, e.lookup)
 			event = &words
-		}
-		if s.filter.Network != "" && s.filter.Network != event.Network {
-			continue
 		}
 		select {
 		case s.queue <- *event:

@@ -59,7 +59,6 @@ func TestFilter(t *testing.T) {
 	}{
 		{"nothing", Filter{}, nil},
 		{"drops", Filter{Drops: true}, []string{"drop acme", "drop globex", "drop "}},
-		{"drops of one network", Filter{Drops: true, Network: "acme"}, []string{"drop acme"}},
 		{"log lines", Filter{Logs: true}, []string{"log acme"}},
 		{"learned addresses", Filter{Learned: true}, []string{"learn acme"}},
 		{"all", Filter{Drops: true, Logs: true, Learned: true},

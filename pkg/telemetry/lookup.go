@@ -30,6 +30,24 @@ func (n Network) rule(entry uint32) string {
 	return ""
 }
 
+// remembering gives a lookup that asks for each network only once, for one reading
+// of many numbers.
+func (l Lookup) remembering() Lookup {
+	type answer struct {
+		network Network
+		known   bool
+	}
+	asked := map[uint32]answer{}
+	return Lookup{Interface: l.Interface, Network: func(id uint32) (Network, bool) {
+		a, ok := asked[id]
+		if !ok {
+			a.network, a.known = l.Network(id)
+			asked[id] = a
+		}
+		return a.network, a.known
+	}}
+}
+
 // network gives a network's name; "" for outside and the host, which are 0.
 func (l Lookup) network(id uint32) (Network, bool) {
 	if id == 0 {
