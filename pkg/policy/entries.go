@@ -10,27 +10,35 @@ import (
 // EntriesOf gives what decides in a network, by position: rules, access, expose,
 // defaults.
 func EntriesOf(doc *spec.Network) []Entry {
-	entries := make([]Entry, 0, len(doc.Rules)+len(doc.Access)+len(doc.Expose)+len(defaultSides))
-	for i, r := range doc.Rules {
-		entries = append(entries, Entry{
-			Kind: EntryRule, Index: i, Allow: r.Action == spec.Allow, Log: r.Log, Pos: r.Pos, Text: ruleText(r),
-		})
-	}
-	for i, a := range doc.Access {
-		entries = append(entries, Entry{
-			Kind: EntryAccess, Index: i, Allow: true, Pos: a.Pos,
-			Text: "allow from " + a.Name + " to " + selectorsText(a.Allow) + portsText(a.Ports),
-		})
-	}
-	for i, e := range doc.Expose {
-		entries = append(entries, Entry{
-			Kind: EntryExpose, Index: i, Allow: true, Pos: e.Pos, Text: exposeText(doc, e),
-		})
-	}
-	for i, side := range defaultSides {
-		entries = append(entries, defaultEntry(doc, i, side))
+	entries := make([]Entry, len(doc.Rules)+len(doc.Access)+len(doc.Expose)+len(defaultSides))
+	for i := range entries {
+		entries[i] = entryAt(doc, i)
 	}
 	return entries
+}
+
+func entryAt(doc *spec.Network, i int) Entry {
+	if i < len(doc.Rules) {
+		r := doc.Rules[i]
+		return Entry{
+			Kind: EntryRule, Index: i, Allow: r.Action == spec.Allow, Log: r.Log, Pos: r.Pos, Text: ruleText(r),
+		}
+	}
+	i -= len(doc.Rules)
+	if i < len(doc.Access) {
+		a := doc.Access[i]
+		return Entry{
+			Kind: EntryAccess, Index: i, Allow: true, Pos: a.Pos,
+			Text: "allow from " + a.Name + " to " + listText(a.Allow) + portsText(a.Ports),
+		}
+	}
+	i -= len(doc.Access)
+	if i < len(doc.Expose) {
+		e := doc.Expose[i]
+		return Entry{Kind: EntryExpose, Index: i, Allow: true, Pos: e.Pos, Text: exposeText(doc, e)}
+	}
+	i -= len(doc.Expose)
+	return defaultEntry(doc, i, defaultSides[i])
 }
 
 func defaultEntry(doc *spec.Network, index int, side Side) Entry {
@@ -55,7 +63,7 @@ func defaultAction(doc *spec.Network, side Side) spec.Action {
 }
 
 func ruleText(r spec.Rule) string {
-	text := fmt.Sprintf("%s from %s to %s%s", r.Action, selectorsText(r.From), selectorsText(r.To), portsText(r.Ports))
+	text := fmt.Sprintf("%s from %s to %s%s", r.Action, listText(r.From), listText(r.To), portsText(r.Ports))
 	if r.Log {
 		text += " log"
 	}
@@ -73,8 +81,6 @@ func exposeText(doc *spec.Network, e spec.Expose) string {
 	}
 	return "allow from outside to " + e.Service + portsText(ports)
 }
-
-func selectorsText(selectors []spec.Selector) string { return listText(selectors) }
 
 func portsText(ports []spec.Ports) string {
 	if len(ports) == 0 {

@@ -1,0 +1,88 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// resolve gives the endpoints that a name means: one for an address, one for each
+// address of a workload or of a service's workloads. A service or workload
+// without an address here gives one endpoint that has none.
+func (w *World) resolve(name string) ([]Endpoint, error) {
+	if address, err := netip.ParseAddr(name); err == nil {
+		e, err := w.stranger(address)
+		return []Endpoint{e}, err
+	}
+	network, part, ok := strings.Cut(name, "/")
+	if !ok {
+		return nil, fmt.Errorf("trace: %q is neither an address nor NETWORK/SERVICE nor NETWORK/WORKLOAD", name)
+	}
+	n, ok := w.Network(network)
+	if !ok {
+		return nil, fmt.Errorf("trace: there is no network %q here; `zosnet network ls` lists them", network)
+	}
+	endpoint := Endpoint{Network: network}
+	if _, isService := n.Document.Service(part); isService {
+		endpoint.Service = part
+	}
+	for _, p := range w.Ports {
+		if p.Network == network && p.Workload == part {
+			endpoint.Service, endpoint.Workload = p.Service, p.Workload
+		}
+	}
+	if endpoint.Service == "" {
+		return nil, fmt.Errorf("trace: network %s has no service or workload %q here; `zosnet network show %s` lists them",
+			network, part, network)
+	}
+	var list []Endpoint
+	for _, b := range w.Bindings {
+		sameWorkload := endpoint.Workload == "" || b.Workload == endpoint.Workload
+		if b.Network == network && b.Service == endpoint.Service && sameWorkload && !b.Address.IsLinkLocalUnicast() {
+			list = append(list, b.endpoint())
+		}
+	}
+	if list == nil {
+		list = []Endpoint{endpoint}
+	}
+	return list, nil
+}
+
+// stranger gives the endpoint behind an address: a workload's, or somebody's
+// outside.
+func (w *World) stranger(address netip.Addr) (Endpoint, error) {
+	switch {
+	case address.Zone() != "" || address.IsLinkLocalUnicast():
+		return Endpoint{}, fmt.Errorf("trace: %s means something on its own link only; name the workload", address)
+	case address.Unmap().Is4():
+		return Endpoint{}, fmt.Errorf("trace: networks are IPv6 only inside, so no packet of %s reaches one; give an IPv6 address", address)
+	}
+	if b, ok := w.Binding(address, ""); ok {
+		return b.endpoint(), nil
+	}
+	return Endpoint{Address: address}, nil
+}
+
+// withoutRules gives what is decided before any rule is asked. None means that
+// the packet is let through without rules.
+func (w *World) withoutRules(from, to Endpoint, q Query) (reason Reason, decided bool) {
+	if to.Address.IsMulticast() {
+		return Multicast, true
+	}
+	if q.Proto == protoICMPv6 && (q.Port == icmpEchoReply || q.Port == icmpNodeInfoReply) {
+		return ICMPNoQuery, true
+	}
+	if n, ok := w.Network(from.Network); ok && n.isGateway(to.Address) {
+		if q.Proto == protoICMPv6 && q.Port == icmpEchoRequest {
+			return None, true
+		}
+		return Host, true
+	}
+	if from.Network == "" && w.outsideSpace(from.Address) != None {
+		return UnknownIdentity, true
+	}
+	if to.Network == "" && w.outsideSpace(to.Address) != None {
+		return w.outsideSpace(to.Address), true
+	}
+	return None, false
+}
