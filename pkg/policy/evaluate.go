@@ -28,6 +28,7 @@ type Decision struct {
 	From    Endpoint
 	To      Endpoint
 	Claim   netip.Addr // address that the sender now has, by its DAD
+	Early   bool       // lockdown says so, before the stack sees the frame
 	Fields  Fields
 }
 

@@ -6,6 +6,7 @@ func (w *World) fromUplink(p *packet, unreadable Reason) Decision {
 	d := Decision{Fields: p.fields()}
 	switch {
 	case unreadable != None:
+		d.Early = true
 		return d.drop(unreadable)
 	case p.etherType != etherIPv6 || !containsAny(w.Space, p.dest) || containsAny(w.NodeOwn, p.dest):
 		return w.lockdown(d, p)
@@ -40,6 +41,7 @@ func isBogusSource(p *packet) bool {
 // lockdown judges what is for the host, when the host itself has said nothing
 // before: what keeps its link working, and what the failsafe allows.
 func (w *World) lockdown(d Decision, p *packet) Decision {
+	d.Early = true
 	switch {
 	case p.etherType == etherARP, p.isLACP():
 		return d.toStack()
