@@ -1,0 +1,116 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// builtIn gives the programs of this build, by the file that they come from.
+func builtIn() ([]*ebpf.CollectionSpec, error) {
+	var specs []*ebpf.CollectionSpec
+	for name, load := range map[string]func() (*ebpf.CollectionSpec, error){
+		"uplink": loadUplink, "workload": loadWorkload,
+	} {
+		spec, err := load()
+		if err != nil {
+			return nil, fmt.Errorf("read the %s programs that are built in: %w", name, err)
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// load loads and verifies every program onto the maps, and pins them where no
+// switch of layouts is under way.
+func (d *Datapath) load(specs []*ebpf.CollectionSpec) error {
+	for _, spec := range specs {
+		collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+			MapReplacements: replacementsFor(spec, d.maps.Replacements()),
+		})
+		if err != nil {
+			return fmt.Errorf("load programs: %w%s", err, verifierLog(err))
+		}
+		for name := range spec.Programs {
+			d.programs[name] = collection.DetachProgram(name)
+		}
+		collection.Close() // what is left is sections, which the programs hold
+	}
+	return nil
+}
+
+// replacementsFor gives the maps that a collection uses.
+func replacementsFor(spec *ebpf.CollectionSpec, all map[string]*ebpf.Map) map[string]*ebpf.Map {
+	used := map[string]*ebpf.Map{}
+	for name, m := range all {
+		if _, ok := spec.Maps[name]; ok {
+			used[name] = m
+		}
+	}
+	return used
+}
+
+// verifierLog gives the end of what the verifier said, where it was the verifier.
+func verifierLog(err error) string {
+	const most = 40 // lines; the whole log of a large program has a million
+	var verifier *ebpf.VerifierError
+	if !errors.As(err, &verifier) {
+		return ""
+	}
+	lines := verifier.Log
+	if len(lines) > most {
+		lines = lines[len(lines)-most:]
+	}
+	return "\nend of the verifier's log:\n\t" + strings.Join(lines, "\n\t")
+}
+
+// replacePrograms gives every link and filter that exists the programs of this
+// build, and then pins those by their names.
+func (d *Datapath) replacePrograms() error {
+	pins, err := readPins(d.path("links"))
+	if err != nil {
+		return err
+	}
+	for _, p := range pins {
+		if err := d.replaceLink(p); err != nil {
+			return err
+		}
+	}
+	if err := d.replaceFilters(); err != nil {
+		return err
+	}
+	for name, program := range d.programs {
+		if err := repin(program, d.path("progs", name)); err != nil {
+			return fmt.Errorf("pin program %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// repin makes path the pin of program, without a moment in which there is none.
+func repin(program *ebpf.Program, path string) error {
+	next := path + "_new"
+	if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	clone, err := program.Clone() // a pinned Program would remember where
+	if err != nil {
+		return err
+	}
+	defer func() { _ = clone.Close() }()
+	if err := clone.Pin(next); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
+}
+
+func (d *Datapath) program(name string) (*ebpf.Program, error) {
+	program, ok := d.programs[name]
+	if !ok {
+		return nil, fmt.Errorf("attach %s: this build has no such program", name)
+	}
+	return program, nil
+}
