@@ -33,24 +33,26 @@ func Early(options EarlyOptions) error {
 		return err
 	}
 	defer func() { _ = d.Close() }()
-	return d.early(options)
+	return d.LockDown(options.Uplinks, options.Allow)
 }
 
-func (d *Datapath) early(options EarlyOptions) error {
+// LockDown attaches the uplink programs to every uplink (none given: every
+// physical link, and the bonds and VLANs on them), and lets the backstop know.
+// What is allowed is put in force where nothing is yet.
+func (d *Datapath) LockDown(uplinks []string, allow []spec.LockdownAllow) error {
 	node, err := d.maps.ReadNode()
 	if err != nil {
 		return err
 	}
-	if node.Lockdown == 0 && node.LockdownTrial == 0 && len(options.Allow) > 0 {
+	if node.Lockdown == 0 && node.LockdownTrial == 0 && len(allow) > 0 {
 		const first = 1
-		if err := d.maps.PutLockdown(first, options.Allow); err != nil {
+		if err := d.maps.PutLockdown(first, allow); err != nil {
 			return err
 		}
 		if err := d.maps.SetLockdown(first); err != nil {
 			return err
 		}
 	}
-	uplinks := options.Uplinks
 	if len(uplinks) == 0 {
 		if uplinks, err = PhysicalLinks(); err != nil {
 			return err

@@ -39,13 +39,7 @@ func Probe() []Feature {
 		tried("ring buffer", true, features.HaveMapType(ebpf.RingBuf), newerKernel),
 		tried("longest-prefix-match trie", true, features.HaveMapType(ebpf.LPMTrie), newerKernel),
 		tried("XDP programs", true, features.HaveProgramType(ebpf.XDP), newerKernel),
-		helper("bpf_redirect_peer", asm.FnRedirectPeer),
-		helper("bpf_redirect_neigh", asm.FnRedirectNeigh),
-		helper("bpf_fib_lookup", asm.FnFibLookup),
-		helper("bpf_check_mtu", asm.FnCheckMtu),
-		helper("bpf_ktime_get_boot_ns", asm.FnKtimeGetBootNs),
-		helper("bpf_ktime_get_coarse_ns", asm.FnKtimeGetCoarseNs),
-		helper("bpf_for_each_map_elem", asm.FnForEachMapElem),
+		helpers(),
 		tried("programs of type syscall", true, features.HaveProgramType(ebpf.Syscall), newerKernel),
 		tried("tcx links", false, haveTCX(), "none needed: clsact is used; Linux 6.6 or later has tcx"),
 		tried("nf_tables", true, haveNFTables(), "modprobe nf_tables, or build the kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET"),
@@ -74,11 +68,6 @@ func tried(name string, needed bool, err error, advice string) Feature {
 		f.Detail, f.Advice = err.Error(), advice
 	}
 	return f
-}
-
-// helper tries a helper in a tc program.
-func helper(name string, function asm.BuiltinFunc) Feature {
-	return tried(name, true, features.HaveProgramHelper(ebpf.SchedCLS, function), newerKernel)
 }
 
 func kernelRelease() Feature {
