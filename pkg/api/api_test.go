@@ -34,6 +34,15 @@ func (d *answering) Monitor(_ *MonitorRequest, stream grpc.ServerStreamingServer
 	return d.monitor(stream)
 }
 
+// codeOf takes an *Error's own code, as the daemon does.
+func codeOf(err error) codes.Code {
+	var known *Error
+	if errors.As(err, &known) {
+		return known.Code
+	}
+	return codes.Internal
+}
+
 // serve runs a daemon on a socket of its own until the test, or stop, ends it.
 func serve(t *testing.T, daemon DaemonServer) (path string, stop func()) {
 	t.Helper()
@@ -44,7 +53,7 @@ func serve(t *testing.T, daemon DaemonServer) (path string, stop func()) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, listener, daemon, 100*time.Millisecond) }()
+	go func() { ended <- Serve(ctx, listener, daemon, codeOf, 100*time.Millisecond) }()
 	stopped := false
 	stop = func() {
 		cancel()

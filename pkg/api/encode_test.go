@@ -53,7 +53,7 @@ func TestJSON(t *testing.T) {
 			},
 			`{"time":"2026-01-02T03:04:05.000000006Z","reason":"lockdown","network":"","src":"198.51.100.2","dst":"192.0.2.10",` +
 				`"proto":"tcp","sport":40000,"dport":22,"interface":"eth0","kind":"drop","hook":"","verdict":"","rule":"","workload":"",` +
-				`"length":0,"mac":"","etherType":0,"icmpType":0,"lost":0}`,
+				`"length":0,"mac":"","etherType":"","lost":0}`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

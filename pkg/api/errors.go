@@ -15,9 +15,6 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// GRPCStatus lets gRPC send the error as it is.
-func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
-
 // Unreachable says whether the daemon could not be reached, or went away
 // before it answered.
 func Unreachable(err error) bool { return hasCode(err, codes.Unavailable) }
@@ -41,4 +38,12 @@ func fromStatus(err error) error {
 		return err
 	}
 	return &Error{Code: s.Code(), Message: s.Message()}
+}
+
+// toStatus turns what a call gave as its error into what is sent.
+func toStatus(err error, codeOf func(error) codes.Code) error {
+	if err == nil {
+		return nil
+	}
+	return status.Error(codeOf(err), err.Error())
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 )
 
 // socketMode lets root and the socket's group ask the daemon.
@@ -58,9 +59,19 @@ func removeStale(path string) error {
 }
 
 // Serve answers calls on the listener until ctx ends, then gives those that run
-// some time to finish.
-func Serve(ctx context.Context, listener net.Listener, daemon DaemonServer, grace time.Duration) error {
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
+// some time to finish. What a call gives as its error is sent under the status
+// code that codeOf says.
+func Serve(ctx context.Context, listener net.Listener, daemon DaemonServer, codeOf func(error) codes.Code, grace time.Duration) error {
+	server := grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			response, err := handle(ctx, request)
+			return response, toStatus(err, codeOf)
+		}),
+		grpc.StreamInterceptor(func(daemon any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			return toStatus(handle(daemon, stream), codeOf)
+		}),
+	)
 	RegisterDaemonServer(server, daemon)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -1955,26 +1955,25 @@ func (x *MonitorRequest) GetFrames() bool {
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          string                 `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`   // of a drop
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`   // why it was dropped; none when it was not
 	Network       string                 `protobuf:"bytes,3,opt,name=network,proto3" json:"network,omitempty"` // empty: the host or outside
 	Src           string                 `protobuf:"bytes,4,opt,name=src,proto3" json:"src,omitempty"`
 	Dst           string                 `protobuf:"bytes,5,opt,name=dst,proto3" json:"dst,omitempty"`
-	Proto         string                 `protobuf:"bytes,6,opt,name=proto,proto3" json:"proto,omitempty"` // tcp, udp, icmpv6, or a number
+	Proto         string                 `protobuf:"bytes,6,opt,name=proto,proto3" json:"proto,omitempty"` // tcp, udp, sctp, icmp, icmpv6 or a number
 	Sport         uint32                 `protobuf:"varint,7,opt,name=sport,proto3" json:"sport,omitempty"`
 	Dport         uint32                 `protobuf:"varint,8,opt,name=dport,proto3" json:"dport,omitempty"`
 	Interface     string                 `protobuf:"bytes,9,opt,name=interface,proto3" json:"interface,omitempty"`
-	Kind          string                 `protobuf:"bytes,10,opt,name=kind,proto3" json:"kind,omitempty"` // drop, log or learn
-	Hook          string                 `protobuf:"bytes,11,opt,name=hook,proto3" json:"hook,omitempty"`
-	Verdict       string                 `protobuf:"bytes,12,opt,name=verdict,proto3" json:"verdict,omitempty"` // of a log event: allowed or denied
-	Rule          string                 `protobuf:"bytes,13,opt,name=rule,proto3" json:"rule,omitempty"`       // what decided, with its place
-	Workload      string                 `protobuf:"bytes,14,opt,name=workload,proto3" json:"workload,omitempty"`
-	Length        uint32                 `protobuf:"varint,15,opt,name=length,proto3" json:"length,omitempty"` // bytes on the wire
-	Mac           string                 `protobuf:"bytes,16,opt,name=mac,proto3" json:"mac,omitempty"`        // source of the frame
-	EtherType     uint32                 `protobuf:"varint,17,opt,name=ether_type,json=etherType,proto3" json:"ether_type,omitempty"`
-	IcmpType      uint32                 `protobuf:"varint,18,opt,name=icmp_type,json=icmpType,proto3" json:"icmp_type,omitempty"`
-	Lost          uint64                 `protobuf:"varint,19,opt,name=lost,proto3" json:"lost,omitempty"`           // events lost before this one: the reader was too slow
-	Frame         []byte                 `protobuf:"bytes,20,opt,name=frame,proto3,oneof" json:"frame,omitempty"`    // first bytes, only if asked for
-	Layer3        *bool                  `protobuf:"varint,21,opt,name=layer3,proto3,oneof" json:"layer3,omitempty"` // frame starts at the IP header
+	Kind          string                 `protobuf:"bytes,10,opt,name=kind,proto3" json:"kind,omitempty"`                            // drop, log or learn
+	Hook          string                 `protobuf:"bytes,11,opt,name=hook,proto3" json:"hook,omitempty"`                            // the program that saw it
+	Verdict       string                 `protobuf:"bytes,12,opt,name=verdict,proto3" json:"verdict,omitempty"`                      // allowed or denied, where a rule decided
+	Rule          string                 `protobuf:"bytes,13,opt,name=rule,proto3" json:"rule,omitempty"`                            // the one that did, with its place
+	Workload      string                 `protobuf:"bytes,14,opt,name=workload,proto3" json:"workload,omitempty"`                    // learn: whose address src is
+	Length        uint32                 `protobuf:"varint,15,opt,name=length,proto3" json:"length,omitempty"`                       // bytes on the wire
+	Mac           string                 `protobuf:"bytes,16,opt,name=mac,proto3" json:"mac,omitempty"`                              // source of the frame
+	EtherType     string                 `protobuf:"bytes,17,opt,name=ether_type,json=etherType,proto3" json:"ether_type,omitempty"` // of a frame that is not IP, such as 0x0806
+	IcmpType      *uint32                `protobuf:"varint,18,opt,name=icmp_type,json=icmpType,proto3,oneof" json:"icmp_type,omitempty"`
+	Lost          uint64                 `protobuf:"varint,19,opt,name=lost,proto3" json:"lost,omitempty"`        // events lost before this one: the reader was too slow
+	Frame         []byte                 `protobuf:"bytes,20,opt,name=frame,proto3,oneof" json:"frame,omitempty"` // first bytes, only if asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2121,16 +2120,16 @@ func (x *Event) GetMac() string {
 	return ""
 }
 
-func (x *Event) GetEtherType() uint32 {
+func (x *Event) GetEtherType() string {
 	if x != nil {
 		return x.EtherType
 	}
-	return 0
+	return ""
 }
 
 func (x *Event) GetIcmpType() uint32 {
-	if x != nil {
-		return x.IcmpType
+	if x != nil && x.IcmpType != nil {
+		return *x.IcmpType
 	}
 	return 0
 }
@@ -2147,13 +2146,6 @@ func (x *Event) GetFrame() []byte {
 		return x.Frame
 	}
 	return nil
-}
-
-func (x *Event) GetLayer3() bool {
-	if x != nil && x.Layer3 != nil {
-		return *x.Layer3
-	}
-	return false
 }
 
 type ShowLockdownRequest struct {
@@ -2469,6 +2461,136 @@ func (x *Version) GetVersion() string {
 	return ""
 }
 
+// Diagnosis is what `zosnet doctor` prints.
+type Diagnosis struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Healthy       bool                   `protobuf:"varint,1,opt,name=healthy,proto3" json:"healthy,omitempty"` // nothing that is needed is missing
+	Features      []*Feature             `protobuf:"bytes,2,rep,name=features,proto3" json:"features,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Diagnosis) Reset() {
+	*x = Diagnosis{}
+	mi := &file_zosnet_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Diagnosis) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Diagnosis) ProtoMessage() {}
+
+func (x *Diagnosis) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Diagnosis.ProtoReflect.Descriptor instead.
+func (*Diagnosis) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Diagnosis) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
+func (x *Diagnosis) GetFeatures() []*Feature {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+// Feature is something that the datapath uses of the kernel or the machine.
+type Feature struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Present       bool                   `protobuf:"varint,2,opt,name=present,proto3" json:"present,omitempty"`
+	Needed        bool                   `protobuf:"varint,3,opt,name=needed,proto3" json:"needed,omitempty"`
+	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	Advice        string                 `protobuf:"bytes,5,opt,name=advice,proto3" json:"advice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Feature) Reset() {
+	*x = Feature{}
+	mi := &file_zosnet_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Feature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Feature) ProtoMessage() {}
+
+func (x *Feature) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Feature.ProtoReflect.Descriptor instead.
+func (*Feature) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Feature) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Feature) GetPresent() bool {
+	if x != nil {
+		return x.Present
+	}
+	return false
+}
+
+func (x *Feature) GetNeeded() bool {
+	if x != nil {
+		return x.Needed
+	}
+	return false
+}
+
+func (x *Feature) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Feature) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
+}
+
 var File_zosnet_proto protoreflect.FileDescriptor
 
 const file_zosnet_proto_rawDesc = "" +
@@ -2623,7 +2745,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\bworkload\x18\x04 \x01(\tR\bworkload\">\n" +
 	"\x0eMonitorRequest\x12\x14\n" +
 	"\x05drops\x18\x01 \x01(\bR\x05drops\x12\x16\n" +
-	"\x06frames\x18\x02 \x01(\bR\x06frames\"\x8a\x04\n" +
+	"\x06frames\x18\x02 \x01(\bR\x06frames\"\xf5\x03\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04time\x18\x01 \x01(\tR\x04time\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -2643,13 +2765,13 @@ const file_zosnet_proto_rawDesc = "" +
 	"\x06length\x18\x0f \x01(\rR\x06length\x12\x10\n" +
 	"\x03mac\x18\x10 \x01(\tR\x03mac\x12\x1d\n" +
 	"\n" +
-	"ether_type\x18\x11 \x01(\rR\tetherType\x12\x1b\n" +
-	"\ticmp_type\x18\x12 \x01(\rR\bicmpType\x12\x12\n" +
+	"ether_type\x18\x11 \x01(\tR\tetherType\x12 \n" +
+	"\ticmp_type\x18\x12 \x01(\rH\x00R\bicmpType\x88\x01\x01\x12\x12\n" +
 	"\x04lost\x18\x13 \x01(\x04R\x04lost\x12\x19\n" +
-	"\x05frame\x18\x14 \x01(\fH\x00R\x05frame\x88\x01\x01\x12\x1b\n" +
-	"\x06layer3\x18\x15 \x01(\bH\x01R\x06layer3\x88\x01\x01B\b\n" +
-	"\x06_frameB\t\n" +
-	"\a_layer3\"\x15\n" +
+	"\x05frame\x18\x14 \x01(\fH\x01R\x05frame\x88\x01\x01B\f\n" +
+	"\n" +
+	"_icmp_typeB\b\n" +
+	"\x06_frame\"\x15\n" +
 	"\x13ShowLockdownRequest\"_\n" +
 	"\x12TryLockdownRequest\x12/\n" +
 	"\bdocument\x18\x01 \x01(\v2\x13.zosnet.v1.DocumentR\bdocument\x12\x18\n" +
@@ -2667,7 +2789,16 @@ const file_zosnet_proto_rawDesc = "" +
 	"\x05ports\x18\x02 \x03(\tR\x05ports\x12\x14\n" +
 	"\x05place\x18\x03 \x01(\tR\x05place\"#\n" +
 	"\aVersion\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\tR\aversion2\x96\x06\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"U\n" +
+	"\tDiagnosis\x12\x18\n" +
+	"\ahealthy\x18\x01 \x01(\bR\ahealthy\x12.\n" +
+	"\bfeatures\x18\x02 \x03(\v2\x12.zosnet.v1.FeatureR\bfeatures\"\x7f\n" +
+	"\aFeature\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\apresent\x18\x02 \x01(\bR\apresent\x12\x16\n" +
+	"\x06needed\x18\x03 \x01(\bR\x06needed\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x16\n" +
+	"\x06advice\x18\x05 \x01(\tR\x06advice2\x96\x06\n" +
 	"\x06Daemon\x12:\n" +
 	"\x05Apply\x12\x17.zosnet.v1.ApplyRequest\x1a\x18.zosnet.v1.ApplyResponse\x12=\n" +
 	"\x06Delete\x12\x18.zosnet.v1.DeleteRequest\x1a\x19.zosnet.v1.DeleteResponse\x12=\n" +
@@ -2694,7 +2825,7 @@ func file_zosnet_proto_rawDescGZIP() []byte {
 	return file_zosnet_proto_rawDescData
 }
 
-var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_zosnet_proto_goTypes = []any{
 	(*Document)(nil),               // 0: zosnet.v1.Document
 	(*ApplyRequest)(nil),           // 1: zosnet.v1.ApplyRequest
@@ -2731,7 +2862,9 @@ var file_zosnet_proto_goTypes = []any{
 	(*Lockdown)(nil),               // 32: zosnet.v1.Lockdown
 	(*LockdownAllow)(nil),          // 33: zosnet.v1.LockdownAllow
 	(*Version)(nil),                // 34: zosnet.v1.Version
-	nil,                            // 35: zosnet.v1.Network.PrefixesEntry
+	(*Diagnosis)(nil),              // 35: zosnet.v1.Diagnosis
+	(*Feature)(nil),                // 36: zosnet.v1.Feature
+	nil,                            // 37: zosnet.v1.Network.PrefixesEntry
 }
 var file_zosnet_proto_depIdxs = []int32{
 	0,  // 0: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
@@ -2739,7 +2872,7 @@ var file_zosnet_proto_depIdxs = []int32{
 	4,  // 2: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
 	9,  // 3: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
 	12, // 4: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
-	35, // 5: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
+	37, // 5: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
 	19, // 6: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
 	15, // 7: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
 	16, // 8: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
@@ -2753,35 +2886,36 @@ var file_zosnet_proto_depIdxs = []int32{
 	33, // 16: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
 	9,  // 17: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
 	18, // 18: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
-	1,  // 19: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
-	5,  // 20: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
-	7,  // 21: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
-	10, // 22: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
-	13, // 23: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
-	20, // 24: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
-	21, // 25: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
-	23, // 26: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
-	27, // 27: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
-	29, // 28: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
-	30, // 29: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
-	31, // 30: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
-	2,  // 31: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
-	6,  // 32: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
-	8,  // 33: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
-	11, // 34: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
-	14, // 35: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
-	19, // 36: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
-	22, // 37: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
-	24, // 38: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
-	28, // 39: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
-	32, // 40: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
-	32, // 41: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
-	32, // 42: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
-	31, // [31:43] is the sub-list for method output_type
-	19, // [19:31] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	36, // 19: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
+	1,  // 20: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
+	5,  // 21: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
+	7,  // 22: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
+	10, // 23: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
+	13, // 24: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
+	20, // 25: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
+	21, // 26: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
+	23, // 27: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
+	27, // 28: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
+	29, // 29: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
+	30, // 30: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
+	31, // 31: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
+	2,  // 32: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
+	6,  // 33: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
+	8,  // 34: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
+	11, // 35: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
+	14, // 36: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
+	19, // 37: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
+	22, // 38: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
+	24, // 39: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
+	28, // 40: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
+	32, // 41: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
+	32, // 42: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
+	32, // 43: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
+	32, // [32:44] is the sub-list for method output_type
+	20, // [20:32] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_zosnet_proto_init() }
@@ -2796,7 +2930,7 @@ func file_zosnet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_zosnet_proto_rawDesc), len(file_zosnet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/zosnet/zosnet/pkg/api"
+)
+
+// print writes a message as the user asked for it; people is how people read it.
+func (o *options) print(cmd *cobra.Command, m proto.Message, people func(w io.Writer)) error {
+	out := cmd.OutOrStdout()
+	switch o.format {
+	case "json":
+		line, err := api.JSON(m)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s\n", line)
+		return err
+	case "yaml":
+		document, err := api.YAML(m)
+		if err != nil {
+			return err
+		}
+		_, err = out.Write(document)
+		return err
+	}
+	var page strings.Builder
+	people(&page)
+	_, err := io.WriteString(out, page.String())
+	return err
+}
+
+// newTable begins a table without lines, with a header.
+func newTable(w io.Writer, header ...any) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	style := table.StyleLight
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatUpper
+	if coloured() {
+		style.Color.Header = text.Colors{text.Bold}
+	}
+	t.SetStyle(style)
+	t.AppendHeader(header)
+	t.SuppressTrailingSpaces()
+	return t
+}
+
+// coloured says whether standard output shows colours (https://no-color.org).
+func coloured() bool {
+	return term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// good and bad colour a word on a terminal.
+func good(word string) string { return paint(text.FgGreen, word) }
+func bad(word string) string  { return paint(text.FgRed, word) }
+
+func paint(color text.Color, word string) string {
+	if !coloured() {
+		return word
+	}
+	return color.Sprint(word)
+}
+
+// orDash shows that there is nothing.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,226 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/api"
+	"github.com/zosnet/zosnet/pkg/apply"
+	"github.com/zosnet/zosnet/pkg/loader"
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/telemetry"
+)
+
+// callGrace is how long calls may go on once the daemon is asked to end.
+const callGrace = 2 * time.Second
+
+// Config is what Run needs to know.
+type Config struct {
+	NodeFile string
+	Version  string
+	Log      io.Writer
+}
+
+// Daemon is a running daemon.
+type Daemon struct {
+	version string
+	started time.Time
+	log     *slog.Logger
+	file    nodeFile
+
+	datapath  *loader.Datapath
+	store     *registry.Store
+	applier   *apply.Applier
+	events    *telemetry.Events
+	metrics   *telemetry.Metrics
+	enforcer  *enforcer
+	documents decoder
+	service   supervisor
+
+	// change is held while something is checked against the registry and then
+	// written to it, so that nothing comes between.
+	change sync.Mutex
+
+	deadlines chan time.Time // of trials, for followTrial
+
+	mu       sync.Mutex
+	view     view // of the last enforcement
+	repaired uint64
+}
+
+// Run runs the daemon until ctx ends, and leaves everything enforced. It refuses
+// before it touches anything: a *NodeError for a node.yaml that cannot be used,
+// a *registry.LockedError for a state directory in use.
+func Run(ctx context.Context, c Config) (err error) {
+	log := slog.New(slog.NewTextHandler(c.Log, nil))
+	d := &Daemon{version: c.Version, started: time.Now(), log: log, service: supervisor{log}, deadlines: make(chan time.Time, 1)}
+	d.file.path = c.NodeFile
+	node, err := readNode(c.NodeFile)
+	if err != nil {
+		return err
+	}
+	d.file.current.Store(node)
+	lock, err := lockState(node.StateDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+
+	// Lockdown first: it must stand whatever becomes of the rest.
+	if d.datapath, err = loader.Open(loader.Options{BPFFS: node.BPFFS, Log: log}); err != nil {
+		return fmt.Errorf("open the datapath: %w; `zosnet doctor` tells what this machine lacks", err)
+	}
+	defer func() { err = errors.Join(err, d.datapath.Close()) }()
+	if d.applier, err = apply.New(apply.Config{Datapath: d.datapath, RunDir: node.RunDir, Log: log}); err != nil {
+		return err
+	}
+	defer d.applier.Close()
+	if err := d.datapath.LockDown(node.Uplinks, node.Lockdown.Allow); err != nil {
+		return fmt.Errorf("lock the uplinks down: %w", err)
+	}
+	if d.store, err = registry.Open(ctx, node.StateDir, log); err != nil {
+		return fmt.Errorf("%w; lockdown is in force, and so is what was enforced before", err)
+	}
+	defer func() { err = errors.Join(err, d.store.Close()) }()
+	return d.run(ctx)
+}
+
+// run serves until ctx ends or a part of the daemon fails.
+func (d *Daemon) run(ctx context.Context) error {
+	runDir := d.file.node().RunDir
+	calls, err := api.Listen(filepath.Join(runDir, "zosnet.sock"))
+	if err != nil {
+		return err
+	}
+	scrapes, err := telemetry.Listen(filepath.Join(runDir, "metrics.sock"))
+	if err != nil {
+		return errors.Join(err, calls.Close())
+	}
+	d.enforcer = newEnforcer(d.log, d.enforce)
+	d.observe()
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return api.Serve(ctx, calls, d, codeOf, callGrace) })
+	g.Go(func() error { return telemetry.Serve(ctx, scrapes, d.metrics.Handler(d.log)) })
+	g.Go(func() error { return d.readEvents(ctx) })
+	g.Go(func() error { d.enforcer.run(ctx); return nil })
+	g.Go(func() error { return d.followRegistry(ctx) })
+	g.Go(func() error { return d.applier.Run(ctx, d.onRepair) })
+	g.Go(func() error { return d.service.watch(ctx, d.alive) })
+	g.Go(func() error { return d.followTrial(ctx) })
+	g.Go(func() error { return d.followSignals(ctx) })
+	g.Go(func() error { return d.begin(ctx) })
+	g.Go(func() error {
+		<-ctx.Done()
+		d.service.stopping()
+		return nil
+	})
+	return g.Wait()
+}
+
+// begin brings about the first enforcement and says that the daemon is there,
+// also where not everything could be enforced: it is tried again, and what was
+// enforced before still is.
+func (d *Daemon) begin(ctx context.Context) error {
+	if err := d.adoptLearned(ctx); err != nil {
+		return err
+	}
+	err := d.enforcer.wait(ctx, d.enforcer.request())
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		d.service.ready("not everything is enforced: see zosnet status")
+		return nil
+	}
+	d.log.Info("ready", "node", d.file.node().Name, "version", d.version)
+	d.service.ready("everything is enforced")
+	return nil
+}
+
+// followRegistry asks for an enforcement whenever the registry changes, and ends
+// with it: a registry that stopped works again only in a new process.
+func (d *Daemon) followRegistry(ctx context.Context) error {
+	changed := d.store.Watch(ctx, 0)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.store.Failed():
+			_, err := d.store.Snapshot(ctx)
+			return err
+		case _, open := <-changed:
+			if !open {
+				changed = nil
+				continue
+			}
+			d.enforcer.request()
+		}
+	}
+}
+
+// followSignals rereads node.yaml at SIGHUP.
+func (d *Daemon) followSignals(ctx context.Context) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			d.reload(ctx)
+		}
+	}
+}
+
+func (d *Daemon) reload(ctx context.Context) {
+	d.service.reloading()
+	status := "everything is enforced"
+	if err := d.reread(ctx); err != nil {
+		d.log.Error("reload; the old node.yaml stays in force where the new one cannot", "error", err)
+		status = "the last reload failed: see the log"
+	} else {
+		d.log.Info("reloaded", "file", d.file.path)
+	}
+	d.service.ready(status)
+}
+
+// reread takes node.yaml anew and enforces it. What it says of lockdown counts
+// again where a trial was confirmed.
+func (d *Daemon) reread(ctx context.Context) error {
+	if err := d.file.reread(); err != nil {
+		return err
+	}
+	if err := d.dropConfirmed(ctx); err != nil {
+		return err
+	}
+	return d.enforcer.wait(ctx, d.enforcer.request())
+}
+
+// alive tells whether the daemon gets anywhere.
+func (d *Daemon) alive() bool {
+	_, _, running := d.enforcer.state()
+	return running < stuckAfter
+}
+
+func (d *Daemon) onRepair(c plan.Change) {
+	d.mu.Lock()
+	d.repaired++
+	d.mu.Unlock()
+	kind, _, _ := strings.Cut(c.Object, " ")
+	d.metrics.Repaired(kind)
+}

@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry"
+)
+
+// view is what one enforcement set out to enforce. Its values are never changed.
+type view struct {
+	node     string
+	revision int64 // of the registry
+	snapshot registry.Snapshot
+	input    plan.Input
+	state    plan.State
+	applied  int64 // revision that was enforced whole
+	when     time.Time
+}
+
+// enforce brings the kernel to what the registry and node.yaml say now.
+func (d *Daemon) enforce(ctx context.Context) error {
+	snap, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	d.expectTrialEnd(snap)
+	input, state, err := d.compute(snap)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.view.node, d.view.revision, d.view.snapshot, d.view.input, d.view.state = state.Node, snap.Revision, snap, input, state
+	d.mu.Unlock()
+	result, err := d.applier.Apply(ctx, state)
+	for _, c := range result.Changes {
+		d.log.Info("changed", "object", c.Object, "action", c.Action, "detail", c.Detail)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.datapath.Commit(); err != nil {
+		return fmt.Errorf("switch to the new layout of the maps: %w", err)
+	}
+	d.metrics.Applied(result.Took)
+	d.mu.Lock()
+	d.view.applied, d.view.when = snap.Revision, time.Now()
+	d.mu.Unlock()
+	return nil
+}
+
+// compute gives the state that follows from a snapshot.
+func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error) {
+	input, err := d.documents.input(d.file.node(), d.uplinkMTU(), snap, time.Now())
+	if err != nil {
+		return input, plan.State{}, err
+	}
+	state, err := plan.Compute(input)
+	return input, state, err
+}
+
+// uplinkMTU gives the smallest MTU of the uplinks, or 0 where there is none.
+func (d *Daemon) uplinkMTU() (smallest uint16) {
+	for _, name := range d.uplinkNames() {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			continue // it has just vanished
+		}
+		if mtu := uint16(min(link.Attrs().MTU, 1<<16-1)); smallest == 0 || mtu < smallest {
+			smallest = mtu
+		}
+	}
+	return smallest
+}
+
+// current gives what the last enforcement set out to enforce.
+func (d *Daemon) current() view {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.view
+}

@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/zosnet/zosnet/pkg/api"
+)
+
+// Status implements the API.
+func (d *Daemon) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusResponse, error) {
+	snap, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, node := d.current(), d.file.node()
+	d.mu.Lock()
+	repaired := d.repaired
+	d.mu.Unlock()
+	s := &api.StatusResponse{
+		Node: node.Name, Version: d.version, Started: timeText(d.started),
+		Revision: snap.Revision, AppliedRevision: v.applied, Applied: timeText(v.when),
+		Workloads: uint32(len(snap.Attachments)), Repairs: repaired, Lockdown: lockdownInForce(v.input.Trial),
+	}
+	for _, n := range snap.Networks {
+		s.Networks = append(s.Networks, n.Name)
+	}
+	for _, p := range node.Prefixes {
+		s.Prefixes = append(s.Prefixes, p.String())
+	}
+	failed, tried, _ := d.enforcer.state()
+	switch {
+	case failed != nil:
+		s.Problems = append(s.Problems, failed.Error())
+	case !tried:
+		s.Problems = append(s.Problems, "the daemon has just started: nothing is enforced anew yet")
+	}
+	var unlocked []string
+	if s.Uplinks, unlocked, err = d.uplinks(); err != nil {
+		return nil, err
+	}
+	for _, name := range unlocked {
+		s.Problems = append(s.Problems, fmt.Sprintf("uplink %s is not locked down whole", name))
+	}
+	s.Ready = tried && failed == nil && len(unlocked) == 0
+	for _, name := range node.Uplinks {
+		if _, err := netlink.LinkByName(name); err != nil {
+			s.Problems = append(s.Problems, fmt.Sprintf("uplink %s is not there; it is locked down as soon as it is", name))
+		}
+	}
+	return s, nil
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
