@@ -44,12 +44,10 @@ type benchFeed struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	benchMapFeeds       = "feeds"
-	benchMapTcSubject   = "tc_subject"
-	benchMapXdpSubject  = "xdp_subject"
+	benchMapSubject     = "subject"
 	benchProgEmptyTc    = "empty_tc"
 	benchProgEmptyXdp   = "empty_xdp"
-	benchProgFeedTc     = "feed_tc"
-	benchProgFeedXdp    = "feed_xdp"
+	benchProgFeedNext   = "feed_next"
 	benchProgParseTc    = "parse_tc"
 	benchProgParseXdp   = "parse_xdp"
 	benchVarContextType = "context_type"
@@ -99,8 +97,7 @@ type benchSpecs struct {
 type benchProgramSpecs struct {
 	EmptyTc  *ebpf.ProgramSpec `ebpf:"empty_tc"`
 	EmptyXdp *ebpf.ProgramSpec `ebpf:"empty_xdp"`
-	FeedTc   *ebpf.ProgramSpec `ebpf:"feed_tc"`
-	FeedXdp  *ebpf.ProgramSpec `ebpf:"feed_xdp"`
+	FeedNext *ebpf.ProgramSpec `ebpf:"feed_next"`
 	ParseTc  *ebpf.ProgramSpec `ebpf:"parse_tc"`
 	ParseXdp *ebpf.ProgramSpec `ebpf:"parse_xdp"`
 }
@@ -109,9 +106,8 @@ type benchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type benchMapSpecs struct {
-	Feeds      *ebpf.MapSpec `ebpf:"feeds"`
-	TcSubject  *ebpf.MapSpec `ebpf:"tc_subject"`
-	XdpSubject *ebpf.MapSpec `ebpf:"xdp_subject"`
+	Feeds   *ebpf.MapSpec `ebpf:"feeds"`
+	Subject *ebpf.MapSpec `ebpf:"subject"`
 }
 
 // benchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -141,16 +137,14 @@ func (o *benchObjects) Close() error {
 //
 // It can be passed to loadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type benchMaps struct {
-	Feeds      *ebpf.Map `ebpf:"feeds"`
-	TcSubject  *ebpf.Map `ebpf:"tc_subject"`
-	XdpSubject *ebpf.Map `ebpf:"xdp_subject"`
+	Feeds   *ebpf.Map `ebpf:"feeds"`
+	Subject *ebpf.Map `ebpf:"subject"`
 }
 
 func (m *benchMaps) Close() error {
 	return _BenchClose(
 		m.Feeds,
-		m.TcSubject,
-		m.XdpSubject,
+		m.Subject,
 	)
 }
 
@@ -167,8 +161,7 @@ type benchVariables struct {
 type benchPrograms struct {
 	EmptyTc  *ebpf.Program `ebpf:"empty_tc"`
 	EmptyXdp *ebpf.Program `ebpf:"empty_xdp"`
-	FeedTc   *ebpf.Program `ebpf:"feed_tc"`
-	FeedXdp  *ebpf.Program `ebpf:"feed_xdp"`
+	FeedNext *ebpf.Program `ebpf:"feed_next"`
 	ParseTc  *ebpf.Program `ebpf:"parse_tc"`
 	ParseXdp *ebpf.Program `ebpf:"parse_xdp"`
 }
@@ -177,8 +170,7 @@ func (p *benchPrograms) Close() error {
 	return _BenchClose(
 		p.EmptyTc,
 		p.EmptyXdp,
-		p.FeedTc,
-		p.FeedXdp,
+		p.FeedNext,
 		p.ParseTc,
 		p.ParseXdp,
 	)

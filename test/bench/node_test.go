@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/zosnet/zosnet/pkg/loader"
 	"github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/test/testenv"
 )
@@ -137,34 +137,21 @@ func (n *node) wire(b *testing.B) {
 
 var entryPoints = []string{"workload_egress", "workload_ingress", "uplink_xdp", "uplink_ingress", "uplink_egress"}
 
+// load loads the programs and opens them by their pins.
 func (n *node) load(b *testing.B) {
 	b.Helper()
 	dir := b.TempDir()
 	check(b, unix.Mount("bpf", dir, "bpf", 0, ""))
-	b.Cleanup(func() { check(b, unix.Unmount(dir, 0)) })
-	var err error
-	n.maps, err = maps.Open(dir)
+	b.Cleanup(func() { check(b, unix.Unmount(dir, unix.MNT_DETACH)) })
+	datapath, err := loader.Open(loader.Options{BPFFS: dir})
 	check(b, err)
-	b.Cleanup(func() { check(b, n.maps.Close()) })
+	b.Cleanup(func() { check(b, datapath.Close()) })
+	n.maps = datapath.Maps()
 	n.programs = map[string]*ebpf.Program{}
-	for _, obj := range []string{"uplink", "workload"} {
-		spec, err := ebpf.LoadCollectionSpec(filepath.Join(os.Getenv("BOBJ"), obj+".o"))
-		check(b, err)
-		repl := map[string]*ebpf.Map{}
-		for k, v := range n.maps.Replacements() {
-			if spec.Maps[k] != nil {
-				repl[k] = v
-			}
-		}
-		c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: repl})
-		check(b, err)
-		for name, p := range c.Programs {
-			n.programs[name] = p
-		}
-	}
 	for _, name := range entryPoints {
-		if n.programs[name] == nil {
-			b.Fatal(fmt.Errorf("no program %s", name))
-		}
+		program, err := ebpf.LoadPinnedProgram(filepath.Join(dir, "progs", name), nil)
+		check(b, err)
+		b.Cleanup(func() { check(b, program.Close()) })
+		n.programs[name] = program
 	}
 }

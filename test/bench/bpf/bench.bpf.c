@@ -60,9 +60,9 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 	__uint(max_entries, 1);
-} tc_subject SEC(".maps"), xdp_subject SEC(".maps");
+} subject SEC(".maps");
 
-INLINE bool feed(void *data, void *end)
+INLINE bool make_next(void *data, void *end)
 {
 	struct ethhdr *eth = data;
 	struct ipv6hdr *ip6 = (void *)(eth + 1);
@@ -80,19 +80,11 @@ INLINE bool feed(void *data, void *end)
 }
 
 SEC("tc")
-int feed_tc(struct __sk_buff *skb)
+int feed_next(struct __sk_buff *skb)
 {
-	if (feed((void *)(long)skb->data, (void *)(long)skb->data_end))
-		bpf_tail_call(skb, &tc_subject, 0);
+	if (make_next((void *)(long)skb->data, (void *)(long)skb->data_end))
+		bpf_tail_call(skb, &subject, 0);
 	return TC_ACT_UNSPEC;
-}
-
-SEC("xdp")
-int feed_xdp(struct xdp_md *ctx)
-{
-	if (feed((void *)(long)ctx->data, (void *)(long)ctx->data_end))
-		bpf_tail_call(ctx, &xdp_subject, 0);
-	return XDP_ABORTED;
 }
 
 /* The part of struct __sk_buff that a run can be given (bpf_prog_test_run_skb in
