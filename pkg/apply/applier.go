@@ -1,0 +1,152 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/apply/advert"
+	"github.com/zosnet/zosnet/pkg/loader"
+	"github.com/zosnet/zosnet/pkg/plan"
+)
+
+// Config is what an Applier works with.
+type Config struct {
+	Datapath *loader.Datapath
+	RunDir   string // where the versions of what is in the maps are noted
+	Log      *slog.Logger
+}
+
+// Result says what an Apply changed, or a Preview would.
+type Result struct {
+	Changes []plan.Change // in the order in which they were made; empty: all was as planned
+	Took    time.Duration
+}
+
+// Applier makes the kernel match States. Its methods may be called from several
+// goroutines; they take turns.
+type Applier struct {
+	config  Config
+	ledger  *ledger
+	mu      sync.Mutex
+	last    *plan.State               // what Run restores
+	routers map[string]*advert.Router // who advertises in a network, by its name
+	missing map[string]bool           // uplinks that were named and are not there
+}
+
+// New gives an Applier. It changes nothing before Apply.
+func New(config Config) (*Applier, error) {
+	ledger, err := openLedger(config.RunDir, config.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &Applier{
+		config: config, ledger: ledger,
+		routers: map[string]*advert.Router{}, missing: map[string]bool{},
+	}, nil
+}
+
+// Close ends the router advertisements. What was applied stays: nothing is
+// withdrawn, for packets keep flowing without a daemon.
+func (a *Applier) Close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, router := range a.routers {
+		router.Stop()
+		delete(a.routers, name)
+	}
+}
+
+// Apply makes the kernel match a State. What cannot be made is in the error, object
+// by object; everything else is in force when it returns.
+func (a *Applier) Apply(ctx context.Context, state plan.State) (Result, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = &state
+	return a.pass(ctx, state, false)
+}
+
+// Preview gives what Apply would change, and changes nothing.
+func (a *Applier) Preview(ctx context.Context, state plan.State) (Result, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pass(ctx, state, true)
+}
+
+// pass observes, compares and changes once. a.mu is held.
+func (a *Applier) pass(ctx context.Context, state plan.State, preview bool) (Result, error) {
+	begin := time.Now()
+	p := &pass{Applier: a, ctx: ctx, want: state, preview: preview,
+		made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}}
+	if err := p.open(); err != nil {
+		return Result{}, err
+	}
+	defer p.close()
+	p.reconcile()
+	return Result{Changes: p.changes, Took: time.Since(begin)}, errors.Join(p.errs...)
+}
+
+// pass is one comparison of the kernel with a State.
+type pass struct {
+	*Applier
+	ctx     context.Context
+	want    plan.State
+	preview bool
+
+	netlink   *netlink.Handle
+	strict    *netlink.Handle // the kernel filters its dumps
+	home      uint64          // inode of the namespace that the daemon is in
+	links     *links
+	addresses map[int][]netip.Prefix // of each interface, when the pass began
+	programs  programs               // that were attached when it began
+	uplinks   []uplink
+	unguarded []uplink // that have no programs
+
+	changes []plan.Change
+	errs    []error
+	made    map[string]bool // objects that this pass added
+	failed  map[string]bool // objects that something went wrong with
+	touched map[uint32]bool // networks whose flows are to be judged again
+}
+
+func (p *pass) open() (err error) {
+	if p.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	if p.strict, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		p.close()
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	if err = p.observe(); err != nil {
+		p.close()
+	}
+	return err
+}
+
+func (p *pass) observe() (err error) {
+	if err := p.strict.SetStrictCheck(true); err != nil {
+		return fmt.Errorf("set netlink's strict check: %w", err)
+	}
+	if p.home, err = homeNamespace(); err != nil {
+		return err
+	}
+	if p.links, err = readLinks(p.netlink); err != nil {
+		return err
+	}
+	p.addresses, err = readAddresses(p.netlink)
+	return err
+}
+
+func (p *pass) close() {
+	p.netlink.Close()
+	if p.strict != nil {
+		p.strict.Close()
+	}
+}

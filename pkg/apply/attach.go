@@ -1,0 +1,166 @@
+package apply
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/zosnet/zosnet/pkg/loader"
+	"github.com/zosnet/zosnet/pkg/plan"
+)
+
+// programs names the programs on each interface.
+type programs map[string][]string
+
+// has tells whether an interface has the programs of a kind, "uplink" or
+// "workload", that packets pass through at tc.
+func (p programs) has(ifname, kind string) bool {
+	return slices.Contains(p[ifname], kind+"_ingress") && slices.Contains(p[ifname], kind+"_egress")
+}
+
+// readPrograms asks what is attached, once for a pass.
+func (p *pass) readPrograms() {
+	attachments, err := p.config.Datapath.Attachments()
+	p.failIf("programs", err)
+	p.programs = programs{}
+	for _, a := range attachments {
+		p.programs[a.Interface] = append(p.programs[a.Interface], a.Program)
+	}
+}
+
+// setUplinks gives every uplink its programs and its entry, as soon as it is there,
+// and takes them from what is no uplink any more.
+func (p *pass) setUplinks() {
+	p.readPrograms()
+	chosen, missing := chooseUplinks(p.want.Uplinks, p.links.byIndex)
+	p.uplinks = chosen
+	p.reportMissing(missing)
+	have, err := p.config.Datapath.Maps().AllUplinks()
+	if p.failIf("uplinks", err) {
+		return
+	}
+	for _, u := range chosen {
+		_, known := have[uint32(u.index)]
+		if known && p.programs.has(u.name, "uplink") {
+			continue
+		}
+		action, detail := plan.Modify, "programs attached again"
+		if !known {
+			action, detail = plan.Add, ""
+		}
+		if !p.change(uplinkObject(u.name), action, detail, func() error { return p.attachUplink(u) }) {
+			p.unguarded = append(p.unguarded, u)
+		}
+	}
+	p.detachUplinks()
+	p.setUplinkEntries()
+}
+
+func (p *pass) attachUplink(u uplink) error {
+	_, err := p.config.Datapath.AttachUplink(u.name)
+	return err
+}
+
+// setUplinkEntries brings the flags up to date: whether VLAN interfaces on an uplink
+// judge their frames themselves. Entries of links that are gone go.
+func (p *pass) setUplinkEntries() {
+	have, err := p.config.Datapath.Maps().AllUplinks()
+	if p.failIf("uplinks", err) {
+		return
+	}
+	wanted := map[uint32]bool{}
+	for _, u := range p.uplinks {
+		index := uint32(u.index)
+		wanted[index] = true
+		if entry, known := have[index]; !known || entry == u.entry() {
+			continue
+		}
+		set := func() error { return p.config.Datapath.Maps().PutUplink(index, u.entry()) }
+		if p.made[uplinkObject(u.name)] {
+			p.failIf(uplinkObject(u.name), set())
+			continue
+		}
+		p.change(uplinkObject(u.name), plan.Modify, fmt.Sprintf("VLANs are uplinks: %t", u.vlans), set)
+	}
+	for _, index := range slices.Sorted(maps.Keys(have)) {
+		if !wanted[index] {
+			p.change(uplinkObject(p.nameOf(index)), plan.Remove, "", func() error { return p.config.Datapath.Maps().DeleteUplink(index) })
+		}
+	}
+}
+
+// detachUplinks takes the programs from interfaces that are there and are no
+// uplinks, and the pins from those that are not there.
+func (p *pass) detachUplinks() {
+	wanted := map[string]bool{}
+	for _, u := range p.uplinks {
+		wanted[u.name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.programs)) {
+		isUplink := slices.ContainsFunc(p.programs[name], func(program string) bool { return strings.HasPrefix(program, "uplink_") })
+		if isUplink && !wanted[name] {
+			p.change("programs of "+name, plan.Remove, "", func() error { return p.config.Datapath.DetachUplink(name) })
+		}
+	}
+}
+
+// nameOf gives an interface's name; of one that is gone, its number.
+func (p *pass) nameOf(index uint32) string {
+	if link, exists := p.links.byIndex[int(index)]; exists {
+		return link.Attrs().Name
+	}
+	return fmt.Sprintf("with index %d", index)
+}
+
+// reportMissing logs a named uplink when it goes and when it is back.
+func (p *pass) reportMissing(names []string) {
+	if p.preview {
+		return
+	}
+	missing := map[string]bool{}
+	for _, name := range names {
+		missing[name] = true
+		if !p.missing[name] {
+			p.config.Log.Warn("uplink is not there; it will be locked down as soon as it is", "uplink", name)
+		}
+	}
+	for name := range p.missing {
+		if !missing[name] {
+			p.config.Log.Info("uplink is back", "uplink", name)
+		}
+	}
+	p.Applier.missing = missing
+}
+
+// setBackstop lets everything pass the early table, if there is one, that this pass
+// has looked at, but for uplinks without programs: it stops what comes through a
+// link that is not known yet, until a pass knows it.
+func (p *pass) setBackstop() {
+	have, present, err := loader.Backstop()
+	// An error is that of a kernel without nf_tables, which has no such table.
+	if err != nil || !present || p.preview {
+		return
+	}
+	var known []uint32
+	for index := range p.links.byIndex {
+		if !slices.ContainsFunc(p.unguarded, func(u uplink) bool { return u.index == index }) {
+			known = append(known, uint32(index))
+		}
+	}
+	slices.Sort(known)
+	if !slices.Equal(have, known) {
+		p.failIf("backstop", loader.PutBackstop(known))
+	}
+}
+
+// attachPrograms puts a workload's programs on its host-side interface.
+func (p *pass) attachPrograms(a *attachment) bool {
+	if !p.made[a.object()] && p.programs.has(a.Interface, "workload") {
+		return true
+	}
+	return p.settle(a, "programs attached again", func() error {
+		_, err := p.config.Datapath.AttachWorkload(a.Interface)
+		return err
+	})
+}

@@ -1,0 +1,242 @@
+package apply
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+)
+
+// routerAddress is the link-local address of every bridge.
+var routerAddress = netip.MustParsePrefix("fe80::1/64")
+
+// bridgeSysctls keep a bridge to the addresses that the plan gives it and let it
+// route, whatever the machine's defaults say.
+var bridgeSysctls = []sysctl{
+	{"disable_ipv6", "0"},
+	{"addr_gen_mode", "1"}, // none
+	{"accept_ra", "0"},
+}
+
+// bridge is what the plan decides about a bridge.
+type bridge struct {
+	alias     string
+	mac       string
+	mtu       int
+	snooping  bool
+	addresses []netip.Prefix
+}
+
+func plannedBridge(n plan.Network) bridge {
+	return bridge{
+		alias: networkAlias(n.Name), mac: macText(n.BridgeMAC), mtu: int(n.MTU),
+		addresses: []netip.Prefix{netip.PrefixFrom(n.Gateway, n.Prefix.Bits()), routerAddress},
+	}
+}
+
+func observedBridge(link *netlink.Bridge, addresses []netip.Prefix) bridge {
+	a := link.Attrs()
+	return bridge{
+		alias: a.Alias, mac: a.HardwareAddr.String(), mtu: a.MTU, addresses: addresses,
+		snooping: link.MulticastSnooping != nil && *link.MulticastSnooping,
+	}
+}
+
+// compareBridge gives what is to be changed, addresses that should go before those
+// that should come.
+func compareBridge(want, have bridge) []difference {
+	var d []difference
+	if have.alias != want.alias {
+		d = append(d, difference{"alias", have.alias, want.alias})
+	}
+	if have.mac != want.mac {
+		d = append(d, difference{"mac", have.mac, want.mac})
+	}
+	if have.mtu != want.mtu {
+		d = append(d, difference{"mtu", strconv.Itoa(have.mtu), strconv.Itoa(want.mtu)})
+	}
+	if have.snooping != want.snooping {
+		d = append(d, difference{"multicast snooping", strconv.FormatBool(have.snooping), strconv.FormatBool(want.snooping)})
+	}
+	for _, a := range have.addresses {
+		if !slices.Contains(want.addresses, a) {
+			d = append(d, difference{"address", a.String(), ""})
+		}
+	}
+	for _, a := range want.addresses {
+		if !slices.Contains(have.addresses, a) {
+			d = append(d, difference{"address", "", a.String()})
+		}
+	}
+	return d
+}
+
+func bridgeObject(n plan.Network) string { return "bridge " + n.Bridge }
+
+// makeBridge gives a network its bridge, all but up: that comes when the datapath
+// knows the network.
+func (p *pass) makeBridge(n plan.Network) {
+	link, exists := p.links.byName[n.Bridge]
+	if exists && !p.mayUse(link, bridgeObject(n), link.Type() == "bridge") {
+		return
+	}
+	link, exists = p.links.byName[n.Bridge]
+	if !exists {
+		p.change(bridgeObject(n), plan.Add, n.Prefix.String(), func() error { return p.addBridge(n) })
+		return
+	}
+	p.settleBridge(n, link)
+}
+
+func (p *pass) addBridge(n plan.Network) error {
+	off := false
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = n.Bridge, int(n.MTU), n.BridgeMAC[:]
+	if err := p.netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &off}); err != nil {
+		return fmt.Errorf("add bridge: %w", err)
+	}
+	link, err := p.links.refresh(p.netlink, n.Bridge)
+	if err != nil {
+		return err
+	}
+	if err := setSysctls(n.Bridge, bridgeSysctls); err != nil {
+		return err
+	}
+	for _, d := range compareBridge(plannedBridge(n), observedBridge(link.(*netlink.Bridge), nil)) {
+		if err := p.setBridge(link, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleBridge changes what differs on a bridge that is there.
+func (p *pass) settleBridge(n plan.Network, link netlink.Link) {
+	differences, err := compareSysctls(n.Bridge, bridgeSysctls)
+	if err != nil {
+		p.fail(bridgeObject(n), err)
+		return
+	}
+	for _, d := range differences {
+		p.change(bridgeObject(n), plan.Modify, d.String(), func() error {
+			return writeSysctl(interfaceSysctl(n.Bridge, d.property), d.want)
+		})
+	}
+	have := observedBridge(link.(*netlink.Bridge), p.addresses[link.Attrs().Index])
+	for _, d := range compareBridge(plannedBridge(n), have) {
+		p.change(bridgeObject(n), plan.Modify, d.String(), func() error { return p.setBridge(link, d) })
+	}
+}
+
+// setBridge changes one property.
+func (p *pass) setBridge(link netlink.Link, d difference) error {
+	switch d.property {
+	case "alias":
+		return p.netlink.LinkSetAlias(link, d.want)
+	case "mac":
+		mac, err := net.ParseMAC(d.want)
+		if err != nil {
+			return err
+		}
+		return p.netlink.LinkSetHardwareAddr(link, mac)
+	case "mtu":
+		mtu, err := strconv.Atoi(d.want)
+		if err != nil {
+			return err
+		}
+		return p.netlink.LinkSetMTU(link, mtu)
+	case "multicast snooping":
+		return p.netlink.BridgeSetMcastSnoop(link, d.want == "true")
+	default:
+		if d.want == "" {
+			return removeAddress(p.netlink, link, netip.MustParsePrefix(d.have))
+		}
+		return addAddress(p.netlink, link, netip.MustParsePrefix(d.want))
+	}
+}
+
+// raiseBridge brings a bridge up. The kernel restores the /64's route as it does.
+func (p *pass) raiseBridge(n plan.Network) {
+	link, exists := p.links.byName[n.Bridge]
+	if !exists || isUp(link) {
+		return
+	}
+	up := func() error {
+		if err := p.netlink.LinkSetUp(link); err != nil {
+			return err
+		}
+		_, err := p.links.refresh(p.netlink, n.Bridge)
+		return err
+	}
+	if p.made[bridgeObject(n)] {
+		p.failIf(bridgeObject(n), up())
+		return
+	}
+	p.change(bridgeObject(n), plan.Modify, "up", up)
+}
+
+// removeBridges deletes bridges that no network has.
+func (p *pass) removeBridges() {
+	wanted := map[string]bool{}
+	for _, n := range p.want.Networks {
+		wanted[n.Bridge] = true
+	}
+	for name, link := range p.links.byName {
+		if link.Type() == "bridge" && ours(link) && !wanted[name] {
+			network := strings.TrimPrefix(link.Attrs().Alias, aliasMark)
+			p.change("bridge "+name, plan.Remove, network, func() error { return p.removeLink(link) })
+		}
+	}
+}
+
+func addAddress(h *netlink.Handle, link netlink.Link, prefix netip.Prefix) error {
+	err := h.AddrReplace(link, &netlink.Addr{IPNet: ipNet(prefix), Flags: unix.IFA_F_NODAD})
+	if err != nil {
+		return fmt.Errorf("add address %s to %s: %w", prefix, link.Attrs().Name, err)
+	}
+	return nil
+}
+
+func removeAddress(h *netlink.Handle, link netlink.Link, prefix netip.Prefix) error {
+	err := h.AddrDel(link, &netlink.Addr{IPNet: ipNet(prefix)})
+	if err != nil && !gone(err) {
+		return fmt.Errorf("remove address %s from %s: %w", prefix, link.Attrs().Name, err)
+	}
+	return nil
+}
+
+func macText(mac [6]byte) string { return net.HardwareAddr(mac[:]).String() }
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// prefixOf gives an address or destination that netlink named; nil is ::/0.
+func prefixOf(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	addr, _ := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr, bits)
+}
+
+// readAddresses gives every IPv6 address of the namespace, by interface index.
+func readAddresses(h *netlink.Handle) (map[int][]netip.Prefix, error) {
+	list, err := dump(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_V6) })
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	addresses := map[int][]netip.Prefix{}
+	for _, a := range list {
+		addresses[a.LinkIndex] = append(addresses[a.LinkIndex], prefixOf(a.IPNet))
+	}
+	return addresses, nil
+}

@@ -1,0 +1,121 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+)
+
+const (
+	// settleTime is how long events are gathered before the kernel is compared with
+	// the plan: they come in bursts.
+	settleTime = 100 * time.Millisecond
+	// checkInterval is how often it is compared without an event: programs, maps and
+	// other namespaces give none. What drifts is to be back within 5 s.
+	checkInterval = 3 * time.Second
+)
+
+// Run keeps the kernel as the last State says until ctx ends: it compares them
+// after netlink events and every few seconds, and makes again what is missing. Each
+// repair is logged and given to onRepair. Route changes make the datapath look its
+// next hops up again.
+func (a *Applier) Run(ctx context.Context, onRepair func(plan.Change)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	events, err := subscribe()
+	if err != nil {
+		return err
+	}
+	drifted, moved := make(chan struct{}, 1), make(chan struct{}, 1)
+	group.Go(func() {
+		<-ctx.Done()
+		events.Close()
+	})
+	group.Go(func() { receive(ctx, events, a.config.Log, drifted, moved) })
+	group.Go(func() { advanceRoutes(ctx, a.config.Datapath.Maps(), moved, a.config.Log) })
+	a.watch(ctx, drifted, onRepair)
+	return nil
+}
+
+// watch checks after events have settled, and after checkInterval without any.
+func (a *Applier) watch(ctx context.Context, drifted <-chan struct{}, onRepair func(plan.Change)) {
+	check := time.NewTicker(checkInterval)
+	defer check.Stop()
+	var reported string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-check.C:
+		case <-drifted:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(settleTime):
+			}
+		}
+		reported = a.repair(ctx, onRepair, reported)
+	}
+}
+
+// repair applies the last State again. It gives the error that it logged: one that
+// stays is logged once.
+func (a *Applier) repair(ctx context.Context, onRepair func(plan.Change), reported string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.last == nil {
+		return reported
+	}
+	result, err := a.pass(ctx, *a.last, false)
+	for _, c := range result.Changes {
+		a.config.Log.Warn("repaired what had drifted from the plan", "object", c.Object, "action", c.Action, "detail", c.Detail)
+		onRepair(c)
+	}
+	if err == nil || ctx.Err() != nil {
+		return ""
+	}
+	if err.Error() != reported {
+		a.config.Log.Error("what has drifted from the plan cannot be repaired; it is tried again", "error", err)
+	}
+	return err.Error()
+}
+
+// subscribe listens for changes to links, IPv6 addresses and routes.
+func subscribe() (*nl.NetlinkSocket, error) {
+	groups := []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE}
+	events, err := nl.Subscribe(unix.NETLINK_ROUTE, groups...)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to netlink events: %w", err)
+	}
+	return events, nil
+}
+
+// receive signals each change. Where the kernel had more events than the socket
+// holds (ENOBUFS), something changed as well.
+func receive(ctx context.Context, events *nl.NetlinkSocket, log *slog.Logger, signals ...chan<- struct{}) {
+	for ctx.Err() == nil {
+		_, _, err := events.Receive()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && err != unix.ENOBUFS && err != unix.EINTR {
+			log.Warn("netlink events cannot be read; drift is found by the slow check only", "error", err)
+			return
+		}
+		for _, signal := range signals {
+			select {
+			case signal <- struct{}{}:
+			default: // one waits already
+			}
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+// aliasMark begins the alias of every link that is zosnet's.
+const aliasMark = "zosnet "
+
+// madeName is the form of the names that the plan gives to links. A link of such a
+// name without an alias is one whose making was cut short.
+var madeName = regexp.MustCompile(`^z[bw][a-z0-9-]{0,5}-[a-z2-7]{7}$`)
+
+func networkAlias(network string) string { return aliasMark + network }
+
+func workloadAlias(network, workload string) string { return aliasMark + network + "/" + workload }
+
+// ours tells whether zosnet made a link.
+func ours(link netlink.Link) bool {
+	a := link.Attrs()
+	return strings.HasPrefix(a.Alias, aliasMark) || a.Alias == "" && madeName.MatchString(a.Name)
+}
+
+// links is every link of the namespace, read once for a pass and kept up with what
+// the pass makes and removes.
+type links struct {
+	byName  map[string]netlink.Link
+	byIndex map[int]netlink.Link
+}
+
+func readLinks(h *netlink.Handle) (*links, error) {
+	list, err := dump(h.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	l := &links{map[string]netlink.Link{}, map[int]netlink.Link{}}
+	for _, link := range list {
+		l.put(link)
+	}
+	return l, nil
+}
+
+// dump repeats a netlink dump that a change interrupted; a few times, for a busy
+// machine may always have one.
+func dump[T any](list func() ([]T, error)) (result []T, err error) {
+	for range 5 {
+		if result, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return result, err
+		}
+	}
+	return result, err
+}
+
+func (l *links) put(link netlink.Link) {
+	l.byName[link.Attrs().Name] = link
+	l.byIndex[link.Attrs().Index] = link
+}
+
+func (l *links) drop(link netlink.Link) {
+	delete(l.byName, link.Attrs().Name)
+	delete(l.byIndex, link.Attrs().Index)
+}
+
+// index gives a link's interface index, or 0.
+func (l *links) index(name string) int {
+	if link, ok := l.byName[name]; ok {
+		return link.Attrs().Index
+	}
+	return 0
+}
+
+// refresh reads one link again, after it was made or changed.
+func (l *links) refresh(h *netlink.Handle, name string) (netlink.Link, error) {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", name, err)
+	}
+	l.put(link)
+	return link, nil
+}
+
+func isUp(link netlink.Link) bool { return link.Attrs().Flags&net.FlagUp != 0 }
+
+// removeLink deletes a link; one that is gone already is no error.
+func (p *pass) removeLink(link netlink.Link) error {
+	err := p.netlink.LinkDel(link)
+	if err != nil && !gone(err) {
+		return fmt.Errorf("delete link %s: %w", link.Attrs().Name, err)
+	}
+	p.links.drop(link)
+	return nil
+}

@@ -1,0 +1,79 @@
+package apply
+
+import (
+	"fmt"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+)
+
+// reconcile compares and changes every kind of object, in the order that keeps
+// everything closed that is not ready: what the datapath must know of the node,
+// what goes, and what comes, from the rules to the links.
+func (p *pass) reconcile() {
+	p.setPrefixes()
+	p.setLockdown()
+	p.setUplinks()
+
+	p.withdrawRouters()
+	p.removeWorkloads()
+	p.removeNamespaces()
+	p.removeBridges()
+	p.removeNetworks()
+
+	p.addUnreachable()
+	p.setForwarding()
+	for _, n := range p.want.Networks {
+		p.makeBridge(n)
+		p.setNetwork(n)
+	}
+	attachments := p.makeLinks()
+	p.setPorts(attachments)
+	p.setBindings(attachments)
+	for _, n := range p.want.Networks {
+		p.raiseBridge(n)
+	}
+	for _, a := range attachments {
+		p.raise(a)
+	}
+	p.restoreConnected()
+	p.startRouters()
+	p.removeUnreachable()
+	p.setBackstop()
+	p.judgeStragglers()
+	if err := p.ctx.Err(); err != nil {
+		p.errs = append(p.errs, fmt.Errorf("apply was cut short; the next one finishes it: %w", err))
+	}
+}
+
+// change makes one change and notes it; a preview only notes it. It tells whether
+// that went well.
+func (p *pass) change(object string, action plan.Action, detail string, do func() error) bool {
+	if p.ctx.Err() != nil {
+		return false
+	}
+	if !p.preview {
+		if err := do(); err != nil {
+			p.fail(object, err)
+			return false
+		}
+	}
+	p.changes = append(p.changes, plan.Change{Object: object, Action: action, Detail: detail})
+	if action == plan.Add {
+		p.made[object] = true
+	}
+	return true
+}
+
+// fail notes what went wrong with an object. The rest of the pass goes on.
+func (p *pass) fail(object string, err error) {
+	p.failed[object] = true
+	p.errs = append(p.errs, &ObjectError{object, err})
+}
+
+// failIf notes an error, if there is one, and tells whether there was.
+func (p *pass) failIf(object string, err error) bool {
+	if err != nil {
+		p.fail(object, err)
+	}
+	return err != nil
+}

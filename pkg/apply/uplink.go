@@ -1,0 +1,115 @@
+package apply
+
+import (
+	"cmp"
+	"net"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+
+	bpf "github.com/zosnet/zosnet/pkg/maps"
+)
+
+// uplink is an interface that leads to the world.
+type uplink struct {
+	name  string
+	index int
+	vlans bool // a VLAN interface on it is an uplink of its own
+}
+
+func (u uplink) entry() bpf.Uplink {
+	if u.vlans {
+		return bpf.Uplink{Flags: bpf.UplinkVLANs}
+	}
+	return bpf.Uplink{}
+}
+
+// chooseUplinks gives the uplinks among links, lower ones before those on them, and
+// the named ones that are not there. Without names it is every physical link, and
+// the bonds and VLANs on them. What a named bond or VLAN lies on is an uplink as
+// well: packets come through it.
+func chooseUplinks(names []string, links map[int]netlink.Link) (chosen []uplink, missing []string) {
+	depth := map[int]int{}
+	byName := map[string]netlink.Link{}
+	for index, link := range links {
+		byName[link.Attrs().Name] = link
+		if len(names) == 0 && isPhysical(link) {
+			depth[index] = 1
+		}
+	}
+	for _, name := range names {
+		if link, exists := byName[name]; exists {
+			descend(link, links, depth)
+		} else {
+			missing = append(missing, name)
+		}
+	}
+	if len(names) == 0 {
+		climb(links, depth)
+	}
+	for index, level := range depth {
+		u := uplink{name: links[index].Attrs().Name, index: index}
+		for above := range depth {
+			u.vlans = u.vlans || links[above].Type() == "vlan" && links[above].Attrs().ParentIndex == index
+		}
+		depth[index] = level
+		chosen = append(chosen, u)
+	}
+	slices.SortFunc(chosen, func(a, b uplink) int {
+		return cmp.Or(cmp.Compare(depth[a.index], depth[b.index]), cmp.Compare(a.index, b.index))
+	})
+	return chosen, missing
+}
+
+// isPhysical tells a link with a device behind it: on a bus (IFLA_PARENT_DEV_NAME),
+// or of no software kind. sysfs would know too, but shows the namespace that
+// mounted it.
+func isPhysical(link netlink.Link) bool {
+	a := link.Attrs()
+	return a.Flags&net.FlagLoopback == 0 && (link.Type() == "device" || a.ParentDev != "")
+}
+
+// lowers gives what a bond or VLAN lies on.
+func lowers(link netlink.Link, links map[int]netlink.Link) []netlink.Link {
+	var below []netlink.Link
+	switch link.Type() {
+	case "vlan":
+		if lower, exists := links[link.Attrs().ParentIndex]; exists && link.Attrs().NetNsID < 0 {
+			below = append(below, lower)
+		}
+	case "bond":
+		for _, lower := range links {
+			if lower.Attrs().MasterIndex == link.Attrs().Index {
+				below = append(below, lower)
+			}
+		}
+	}
+	return below
+}
+
+// descend chooses a link and all below it, and gives its level.
+func descend(link netlink.Link, links map[int]netlink.Link, depth map[int]int) int {
+	level := 1
+	for _, lower := range lowers(link, links) {
+		level = max(level, descend(lower, links, depth)+1)
+	}
+	depth[link.Attrs().Index] = max(depth[link.Attrs().Index], level)
+	return level
+}
+
+// climb chooses the bonds and VLANs on what is chosen, until there are no more.
+func climb(links map[int]netlink.Link, depth map[int]int) {
+	for grown := true; grown; {
+		grown = false
+		for index, link := range links {
+			for _, lower := range lowers(link, links) {
+				below := depth[lower.Attrs().Index]
+				if below > 0 && depth[index] < below+1 {
+					depth[index], grown = below+1, true
+				}
+			}
+		}
+	}
+}
+
+func uplinkObject(name string) string { return "uplink " + name }
