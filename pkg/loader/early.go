@@ -3,8 +3,6 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -88,7 +86,8 @@ func (d *Datapath) lock(ifname string) error {
 
 // PhysicalLinks gives the names of every physical link of this network namespace,
 // then of the bonds and VLANs on them, the lower ones first. Physical is what has
-// a device in sysfs, or what netlink calls a plain device, loopback apart.
+// a parent device on a bus (IFLA_PARENT_DEV_NAME, Linux 5.14; sysfs would show
+// another namespace's), or what netlink calls a plain device, loopback apart.
 func PhysicalLinks() ([]string, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -119,8 +118,5 @@ func isPhysical(l netlink.Link) bool {
 	if l.Attrs().Index == loopback || l.Attrs().EncapType == "loopback" {
 		return false
 	}
-	if _, err := os.Stat(filepath.Join("/sys/class/net", l.Attrs().Name, "device")); err == nil {
-		return true
-	}
-	return l.Type() == "device"
+	return l.Attrs().ParentDev != "" || l.Type() == "device"
 }
