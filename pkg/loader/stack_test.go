@@ -1,0 +1,78 @@
+package loader
+
+import (
+	"testing"
+
+	"github.com/vishvananda/netlink"
+)
+
+// machine is eth0 and eth1 in bond0 with VLAN 7 on it, eth2 with VLAN 9, and a
+// veth whose peer's index netlink gives as its parent.
+func machine(withXDP ...string) []netlink.Link {
+	device := func(name string, index, master int) netlink.Link {
+		return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: name, Index: index, MasterIndex: master}}
+	}
+	vlan := func(name string, index, parent int) netlink.Link {
+		return &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: name, Index: index, ParentIndex: parent}}
+	}
+	links := []netlink.Link{
+		device("eth0", 2, 5), device("eth1", 3, 5), device("eth2", 4, 0),
+		&netlink.Bond{LinkAttrs: netlink.LinkAttrs{Name: "bond0", Index: 5}},
+		vlan("bond0.7", 6, 5), vlan("eth2.9", 7, 4),
+		&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "veth0", Index: 8, ParentIndex: 4}},
+	}
+	for _, l := range links {
+		for _, name := range withXDP {
+			if l.Attrs().Name == name {
+				l.Attrs().Xdp = &netlink.LinkXdp{Attached: true}
+			}
+		}
+	}
+	return links
+}
+
+func TestWhereXDPGoes(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		withXDP []string
+		ifindex int
+		refused bool
+	}{
+		{"a plain interface", nil, 2, false},
+		{"a bond over nothing that has XDP", nil, 5, false},
+		{"a bond of which one has it", []string{"eth0"}, 5, false},
+		{"a bond of which both have it", []string{"eth0", "eth1"}, 5, true},
+		{"a VLAN on that bond", []string{"eth0", "eth1"}, 6, true},
+		{"a VLAN on a bond that has it", []string{"bond0"}, 6, true},
+		{"below a bond that has it", []string{"bond0"}, 2, true},
+		{"below a VLAN two levels up that has it", []string{"bond0.7"}, 3, true},
+		{"beside another that has it", []string{"eth0", "bond0"}, 4, false},
+		{"a veth whose peer has it", []string{"eth2"}, 8, false},
+	} {
+		links := machine(c.withXDP...)
+		if got := hasXDPBelow(links, c.ifindex) || hasXDPAbove(links, c.ifindex); got != c.refused {
+			t.Errorf("%s: left out %v, wanted %v", c.name, got, c.refused)
+		}
+	}
+}
+
+func TestVLANFlag(t *testing.T) {
+	for ifindex, want := range map[int]bool{2: true, 3: true, 4: true, 5: true, 6: false, 7: false, 8: false} {
+		if got := vlanFlag(machine(), ifindex) != 0; got != want {
+			t.Errorf("interface %d: VLANs above %v, wanted %v", ifindex, got, want)
+		}
+	}
+}
+
+func TestIsPhysical(t *testing.T) {
+	for _, l := range machine() {
+		want := l.Type() == "device"
+		if got := isPhysical(l); got != want {
+			t.Errorf("%s: physical %v, wanted %v", l.Attrs().Name, got, want)
+		}
+	}
+	lo := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "lo", Index: 1, EncapType: "loopback"}}
+	if isPhysical(lo) {
+		t.Error("loopback is physical")
+	}
+}
