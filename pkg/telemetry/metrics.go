@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,6 @@ import (
 // Build says which zosnet this is.
 type Build struct {
 	Version string
-	Commit  string
 }
 
 // Metrics is every metric of a daemon, in a registry of its own.
@@ -47,7 +47,7 @@ func NewMetrics(read func() (Reading, error), lookup Lookup, build Build) *Metri
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        MetricBuild,
 		Help:        "Always 1; its labels say which build of zosnet this is.",
-		ConstLabels: prometheus.Labels{LabelVersion: build.Version, LabelCommit: build.Commit, LabelGo: runtime.Version()},
+		ConstLabels: prometheus.Labels{LabelVersion: build.Version, LabelGo: runtime.Version()},
 	})
 	info.Set(1)
 	m.registry.MustRegister(m.applied, m.repairs, m.eventsLost, info, &collector{read: read, lookup: lookup})
@@ -58,9 +58,12 @@ func NewMetrics(read func() (Reading, error), lookup Lookup, build Build) *Metri
 // took.
 func (m *Metrics) Applied(took time.Duration) { m.applied.Observe(took.Seconds()) }
 
-// Repaired says that something was put right. object is its kind ("route",
-// "bridge", "program"), not its name.
-func (m *Metrics) Repaired(object string) { m.repairs.WithLabelValues(object).Inc() }
+// Repaired says that something was put right: "bridge zbacme-yyrfl5f". Only the
+// kind of object makes a label, since names come and go.
+func (m *Metrics) Repaired(object string) {
+	kind, _, _ := strings.Cut(object, " ")
+	m.repairs.WithLabelValues(kind).Inc()
+}
 
 // EventsLost says that a monitor missed n events.
 func (m *Metrics) EventsLost(n int) { m.eventsLost.Add(float64(n)) }

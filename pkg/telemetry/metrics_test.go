@@ -46,15 +46,15 @@ func counted() (Reading, error) {
 }
 
 func testMetrics(read func() (Reading, error)) *Metrics {
-	return NewMetrics(read, testLookup, Build{Version: "v1.2.3", Commit: "abcdef"})
+	return NewMetrics(read, testLookup, Build{Version: "v1.2.3"})
 }
 
 // TestMetrics says what a scrape shows of that datapath. What belongs to no known
 // network or rule is left out.
 func TestMetrics(t *testing.T) {
 	m := testMetrics(counted)
-	m.Repaired("route")
-	m.Repaired("route")
+	m.Repaired("route 2001:db8:aaaa:1::/64")
+	m.Repaired("route 2001:db8:aaaa:2::/64")
 	m.Repaired("program")
 	m.EventsLost(3)
 	m.Applied(3 * time.Millisecond)

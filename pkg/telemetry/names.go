@@ -24,7 +24,6 @@ const (
 	LabelMap       = "map"
 	LabelObject    = "object"
 	LabelVersion   = "version"
-	LabelCommit    = "commit"
 	LabelGo        = "go"
 )
 
