@@ -6,6 +6,7 @@
 package attack
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -59,7 +60,9 @@ func (s Scene) List() ([]Attack, error) {
 		if err != nil {
 			return nil, fmt.Errorf("attack %q: %w", a.name, err)
 		}
-		list = append(list, Attack{Name: a.name, Reason: a.reason, Frame: frame, Arrived: a.arrived})
+		want := upper(gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default))
+		list = append(list, Attack{Name: a.name, Reason: a.reason, Frame: frame,
+			Arrived: func(p gopacket.Packet) bool { return bytes.Equal(upper(p), want) }})
 	}
 	return list, nil
 }
@@ -67,14 +70,13 @@ func (s Scene) List() ([]Attack, error) {
 // try is an Attack before its frame is built.
 type try struct {
 	name, reason string
-	arrived      func(gopacket.Packet) bool
 	layers       []gopacket.SerializableLayer
 }
 
 // sources are datagrams to the victim from where the attacker is not.
 func (s Scene) sources() []try {
 	datagram := func(name, reason string, mac net.HardwareAddr, src netip.Addr) try {
-		return try{name, reason, isDatagram, []gopacket.SerializableLayer{
+		return try{name, reason, []gopacket.SerializableLayer{
 			probe.Ethernet(mac, s.Gateway.MAC, layers.EthernetTypeIPv6),
 			probe.IPv6(src, s.Victim.Address, layers.IPProtocolUDP), probe.UDP(port, port), gopacket.Payload(name),
 		}}
@@ -92,12 +94,11 @@ func (s Scene) sources() []try {
 
 // discovery are neighbour discovery messages on behalf of others.
 func (s Scene) discovery() []try {
-	message := func(name, reason string, src, dst netip.Addr, kind uint8, body gopacket.SerializableLayer, arrived gopacket.LayerType) try {
-		return try{name, reason, func(p gopacket.Packet) bool { return p.Layer(arrived) != nil && fromMAC(p, s.Attacker.MAC) },
-			[]gopacket.SerializableLayer{
-				probe.Ethernet(s.Attacker.MAC, probe.MulticastMAC(dst), layers.EthernetTypeIPv6),
-				probe.NDIPv6(src, dst), probe.ICMPv6(kind, 0), body,
-			}}
+	message := func(name, reason string, src, dst netip.Addr, kind uint8, body gopacket.SerializableLayer) try {
+		return try{name, reason, []gopacket.SerializableLayer{
+			probe.Ethernet(s.Attacker.MAC, probe.MulticastMAC(dst), layers.EthernetTypeIPv6),
+			probe.NDIPv6(src, dst), probe.ICMPv6(kind, 0), body,
+		}}
 	}
 	group := probe.SolicitedNode(s.Victim.Address)
 	redirect := &layers.ICMPv6Redirect{
@@ -106,22 +107,17 @@ func (s Scene) discovery() []try {
 	}
 	return []try{
 		message("advertise another workload's address", "nd_guard", s.Attacker.Address, allNodes,
-			layers.ICMPv6TypeNeighborAdvertisement, probe.NeighborAdvertisement(s.Victim.Address, s.Attacker.MAC),
-			layers.LayerTypeICMPv6NeighborAdvertisement),
+			layers.ICMPv6TypeNeighborAdvertisement, probe.NeighborAdvertisement(s.Victim.Address, s.Attacker.MAC)),
 		message("advertise the gateway's address", "nd_guard", s.Attacker.Address, allNodes,
-			layers.ICMPv6TypeNeighborAdvertisement, probe.NeighborAdvertisement(s.Gateway.Address, s.Attacker.MAC),
-			layers.LayerTypeICMPv6NeighborAdvertisement),
+			layers.ICMPv6TypeNeighborAdvertisement, probe.NeighborAdvertisement(s.Gateway.Address, s.Attacker.MAC)),
 		message("solicit with another's MAC as one's own", "nd_guard", s.Attacker.Address, group,
-			layers.ICMPv6TypeNeighborSolicitation, probe.NeighborSolicitation(s.Victim.Address, s.Victim.MAC),
-			layers.LayerTypeICMPv6NeighborSolicitation),
+			layers.ICMPv6TypeNeighborSolicitation, probe.NeighborSolicitation(s.Victim.Address, s.Victim.MAC)),
 		message("claim another workload's address by DAD", "address_taken", netip.IPv6Unspecified(), group,
-			layers.ICMPv6TypeNeighborSolicitation, probe.NeighborSolicitation(s.Victim.Address, nil),
-			layers.LayerTypeICMPv6NeighborSolicitation),
+			layers.ICMPv6TypeNeighborSolicitation, probe.NeighborSolicitation(s.Victim.Address, nil)),
 		message("router advertisement", "ra_guard", linkLocal(s.Attacker.MAC), allNodes,
-			layers.ICMPv6TypeRouterAdvertisement, probe.RouterAdvertisement(s.Attacker.MAC),
-			layers.LayerTypeICMPv6RouterAdvertisement),
+			layers.ICMPv6TypeRouterAdvertisement, probe.RouterAdvertisement(s.Attacker.MAC)),
 		message("redirect", "redirect_guard", linkLocal(s.Attacker.MAC), allNodes,
-			layers.ICMPv6TypeRedirect, redirect, layers.LayerTypeICMPv6Redirect),
+			layers.ICMPv6TypeRedirect, redirect),
 	}
 }
 
@@ -130,20 +126,20 @@ func (s Scene) others() []try {
 	from, to := s.Attacker, s.Gateway.MAC
 	v4a, v4b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 	return []try{
-		{"DHCPv6 server's answer", "dhcp_guard", isDHCPServer, []gopacket.SerializableLayer{
+		{"DHCPv6 server's answer", "dhcp_guard", []gopacket.SerializableLayer{
 			probe.Ethernet(from.MAC, probe.MulticastMAC(allNodes), layers.EthernetTypeIPv6),
 			probe.IPv6(from.Address, allNodes, layers.IPProtocolUDP), probe.UDP(547, 546),
 			&layers.DHCPv6{MsgType: layers.DHCPv6MsgTypeAdvertise, TransactionID: []byte{1, 2, 3}},
 		}},
-		{"multicast", "multicast", isDatagram, []gopacket.SerializableLayer{
+		{"multicast", "multicast", []gopacket.SerializableLayer{
 			probe.Ethernet(from.MAC, probe.MulticastMAC(anyGroup), layers.EthernetTypeIPv6),
 			probe.IPv6(from.Address, anyGroup, layers.IPProtocolUDP), probe.UDP(port, port), gopacket.Payload("multicast"),
 		}},
-		{"IPv4", "not_ipv6", isDatagram, []gopacket.SerializableLayer{
+		{"IPv4", "not_ipv6", []gopacket.SerializableLayer{
 			probe.Ethernet(from.MAC, to, layers.EthernetTypeIPv4),
 			probe.IPv4(v4a, v4b, layers.IPProtocolUDP), probe.UDP(port, port), gopacket.Payload("IPv4"),
 		}},
-		{"ARP", "not_ipv6", isARP, []gopacket.SerializableLayer{
+		{"ARP", "not_ipv6", []gopacket.SerializableLayer{
 			probe.Ethernet(from.MAC, layers.EthernetBroadcast, layers.EthernetTypeARP),
 			&layers.ARP{
 				AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, Operation: layers.ARPRequest,
@@ -152,7 +148,7 @@ func (s Scene) others() []try {
 				DstHwAddress: make([]byte, 6), DstProtAddress: v4b.AsSlice(),
 			},
 		}},
-		{"VLAN tag", "vlan", isDatagram, []gopacket.SerializableLayer{
+		{"VLAN tag", "vlan", []gopacket.SerializableLayer{
 			probe.Ethernet(from.MAC, to, layers.EthernetTypeDot1Q),
 			&layers.Dot1Q{VLANIdentifier: 7, Type: layers.EthernetTypeIPv6},
 			probe.IPv6(from.Address, s.Victim.Address, layers.IPProtocolUDP), probe.UDP(port, port), gopacket.Payload("VLAN"),
@@ -160,21 +156,16 @@ func (s Scene) others() []try {
 	}
 }
 
-func isDatagram(p gopacket.Packet) bool {
-	udp, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
-	return ok && udp.DstPort == port
-}
-
-func isDHCPServer(p gopacket.Packet) bool {
-	udp, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
-	return ok && udp.SrcPort == 547
-}
-
-func isARP(p gopacket.Packet) bool { return p.Layer(layers.LayerTypeARP) != nil }
-
-func fromMAC(p gopacket.Packet, mac net.HardwareAddr) bool {
-	eth, ok := p.LinkLayer().(*layers.Ethernet)
-	return ok && eth.SrcMAC.String() == mac.String()
+// upper is what a packet carries above IP, or a frame above Ethernet where it
+// holds no IP: no hop on the way changes it.
+func upper(p gopacket.Packet) []byte {
+	if ip := p.NetworkLayer(); ip != nil {
+		return ip.LayerPayload()
+	}
+	if eth := p.LinkLayer(); eth != nil {
+		return eth.LayerPayload()
+	}
+	return p.Data()
 }
 
 // unassigned is an address of the same /64 that no plan gives out.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,6 +108,9 @@ func removeBPFFS(dir string) error {
 			return err
 		}
 		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".debug") {
+				continue // the kernel's own (bpf_preload), nobody may unlink it
+			}
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return fmt.Errorf("unpin: %w", err)
 			}

@@ -154,7 +154,7 @@ func TestTenantScans(t *testing.T) {
 				// The network's own gateway answers ping: protocol 58 is open there.
 				pingable := target == n.api.Gateway() || target == gateway
 				for _, answer := range found.Answered {
-					if !pingable || scan[0] != "-sO" || answer != "ip/58 open (echo-reply)" {
+					if !pingable || scan[0] != "-sO" || answer != "ip/58 open (proto-response)" {
 						t.Errorf("nmap %v: answered: %s", scan, answer)
 					}
 				}

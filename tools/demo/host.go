@@ -15,7 +15,7 @@ import (
 func (d *demo) hostItself(ctx context.Context) error {
 	outside := func(a netip.Addr) caller { return caller{"outside", d.lab.Outside, a} }
 	node := func(a netip.Addr) caller { return caller{"the node", d.lab.Node, a} }
-	store := caller{"globex/store-1", d.store.Machine, d.store.Address}
+	api := caller{"globex/api-1", d.api.Machine, d.api.Address}
 	return d.runAll(ctx, "The host", 8, []check{
 		get("the node fetches a page", d.lab.Node, netip.AddrPortFrom(lab.OutsideIPv4, webPort)),
 		get("the node fetches a page", d.lab.Node, netip.AddrPortFrom(lab.OutsideIPv6, webPort)),
@@ -23,10 +23,10 @@ func (d *demo) hostItself(ctx context.Context) error {
 		node(lab.NodeIPv6).ping("outside", lab.OutsideIPv6, ""),
 		outside(lab.OutsideIPv4).ping("the node", lab.NodeIPv4, "lockdown"),
 		outside(lab.OutsideIPv6).ping("the node", lab.NodeIPv6, "lockdown"),
-		outside(lab.OutsideIPv6).ping("acme's gateway", d.web.Gateway(), "lockdown"),
-		store.ping("its gateway", d.store.Gateway(), ""),
-		store.ping("the node", lab.NodeIPv6, "host"),
-		store.ping("acme's gateway", d.web.Gateway(), "host"),
+		outside(lab.OutsideIPv6).ping("acme's gateway", d.web.Gateway(), "unassigned"),
+		api.ping("its gateway", d.api.Gateway(), ""),
+		api.ping("the node", lab.NodeIPv6, "host"),
+		api.ping("acme's gateway", d.web.Gateway(), "unassigned"),
 	})
 }
 

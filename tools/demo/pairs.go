@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/zosnet/zosnet/test/lab"
 	"github.com/zosnet/zosnet/test/probe"
@@ -80,7 +81,7 @@ func (d *demo) pair(from, to party) check {
 			return string(outcome), "", fmt.Errorf("%s, but trace says %s by %s, reason %q",
 				outcome, verdict.Verdict, verdict.Rule, verdict.Reason)
 		}
-		return string(outcome), verdict.Rule, nil
+		return string(outcome), strings.ReplaceAll(verdict.Rule, d.lab.Path("")+"/", ""), nil
 	}
 	return c
 }

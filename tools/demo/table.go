@@ -21,6 +21,7 @@ func printTable(out io.Writer, all []section) {
 	t.SetOutputMirror(out)
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 72, WidthMaxEnforcer: text.Trim}})
 	t.AppendHeader(table.Row{"", "What", "Expected", "Observed", "Drop reason"})
 	for _, s := range all {
 		t.AppendSeparator()
@@ -30,6 +31,13 @@ func printTable(out io.Writer, all []section) {
 		}
 	}
 	t.Render()
+	for _, s := range all {
+		for _, r := range s.results {
+			if r.err != nil {
+				_, _ = fmt.Fprintf(out, "%s: %s: %v\n", s.title, r.what, r.err)
+			}
+		}
+	}
 }
 
 func (r result) row() table.Row {
@@ -42,7 +50,7 @@ func (r result) row() table.Row {
 		observed += " (" + r.detail + ")"
 	}
 	if r.err != nil {
-		observed = text.FgRed.Sprint(r.err)
+		observed = text.FgRed.Sprint("see below")
 	}
 	reason := r.seen
 	if r.reason != r.seen {
