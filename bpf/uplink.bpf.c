@@ -91,6 +91,10 @@ __noinline int uplink_judge(struct __sk_buff *skb, struct visit *v)
 		return drop(skb, v, DROP_VLAN);
 	if (is_bogus_source(&v->packet.saddr) || prefix_of(&v->packet.saddr))
 		return drop(skb, v, DROP_SPOOFED_ADDRESS);
+	if (is_neighbour_discovery(&v->packet)) /* never leaves its link: RFC 4890, 4.3.4 */
+		return drop(skb, v, DROP_ND_GUARD);
+	if (is_multicast_listener(&v->packet))
+		return drop(skb, v, DROP_MULTICAST);
 	if (v->packet.icmp_error)
 		return deliver_error(skb, v, OUTSIDE);
 	if (v->packet.fragment == FRAGMENT_LATER && fragment_recall(v, network))
@@ -116,7 +120,7 @@ int uplink_ingress(struct __sk_buff *skb)
 	if (is_for_vlan(skb, &v->packet))
 		return TC_ACT_OK;
 	if (v->packet.ether_type != ETHERTYPE_IPV6 || v->packet.fragment == FRAGMENT_LATER ||
-	    skb->vlan_present)
+	    skb->vlan_present || v->packet.tags)
 		return uplink_judge(skb, v);
 	flow_key_of(v, 0);
 	f = bpf_map_lookup_elem(&flows, &v->key);

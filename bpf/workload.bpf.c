@@ -39,6 +39,13 @@ INLINE enum drop_reason check_source(struct visit *v, const struct port *port)
 	return DROP_NONE;
 }
 
+/* A link-local source is known on its own link only (RFC 4291, 2.5.6). */
+INLINE enum drop_reason check_scope(const struct visit *v, const struct port *port)
+{
+	return is_link_local(&v->packet.saddr) && v->to.network != port->network ? DROP_NO_ROUTE
+										 : DROP_NONE;
+}
+
 /* Who the packet is for: a workload of this node, or somebody outside. */
 INLINE enum drop_reason find_receiver(struct visit *v, const struct port *port)
 {
@@ -49,7 +56,9 @@ INLINE enum drop_reason find_receiver(struct visit *v, const struct port *port)
 	v->to.address = *a;
 	if (b) {
 		endpoint_from(&v->to, a, b);
-		return b->ifindex == v->ifindex ? DROP_SPOOFED_ADDRESS : DROP_NONE;
+		if (b->ifindex == v->ifindex)
+			return DROP_SPOOFED_ADDRESS;
+		return check_scope(v, port);
 	}
 	if (is_link_local(a))
 		return DROP_UNASSIGNED;
@@ -61,7 +70,7 @@ INLINE enum drop_reason find_receiver(struct visit *v, const struct port *port)
 	case PREFIX_NODE:
 		return DROP_HOST;
 	}
-	return DROP_NONE;
+	return check_scope(v, port);
 }
 
 INLINE bool is_dhcp_server(const struct packet *p)
@@ -148,7 +157,7 @@ int workload_egress(struct __sk_buff *skb)
 	reason = visit_skb(skb, v);
 	if (reason)
 		return workload_unreadable(skb, v, reason);
-	if (skb->vlan_present || v->packet.fragment == FRAGMENT_LATER)
+	if (skb->vlan_present || v->packet.tags || v->packet.fragment == FRAGMENT_LATER)
 		return workload_judge(skb, v);
 	flow_key_of(v, 0);
 	f = bpf_map_lookup_elem(&flows, &v->key);

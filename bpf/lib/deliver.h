@@ -260,8 +260,10 @@ INLINE int deliver_judged(struct __sk_buff *skb, struct visit *v)
 	return deliver_again(skb, v, f);
 }
 
-/* The flow that an ICMP error is about, if it is one that is allowed and the
- * error goes to who sent the packet that it quotes. */
+/* Whether an ICMP error is about a flow that is allowed, and goes to who sent the
+ * packet that it quotes. Only from where that packet went can it come: from the
+ * workload itself, from anywhere outside (a router on the way), or, when the node
+ * speaks, from here. */
 __noinline int quotes_flow(struct __sk_buff *skb, struct visit *v, __u32 network)
 {
 	struct visit *quoted;
@@ -284,7 +286,10 @@ __noinline int quotes_flow(struct __sk_buff *skb, struct visit *v, __u32 network
 		return 0;
 	flow_key_of(quoted, zone_of(&quoted->packet.saddr, &quoted->packet.daddr, network));
 	f = bpf_map_lookup_elem(&flows, &quoted->key);
-	return f && !f->denied && flow_current(f) && !flow_expired(f, quoted->key.proto, v->now);
+	if (!f || (v->hook != HOOK_UPLINK_EGRESS &&
+		   receiver_of(f, quoted)->ifindex != (network == OUTSIDE ? 0 : v->ifindex)))
+		return 0;
+	return !f->denied && flow_current(f) && !flow_expired(f, quoted->key.proto, v->now);
 }
 
 /* An ICMPv6 error about an allowed flow reaches that flow's end (RFC 4890, 4.3.1). */
@@ -299,6 +304,8 @@ __noinline int deliver_error(struct __sk_buff *skb, struct visit *v, __u32 netwo
 	if (!quotes_flow(skb, v, network))
 		return drop(skb, v, DROP_ICMP_UNRELATED);
 	b = binding_of(&v->packet.daddr, network);
+	if (is_link_local(&v->packet.saddr) && (!b || b->network != network))
+		return drop(skb, v, DROP_ICMP_UNRELATED);
 	if (b) {
 		hop_to_workload(&hop, b, network);
 		return carry(skb, v, &hop, network, b->network);

@@ -65,6 +65,14 @@ INLINE bool is_gateway(const struct network *n, const struct address *a)
 	return x[0] == bpf_cpu_to_be64(0xfe80000000000000ULL) && x[1] == bpf_cpu_to_be64(1);
 }
 
+/* A packet for this address stays on the network's own link. */
+INLINE bool is_on_link(const struct network *n, const struct address *a)
+{
+	const __u64 *x = (const void *)a, *g = (const void *)&n->gateway;
+
+	return is_multicast(a) || is_link_local(a) || x[0] == g[0];
+}
+
 /* An address that a VM may claim: in the network's /64 or link-local, and none
  * that is kept (the gateway's, the resolver's ::53). */
 INLINE bool is_claimable(const struct network *n, const struct address *a)
@@ -142,6 +150,7 @@ __noinline int guard_neighbour(struct __sk_buff *skb, struct visit *v, struct po
 {
 	struct nd_message nd;
 	struct address target;
+	struct network *n;
 	struct packet *p;
 	struct binding *b;
 	bool unspecified;
@@ -163,6 +172,9 @@ __noinline int guard_neighbour(struct __sk_buff *skb, struct visit *v, struct po
 		if (!b || b->ifindex != v->ifindex)
 			return DROP_ND_GUARD;
 	}
+	n = bpf_map_lookup_elem(&networks, &port->network);
+	if (!n || !is_on_link(n, &p->daddr)) /* else the stack would route it */
+		return DROP_ND_GUARD;
 	if (p->icmp_type == ICMPV6_ROUTER_SOLICIT)
 		return check_nd_options(skb, p->l4_offset + 8, end, port);
 	if (p->l4_offset + sizeof(nd) > end ||

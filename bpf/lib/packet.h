@@ -130,6 +130,13 @@ INLINE bool is_bogus_source(const struct address *a)
 	return a->bytes[0] == 0 || is_link_local(a) || is_multicast(a);
 }
 
+INLINE bool is_ipv4(const struct address *a)
+{
+	const __u32 *w = (const void *)a->bytes;
+
+	return !w[0] && !w[1] && w[2] == bpf_htonl(0xffff);
+}
+
 INLINE void map_ipv4(struct address *a, __be32 v4)
 {
 	__u32 *w = (void *)a->bytes;

@@ -245,10 +245,10 @@ INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32
 
 	if ((void *)(ip6 + 1) > s->end || ip6->version != 6)
 		return DROP_MALFORMED;
-	p->length = bpf_ntohs(ip6->payload_len) + sizeof(*ip6);
-	end = p->l3_offset + p->length;
+	end = offset + bpf_ntohs(ip6->payload_len);
 	if (end > frame_length)
 		return DROP_MALFORMED;
+	p->length = end - p->l3_offset;
 	__builtin_memcpy(&p->saddr, &ip6->saddr, sizeof(p->saddr));
 	__builtin_memcpy(&p->daddr, &ip6->daddr, sizeof(p->daddr));
 	p->hop_limit = ip6->hop_limit;
