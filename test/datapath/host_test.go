@@ -1,0 +1,97 @@
+package datapath
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/gopacket/gopacket"
+
+	"github.com/zosnet/zosnet/pkg/maps"
+	"github.com/zosnet/zosnet/pkg/spec"
+)
+
+func payload(n int) gopacket.Payload { return make([]byte, n) }
+
+// knocks is what a stranger sends to the host: it meets uplink_xdp, and where XDP
+// did not see it uplink_ingress, which must say the same.
+func (m *machine) knocks(want, what string, f frame) {
+	m.t.Helper()
+	f = f.from(routerMAC, maps.MAC{})
+	m.want(what, want, "uplink_xdp", m.uplink, f)
+	m.want(what+" (at tc)", want, "uplink_ingress", m.uplink, f)
+}
+
+func (m *machine) hostSays(want, what string, f frame) {
+	m.t.Helper()
+	m.want(what, want, "uplink_egress", m.uplink, f.from(maps.MAC{}, routerMAC))
+}
+
+func TestTheHostIsInvisible(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	host := netip.MustParseAddr(hostAddress)
+	m.knocks("lockdown", "a SYN", tcp(world, host, 1, 22, "S", 1, 0))
+	m.knocks("lockdown", "an ACK", tcp(world, host, 1, 22, "A", 1, 1))
+	m.knocks("lockdown", "a ping", icmp(world, host, 128, 0, 0, 7, 0, 1))
+	m.knocks("lockdown", "UDP", udp(world, host, 53, 1234))
+	m.knocks("lockdown", "a protocol of no ports", frame{src: world, dst: host, hopLimit: 64, proto: 47, layers: []gopacket.SerializableLayer{payload(20)}})
+	m.knocks("lockdown", "an ICMP error about nothing", icmp(world, host, 1, 4, make([]byte, 60)...))
+	m.knocks("lockdown", "a router solicitation", nd(routerSolicit, linkGateway, allRouters, linkGateway, 1, routerMAC))
+	m.knocks("lockdown", "a redirect", nd(redirectMessage, linkGateway, host, linkGateway, 2, routerMAC))
+	m.knocks("dhcp_unsolicited", "a DHCPv6 answer without a request", udp(linkGateway, host, 547, 546))
+	m.knocks("lockdown", "a solicitation through a router", nd(neighborSolicit, world, host, host, 1, routerMAC).hops(254))
+	m.knocks("pass", "a neighbour's solicitation", nd(neighborSolicit, linkGateway, host, host, 1, routerMAC))
+	m.knocks("pass", "a router's advertisement", nd(routerAdvert, linkGateway, allNodes, linkGateway, 1, routerMAC))
+	m.hostSays("host_reply", "a RST", tcp(host, world, 22, 1, "RA", 0, 1))
+	m.hostSays("host_reply", "a SYN-ACK", tcp(host, world, 22, 1, "SA", 0, 1))
+	m.hostSays("host_reply", "a ping answer", icmp(host, world, 129, 0, 0, 7, 0, 1))
+	m.hostSays("host_reply", "a port unreachable", icmp(host, world, 1, 4, make([]byte, 60)...))
+	m.hostSays("tenant_leak", "a tenant's packet that nobody judged", udp(m.web.address, world, 1, 2))
+	m.hostSays("pass", "its own solicitation", nd(neighborSolicit, host, linkGateway, linkGateway, 1, maps.MAC{}))
+}
+
+func TestTheHostsOwnFlows(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	host := netip.MustParseAddr(hostAddress)
+	m.hostSays("pass", "SYN", tcp(host, world, 5000, 443, "S", 1, 0))
+	m.knocks("pass", "SYN-ACK", tcp(world, host, 443, 5000, "SA", 1, 2))
+	m.knocks("lockdown", "a SYN of the same ports", tcp(world, host, 443, 5000, "S", 1, 0))
+	m.knocks("lockdown", "from another port", tcp(world, host, 444, 5000, "A", 1, 2))
+	m.hostSays("pass", "data", tcp(host, world, 5000, 443, "PA", 2, 2))
+	m.hostSays("pass", "DNS", udp(host, world, 6000, 53))
+	m.knocks("pass", "its answer", udp(world, host, 53, 6000))
+	m.hostSays("pass", "ping", icmp(host, world, 128, 0, 0, 7, 0, 1))
+	m.knocks("pass", "its answer", icmp(world, host, 129, 0, 0, 7, 0, 1))
+	m.knocks("lockdown", "another ping's answer", icmp(world, host, 129, 0, 0, 8, 0, 1))
+	quoted := udp(host, world, 6000, 53).from(maps.MAC{}, routerMAC).bytes(t)[14:]
+	m.knocks("pass", "packet too big about its own flow", icmp(netip.MustParseAddr("2001:db8:eeee::1"), host, 2, 0, append([]byte{0, 0, 5, 0}, quoted...)...))
+	m.hostSays("pass", "DHCPv6 request", udp(linkLocal(routerMAC), netip.MustParseAddr("ff02::1:2"), 546, 547))
+	m.knocks("pass", "its answer, from another address", udp(linkGateway, linkLocal(routerMAC), 547, 546))
+}
+
+func TestTheFailsafe(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	host := netip.MustParseAddr(hostAddress)
+	allow := []spec.LockdownAllow{{From: netip.PrefixFrom(world, 128), Ports: []spec.Ports{{Proto: spec.ProtoTCP, First: 22, Last: 22}}}}
+	must(t, m.maps.PutLockdown(1, allow))
+	must(t, m.maps.SetLockdown(1))
+	m.knocks("pass", "the friend's SYN", tcp(world, host, 1, 22, "S", 1, 0))
+	m.hostSays("pass", "its answer", tcp(host, world, 22, 1, "SA", 0, 1))
+	m.knocks("lockdown", "the friend at another port", tcp(world, host, 1, 23, "S", 1, 0))
+	m.knocks("lockdown", "a stranger", tcp(netip.MustParseAddr("2001:db8:ffff::6"), host, 1, 22, "S", 1, 0))
+	must(t, m.maps.PutLockdown(2, nil))
+	must(t, m.maps.TryLockdown(2, maps.BootTime()+uint64(3600e9)))
+	m.knocks("lockdown", "during a trial without it", tcp(world, host, 1, 22, "S", 1, 0))
+	must(t, m.maps.TryLockdown(2, 1))
+	m.knocks("pass", "past the trial's deadline", tcp(world, host, 1, 22, "S", 1, 0))
+}
+
+func TestTaggedFramesAreJudgedLikeOthers(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	data := tcp(world, netip.MustParseAddr(hostAddress), 1, 22, "S", 1, 0).from(routerMAC, maps.MAC{}).bytes(t)
+	one := append(append(append([]byte{}, data[:12]...), 0x81, 0, 0, 5), data[12:]...)
+	two := append(append(append([]byte{}, data[:12]...), 0x88, 0xa8, 0, 5), one[12:]...)
+	three := append(append(append([]byte{}, data[:12]...), 0x81, 0, 0, 5), two[12:]...)
+	m.wantBytes("one tag", "lockdown", "uplink_xdp", m.uplink, one)
+	m.wantBytes("two tags", "lockdown", "uplink_xdp", m.uplink, two)
+	m.wantBytes("three tags", "vlan", "uplink_xdp", m.uplink, three)
+}
