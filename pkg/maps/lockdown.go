@@ -14,8 +14,7 @@ import (
 func encodeLockdown(version uint32, allow []spec.LockdownAllow) ([]entry[LockdownKey, LockdownAllow], error) {
 	var entries []entry[LockdownKey, LockdownAllow]
 	seen := map[netip.Prefix]bool{}
-	for _, each := range allow {
-		prefix := each.From.Masked()
+	for _, prefix := range lockdownPrefixes(allow) {
 		if seen[prefix] {
 			continue
 		}
@@ -32,6 +31,20 @@ func encodeLockdown(version uint32, allow []spec.LockdownAllow) ([]entry[Lockdow
 		entries = append(entries, entry[LockdownKey, LockdownAllow]{key, value})
 	}
 	return entries, nil
+}
+
+// lockdownPrefixes gives the prefixes of openings. One of IPv6 that lies around the
+// mapped addresses, such as ::/0, would match IPv4 as well: all of IPv4 then has an
+// entry of its own.
+func lockdownPrefixes(allow []spec.LockdownAllow) []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, each := range allow {
+		prefixes = append(prefixes, each.From.Masked())
+		if each.From.Addr().Is6() && each.From.Contains(netip.AddrFrom16(netip.IPv4Unspecified().As16())) {
+			prefixes = append(prefixes, netip.PrefixFrom(netip.IPv4Unspecified(), 0))
+		}
+	}
+	return prefixes
 }
 
 // rangesFor gives what openings allow to all of a prefix, sorted, each once.
