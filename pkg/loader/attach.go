@@ -159,8 +159,8 @@ func (d *Datapath) detach(name, ifname string) error {
 	return d.pin(name, ifname).remove()
 }
 
-// keep says whether a pinned link already is on the interface, and gives it this
-// build's program unless a switch of layouts is under way. A pin whose interface
+// keep says whether a pinned link already is on the interface, and gives it the
+// program loaded here unless a switch of layouts is under way. A pin whose interface
 // has gone, or whose link somebody has detached, goes.
 func (d *Datapath) keep(p pin, program *ebpf.Program, ifindex int) (bool, error) {
 	l, on, err := p.open()
@@ -171,13 +171,27 @@ func (d *Datapath) keep(p pin, program *ebpf.Program, ifindex int) (bool, error)
 	if on != ifindex {
 		return false, p.remove()
 	}
-	if len(d.maps.Changed()) > 0 {
+	if len(d.maps.Changed()) > 0 || runs(l, program) {
 		return true, nil
 	}
 	if err := l.Update(program); err != nil {
 		return false, fmt.Errorf("replace %s on %s: %w", p.program, p.ifname, err)
 	}
 	return true, nil
+}
+
+// runs says whether the link's program is this very one.
+func runs(l link.Link, program *ebpf.Program) bool {
+	on, err := l.Info()
+	if err != nil {
+		return false
+	}
+	loaded, err := program.Info()
+	if err != nil {
+		return false
+	}
+	id, ok := loaded.ID()
+	return ok && id == on.Program
 }
 
 // pinNew pins a link that was just made, and detaches it where that fails.
