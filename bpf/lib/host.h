@@ -185,7 +185,8 @@ INLINE enum drop_reason lockdown(const struct span *s, struct visit *v)
 		return DROP_NONE;
 	if (p->ether_type != ETHERTYPE_IPV4 && p->ether_type != ETHERTYPE_IPV6)
 		return DROP_LOCKDOWN;
-	if (p->ether_type == ETHERTYPE_IPV6 && is_ipv4(&p->saddr)) /* else IPv4's failsafe admits it */
+	/* else IPv4's failsafe would admit it */
+	if (p->ether_type == ETHERTYPE_IPV6 && is_ipv4(&p->saddr))
 		return DROP_LOCKDOWN;
 	if (p->fragment == FRAGMENT_LATER) {
 		if (fragment_recall(v, OUTSIDE))

@@ -258,7 +258,7 @@ INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32
 		return reason;
 	if (offset > end)
 		return DROP_MALFORMED;
-	if (offset > PARSE_BYTES)
+	if (offset + sizeof(struct tcp_header) > PARSE_BYTES)
 		return DROP_EXTENSION_HEADERS;
 	if (p->fragment == FRAGMENT_LATER)
 		return DROP_NONE;

@@ -34,6 +34,10 @@ const (
 
 	// A later fragment that begins before this byte could overwrite a TCP header.
 	leastLaterOffset = 64
+
+	// Headers must end where they can still be read at once: the transport header
+	// begins within the first 300 bytes of the frame.
+	deepestTransport = 300
 )
 
 // Bits of the TCP header's flags.
@@ -151,6 +155,9 @@ func (p *packet) readIPv6() Reason {
 	}
 	if after > p.network+p.length {
 		return Malformed
+	}
+	if after > deepestTransport {
+		return ExtensionHeaders
 	}
 	if p.fragment == laterFragment {
 		return None

@@ -47,6 +47,8 @@ func (w *World) lockdown(d Decision, p *packet) Decision {
 		return d.toStack()
 	case p.etherType != etherIPv4 && p.etherType != etherIPv6:
 		return d.drop(Lockdown)
+	case p.etherType == etherIPv6 && p.source.Is4In6(): // nothing that is real comes from there
+		return d.drop(Lockdown)
 	case p.fragment == laterFragment:
 		return d.drop(FragmentWithoutFirst)
 	case w.failsafeAllows(p), p.isLinkControl():

@@ -17,9 +17,9 @@ func Frame(r *rand.Rand, w *policy.World, shape Shape) (policy.Ingress, []byte) 
 	switch n := r.IntN(100); {
 	case n < 2:
 		return f.in, garbage(r)
-	case n < 7:
+	case n < 5:
 		f.foreign()
-	case n < 14:
+	case n < 10:
 		f.ipv4()
 	default:
 		f.ipv6()
@@ -50,11 +50,26 @@ func (f *frame) enter(shape Shape) {
 		f.fromMAC = [6]byte{2, 0xff, 0, 0, 0, 1}
 		return
 	}
-	f.in = policy.Ingress{Interface: pick(f.r, shape.Ports)}
+	f.in = policy.Ingress{Interface: pick(f.r, f.w.Ports).Interface}
+	if chance(f.r, 2) {
+		f.in.Interface = pick(f.r, shape.Ports) // perhaps of no workload
+	}
 	f.port, _ = f.w.Port(f.in.Interface)
 	f.fromMAC = f.port.MAC
 	if chance(f.r, 3) {
 		f.fromMAC = pick(f.r, append(f.w.Ports, policy.Port{MAC: [6]byte{2, 9, 9, 9, 9, 9}})).MAC
+	}
+}
+
+// dest gives where a flow goes that can begin here: seldom another link's address.
+func (f *frame) dest(source netip.Addr) netip.Addr {
+	for {
+		dest := Address(f.r, f.w)
+		sameScope := dest.IsLinkLocalUnicast() == source.IsLinkLocalUnicast()
+		toTenant := Space.Contains(dest) || !f.in.Uplink
+		if sameScope && toTenant || chance(f.r, 10) {
+			return dest
+		}
 	}
 }
 

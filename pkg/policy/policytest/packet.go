@@ -10,7 +10,7 @@ func (f *frame) ipv4() {
 	f.etherType = 0x0800
 	proto := pick(f.r, []uint8{6, 6, 17, 17, 1, 132, 47, 58, 41})
 	body := f.transport(proto)
-	if proto == 17 && chance(f.r, 30) {
+	if proto == 17 && len(body) >= 4 && chance(f.r, 30) {
 		binary.BigEndian.PutUint16(body[0:], 67)
 		binary.BigEndian.PutUint16(body[2:], 68)
 	}
@@ -42,7 +42,8 @@ func (f *frame) length(right int) uint16 {
 // ipv6 makes a packet of a flow, or a message of neighbour discovery or MLD.
 func (f *frame) ipv6() {
 	f.etherType = 0x86dd
-	source, dest := f.source(), Address(f.r, f.w)
+	source := f.source()
+	dest := f.dest(source)
 	hops := uint8(64)
 	if chance(f.r, 6) {
 		hops = pick(f.r, []uint8{0, 1, 2, 255})
