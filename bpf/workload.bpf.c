@@ -167,7 +167,7 @@ int workload_egress(struct __sk_buff *skb)
 }
 
 /* What the network's own gateway may say to a workload: neighbour discovery,
- * router advertisements, echo replies and errors. */
+ * router advertisements, listener reports, echo replies and errors. */
 INLINE bool is_from_gateway(const struct packet *p, const struct network *n)
 {
 	if (p->ether_type != ETHERTYPE_IPV6 || p->proto != IPPROTO_ICMPV6 || p->tags ||
@@ -177,6 +177,7 @@ INLINE bool is_from_gateway(const struct packet *p, const struct network *n)
 	case ICMPV6_NEIGHBOR_SOLICIT:
 	case ICMPV6_NEIGHBOR_ADVERT:
 	case ICMPV6_ROUTER_ADVERT:
+	case ICMPV6_MLD2_REPORT:
 	case ICMPV6_ECHO_REPLY:
 		return true;
 	}

@@ -56,8 +56,10 @@ INLINE int drop_hop_limit(struct __sk_buff *skb, struct visit *v, __u32 sender_n
 INLINE int carry(struct __sk_buff *skb, struct visit *v, const struct next_hop *hop,
 		 __u32 sender_network, __u32 receiver_network)
 {
-	if (hop->routed && v->packet.hop_limit <= 1)
+	if (hop->routed && v->packet.hop_limit <= 1) {
+		v->network = receiver_network;
 		return drop_hop_limit(skb, v, sender_network);
+	}
 	if (!fits(skb, &v->packet, hop->mtu))
 		return to_stack(skb, receiver_network);
 	if (sender_network != OUTSIDE)
@@ -82,6 +84,7 @@ __noinline int carry_anew(struct __sk_buff *skb, struct visit *v, struct flow *f
 		return TC_ACT_SHOT;
 	to = receiver_of(f, v);
 	from = sender_of(f, v);
+	v->network = from->network ? from->network : to->network; /* whose drop it may be */
 	if (to->network != OUTSIDE) {
 		b = binding_of(&v->packet.daddr, to->network);
 		if (!b)

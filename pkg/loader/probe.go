@@ -47,19 +47,21 @@ func Probe() []Feature {
 	)
 }
 
-// explainKernel adds to an error of loading what the kernel lacks, where it lacks
-// anything that is needed.
-func explainKernel(err error) error {
+// explainKernel adds to an error of loading what the kernel or this process lacks,
+// where it lacks anything that is needed.
+func explainKernel(err error) error { return explain(err, Probe()) }
+
+func explain(err error, features []Feature) error {
 	var missing []string
-	for _, f := range Probe() {
+	for _, f := range features {
 		if f.Needed && !f.Present {
-			missing = append(missing, fmt.Sprintf("%s is missing (%s): %s", f.Name, f.Detail, f.Advice))
+			missing = append(missing, fmt.Sprintf("%s: %s; %s", f.Name, f.Detail, f.Advice))
 		}
 	}
 	if len(missing) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w\nthis machine lacks what the datapath needs:\n\t%s", err, strings.Join(missing, "\n\t"))
+	return fmt.Errorf("%w\nmissing here:\n\t%s", err, strings.Join(missing, "\n\t"))
 }
 
 func tried(name string, needed bool, err error, advice string) Feature {

@@ -138,3 +138,19 @@ func TestOnlyTheGatewayReachesAWorkloadUnjudged(t *testing.T) {
 	m.want("the host's own address", "unjudged", "workload_ingress", m.web.ifindex, toWeb(udp(netip.MustParseAddr(hostAddress), web, 1, 2)))
 	m.want("a stranger's", "unjudged", "workload_ingress", m.web.ifindex, toWeb(tcp(world, web, 1, 80, "S", 1, 0)))
 }
+
+func TestADropIsCountedForTheNetworkThatSent(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	scan := tcp(m.web.address, netip.MustParseAddr(hostAddress), 1, 22, "S", 1, 0)
+	for _, what := range []string{"the first SYN", "its repetition"} {
+		m.blamed = 0
+		m.sent(m.web, "host", what, scan)
+		if m.blamed != acme {
+			t.Errorf("%s: counted for network %d, expected %d", what, m.blamed, acme)
+		}
+	}
+	m.arrives("hop_limit", "a packet at its last hop", tcp(world, m.web.address, 1, 80, "S", 1, 0).hops(1))
+	if m.blamed != acme {
+		t.Errorf("hop limit: counted for network %d, expected %d", m.blamed, acme)
+	}
+}

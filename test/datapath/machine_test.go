@@ -43,6 +43,7 @@ type machine struct {
 	uplink   uint32
 	bridge   map[uint32]uint32
 	policies map[uint32]uint32 // version by network
+	blamed   uint32            // network that the last drop was counted for
 
 	web, db, vm, api *workload
 }

@@ -144,24 +144,30 @@ func (m *machine) step(program string, ifindex uint32, data []byte) (verdict, st
 	var reason string
 	for r, n := range m.dropCounts() {
 		if n > before[r] {
-			reason = r
+			reason = r.reason
+			m.blamed = r.network
 		}
 	}
 	return v, reason, options.DataOut
 }
 
-func (m *machine) dropCounts() map[string]uint64 {
+type blame struct {
+	network uint32
+	reason  string
+}
+
+func (m *machine) dropCounts() map[blame]uint64 {
 	m.t.Helper()
-	counts := map[string]uint64{}
+	counts := map[blame]uint64{}
 	drops, err := m.maps.ReadDrops()
 	must(m.t, err)
 	for key, c := range drops {
-		counts[maps.DropReason(key.Reason).String()] += c.Packets
+		counts[blame{key.Network, maps.DropReason(key.Reason).String()}] += c.Packets
 	}
 	lockdown, err := m.maps.ReadLockdownDrops()
 	must(m.t, err)
 	for r, c := range lockdown {
-		counts[r.String()] += c.Packets
+		counts[blame{0, r.String()}] += c.Packets
 	}
 	return counts
 }
