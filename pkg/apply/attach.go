@@ -13,10 +13,16 @@ import (
 // programs names the programs on each interface.
 type programs map[string][]string
 
-// has tells whether an interface has the programs of a kind, "uplink" or
-// "workload", that packets pass through at tc.
-func (p programs) has(ifname, kind string) bool {
-	return slices.Contains(p[ifname], kind+"_ingress") && slices.Contains(p[ifname], kind+"_egress")
+// onUplink tells whether an uplink has all of its programs.
+func (p programs) onUplink(u uplink) bool {
+	has := p[u.name]
+	return slices.Contains(has, "uplink_ingress") && slices.Contains(has, "uplink_egress") &&
+		(!u.lowest || slices.Contains(has, "uplink_xdp"))
+}
+
+// onWorkload tells whether a workload's host-side interface has both of its.
+func (p programs) onWorkload(ifname string) bool {
+	return slices.Contains(p[ifname], "workload_ingress") && slices.Contains(p[ifname], "workload_egress")
 }
 
 // readPrograms asks what is attached, once for a pass.
@@ -42,7 +48,7 @@ func (p *pass) setUplinks() {
 	}
 	for _, u := range chosen {
 		_, known := have[uint32(u.index)]
-		if known && p.programs.has(u.name, "uplink") {
+		if known && p.programs.onUplink(u) {
 			continue
 		}
 		action, detail := plan.Modify, "programs attached again"
@@ -156,7 +162,7 @@ func (p *pass) setBackstop() {
 
 // attachPrograms puts a workload's programs on its host-side interface.
 func (p *pass) attachPrograms(a *attachment) bool {
-	if !p.made[a.object()] && p.programs.has(a.Interface, "workload") {
+	if !p.made[a.object()] && p.programs.onWorkload(a.Interface) {
 		return true
 	}
 	return p.settle(a, "programs attached again", func() error {

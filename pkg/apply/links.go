@@ -13,8 +13,8 @@ import (
 // aliasMark begins the alias of every link that is zosnet's.
 const aliasMark = "zosnet "
 
-// madeName is the form of the names that the plan gives to links. A link of such a
-// name without an alias is one whose making was cut short.
+// madeName is the form of the names that the plan gives to links, which nobody else
+// gives. A link of such a name may have no alias yet, or have lost it.
 var madeName = regexp.MustCompile(`^z[bw][a-z0-9-]{0,5}-[a-z2-7]{7}$`)
 
 func networkAlias(network string) string { return aliasMark + network }
@@ -24,7 +24,7 @@ func workloadAlias(network, workload string) string { return aliasMark + network
 // ours tells whether zosnet made a link.
 func ours(link netlink.Link) bool {
 	a := link.Attrs()
-	return strings.HasPrefix(a.Alias, aliasMark) || a.Alias == "" && madeName.MatchString(a.Name)
+	return strings.HasPrefix(a.Alias, aliasMark) || madeName.MatchString(a.Name)
 }
 
 // links is every link of the namespace, read once for a pass and kept up with what

@@ -12,9 +12,10 @@ import (
 
 // uplink is an interface that leads to the world.
 type uplink struct {
-	name  string
-	index int
-	vlans bool // a VLAN interface on it is an uplink of its own
+	name   string
+	index  int
+	lowest bool // no other is below it, so XDP goes here
+	vlans  bool // a VLAN interface on it is an uplink of its own
 }
 
 func (u uplink) entry() bpf.Uplink {
@@ -48,11 +49,10 @@ func chooseUplinks(names []string, links map[int]netlink.Link) (chosen []uplink,
 		climb(links, depth)
 	}
 	for index, level := range depth {
-		u := uplink{name: links[index].Attrs().Name, index: index}
+		u := uplink{name: links[index].Attrs().Name, index: index, lowest: level == 1}
 		for above := range depth {
 			u.vlans = u.vlans || links[above].Type() == "vlan" && links[above].Attrs().ParentIndex == index
 		}
-		depth[index] = level
 		chosen = append(chosen, u)
 	}
 	slices.SortFunc(chosen, func(a, b uplink) int {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ func (r *Router) Withdraw() error {
 
 // open gives a raw socket of the interface that gets solicitations alone.
 func (r *Router) open() error {
-	conn, err := icmp.ListenPacket("ip6:ipv6-icmp", netip.AddrFrom16(r.network.Router.As16()).WithZone(r.network.Interface).String())
+	conn, err := icmp.ListenPacket("ip6:ipv6-icmp", r.network.Router.WithZone(r.network.zone()).String())
 	if err != nil {
 		return fmt.Errorf("open an ICMPv6 socket at %s: %w", r.network.Router, err)
 	}
@@ -101,6 +102,10 @@ func (r *Router) open() error {
 	r.conn, r.close = p, conn.Close
 	return nil
 }
+
+// zone is the interface by its index: package net remembers names' indexes for a
+// minute, and a bridge may come back under its name sooner.
+func (n Network) zone() string { return strconv.Itoa(n.Index) }
 
 // listen hands on who solicits, until the socket is closed. A solicitation with a
 // hop limit other than 255 came through a router (RFC 4861, 6.1.1).
@@ -204,7 +209,7 @@ func (r *Router) send(to netip.Addr, final bool) error {
 		return err
 	}
 	control := &ipv6.ControlMessage{HopLimit: 255, Src: r.network.Router.AsSlice(), IfIndex: r.network.Index}
-	_, err = r.conn.WriteTo(message, control, &net.IPAddr{IP: to.AsSlice(), Zone: r.network.Interface})
+	_, err = r.conn.WriteTo(message, control, &net.IPAddr{IP: to.AsSlice(), Zone: r.network.zone()})
 	if err != nil {
 		return fmt.Errorf("send a router advertisement to %s on %s: %w", to, r.network.Interface, err)
 	}

@@ -1,0 +1,230 @@
+package apply
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+
+	bpf "github.com/zosnet/zosnet/pkg/maps"
+	"github.com/zosnet/zosnet/pkg/plan"
+)
+
+const web1 = "/run/netns/acme.web-1"
+
+// drifts are ways in which somebody takes away or changes what was applied, each
+// with the object whose repair is to be reported.
+var drifts = []struct {
+	name    string
+	disturb func(t *testing.T, n *node, s plan.State)
+	repairs string
+}{
+	{"the route of a /64 is deleted", func(t *testing.T, n *node, s plan.State) {
+		deleteRoute(t, s.Networks[0].Prefix)
+	}, "route 2001:db8:aaaa:1::/64"},
+	{"the unreachable route is deleted", func(t *testing.T, n *node, s plan.State) {
+		deleteRoute(t, s.Prefixes[0].Prefix)
+	}, "route 2001:db8:aaaa::/48"},
+	{"a bridge is deleted", func(t *testing.T, n *node, s plan.State) {
+		check(t, netlink.LinkDel(link(t, s.Networks[0].Bridge)))
+	}, "bridge "},
+	{"a bridge is down", func(t *testing.T, n *node, s plan.State) {
+		check(t, netlink.LinkSetDown(link(t, s.Networks[0].Bridge)))
+	}, "bridge "},
+	{"a bridge has another MAC, MTU and alias", func(t *testing.T, n *node, s plan.State) {
+		l := link(t, s.Networks[0].Bridge)
+		check(t, netlink.LinkSetHardwareAddr(l, []byte{2, 0, 0, 0, 0, 9}))
+		check(t, netlink.LinkSetMTU(l, 1300))
+		check(t, netlink.LinkSetAlias(l, "mine"))
+	}, "bridge "},
+	{"a bridge has another address", func(t *testing.T, n *node, s plan.State) {
+		l := link(t, s.Networks[0].Bridge)
+		check(t, removeAddress(handle(t), l, routerAddress))
+		check(t, addAddress(handle(t), l, netip.MustParsePrefix("fe80::99/64")))
+	}, "bridge "},
+	{"a bridge listens to RAs", func(t *testing.T, n *node, s plan.State) {
+		check(t, writeSysctl(interfaceSysctl(s.Networks[0].Bridge, "accept_ra"), "2"))
+	}, "bridge "},
+	{"a workload's veth is deleted", func(t *testing.T, n *node, s plan.State) {
+		check(t, netlink.LinkDel(link(t, s.Workloads[1].Interface)))
+	}, "workload acme/web-1"},
+	{"a workload's veth is deleted from inside", func(t *testing.T, n *node, s plan.State) {
+		in(t, web1, func(h *netlink.Handle) error {
+			l, err := h.LinkByName(endpointName)
+			if err != nil {
+				return err
+			}
+			return h.LinkDel(l)
+		})
+	}, "workload acme/web-1"},
+	{"a workload's interface is no port any more", func(t *testing.T, n *node, s plan.State) {
+		check(t, netlink.LinkSetNoMaster(link(t, s.Workloads[1].Interface)))
+	}, "workload acme/web-1"},
+	{"a workload's interface is down", func(t *testing.T, n *node, s plan.State) {
+		check(t, netlink.LinkSetDown(link(t, s.Workloads[1].Interface)))
+	}, "workload acme/web-1"},
+	{"a workload's namespace is deleted", func(t *testing.T, n *node, s plan.State) {
+		check(t, removeNamespace(web1))
+	}, "workload acme/web-1"},
+	{"eth0 has lost its address and its route", func(t *testing.T, n *node, s plan.State) {
+		in(t, web1, func(h *netlink.Handle) error {
+			l, err := h.LinkByName(endpointName)
+			if err != nil {
+				return err
+			}
+			if err := removeAddress(h, l, netip.PrefixFrom(s.Workloads[1].Address, 64)); err != nil {
+				return err
+			}
+			return h.RouteDel(gatewayRoute(l, s.Workloads[1]))
+		})
+	}, "workload acme/web-1"},
+	{"eth0 is down", func(t *testing.T, n *node, s plan.State) {
+		in(t, web1, func(h *netlink.Handle) error {
+			l, err := h.LinkByName(endpointName)
+			if err != nil {
+				return err
+			}
+			return h.LinkSetDown(l)
+		})
+	}, "workload acme/web-1"},
+	{"a tap is deleted", func(t *testing.T, n *node, s plan.State) {
+		check(t, netlink.LinkDel(link(t, "vm0")))
+	}, "workload acme/vm"},
+	{"a workload's program is taken away", func(t *testing.T, n *node, s plan.State) {
+		check(t, os.Remove(n.bpffs()+"/links/workload_egress-"+s.Workloads[1].Interface))
+	}, "workload acme/web-1"},
+	{"an uplink's program is taken away", func(t *testing.T, n *node, s plan.State) {
+		check(t, os.Remove(n.bpffs()+"/links/uplink_ingress-up0"))
+	}, "uplink up0"},
+	{"an uplink's lowest program is taken away", func(t *testing.T, n *node, s plan.State) {
+		check(t, os.Remove(n.bpffs()+"/links/uplink_xdp-up0"))
+	}, "uplink up0"},
+	{"the node does not forward any more", func(t *testing.T, n *node, s plan.State) {
+		check(t, writeSysctl(forwardingSysctl, "0"))
+	}, "sysctl net/ipv6/conf/all/forwarding"},
+	{"a port is forgotten", func(t *testing.T, n *node, s plan.State) {
+		check(t, n.datapath.Maps().DeletePort(uint32(link(t, s.Workloads[1].Interface).Attrs().Index)))
+	}, "workload acme/"},
+	{"a binding is forgotten", func(t *testing.T, n *node, s plan.State) {
+		check(t, n.datapath.Maps().DeleteBinding(bpf.BindingOf(s.Bindings[0].Address, s.Bindings[0].NetworkID)))
+	}, "network acme"},
+	{"a network's entry is emptied", func(t *testing.T, n *node, s plan.State) {
+		check(t, n.datapath.Maps().PutNetwork(1, bpf.Network{}))
+	}, "network acme"},
+	{"an uplink's entry is forgotten", func(t *testing.T, n *node, s plan.State) {
+		check(t, n.datapath.Maps().DeleteUplink(uint32(link(t, "up0").Attrs().Index)))
+	}, "uplink up0"},
+	{"the node's prefixes are forgotten", func(t *testing.T, n *node, s plan.State) {
+		check(t, n.datapath.Maps().PutPrefixes(nil))
+	}, "prefix 2001:db8:aaaa::/48"},
+	{"the lockdown names other entries", func(t *testing.T, n *node, s plan.State) {
+		check(t, n.datapath.Maps().SetLockdown(99))
+	}, "lockdown"},
+}
+
+func deleteRoute(t *testing.T, prefix netip.Prefix) {
+	t.Helper()
+	check(t, netlink.RouteDel(&netlink.Route{Dst: ipNet(prefix)}))
+}
+
+// TestDrift: whatever drifts from the plan is back within 5 s, reported, and nothing
+// else is touched.
+func TestDrift(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	n := startNode(t)
+	s := grid{networks: []string{"acme"}, attachments: []plan.Attachment{
+		netns("acme", "web-1", 256), tap("acme", "vm", "vm0", 258),
+	}}.state(t)
+	n.apply(s)
+	whole := dumpKernel(t)
+
+	var mu sync.Mutex
+	var repairs []plan.Change
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		err := n.Run(ctx, func(c plan.Change) {
+			mu.Lock()
+			defer mu.Unlock()
+			repairs = append(repairs, c)
+		})
+		if err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	defer running.Wait()
+	defer cancel()
+
+	for _, d := range drifts {
+		t.Run(d.name, func(t *testing.T) {
+			mu.Lock()
+			repairs = nil
+			mu.Unlock()
+			begin := time.Now()
+			d.disturb(t, n, s)
+			eventually(t, 5*time.Second, "repaired "+d.repairs, func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, c := range repairs {
+					if strings.HasPrefix(c.Object, d.repairs) {
+						return true
+					}
+				}
+				return false
+			})
+			t.Logf("after %v", time.Since(begin).Round(time.Millisecond))
+			n.unchanged(s)
+			if diff := cmp.Diff(whole, dumpKernel(t)); diff != "" {
+				t.Errorf("before and after (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRouteEpoch: a change of routes makes the datapath look its next hops up again,
+// and a burst of changes does so a few times only.
+func TestRouteEpoch(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	n := startNode(t)
+	n.apply(two.state(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = n.Run(ctx, func(plan.Change) {}) })
+	defer running.Wait()
+	defer cancel()
+	epoch := func() uint32 {
+		node, err := n.datapath.Maps().ReadNode()
+		check(t, err)
+		return node.RouteEpoch
+	}
+	add := func(from, to int) {
+		for i := from; i < to; i++ {
+			prefix := netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0xff, 0, byte(i >> 8), byte(i)}), 64)
+			check(t, netlink.RouteAdd(&netlink.Route{Dst: ipNet(prefix), LinkIndex: link(t, "up0").Attrs().Index}))
+		}
+	}
+	before, next := epoch(), 0
+	eventually(t, 5*time.Second, "a route changed the epoch", func() bool {
+		add(next, next+1)
+		next++
+		return epoch() != before
+	})
+	before = epoch()
+	begin := time.Now()
+	add(1000, 2000)
+	took := time.Since(begin)
+	most := uint32(took/epochInterval) + 3
+	if counted := epoch() - before; counted > most {
+		t.Errorf("1000 routes in %v changed the epoch %d times, want at most %d", took, counted, most)
+	}
+}
