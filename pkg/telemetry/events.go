@@ -7,12 +7,17 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/zosnet/zosnet/pkg/maps"
 )
 
 // queue is how many events a subscriber may be behind before it misses some.
 const queue = 1024
+
+// namesFresh is how long names are good for. Events come in floods, and what a
+// network's rules are called is not asked anew for each.
+const namesFresh = 100 * time.Millisecond
 
 // ErrEnded says that no events come any more.
 var ErrEnded = errors.New("events: the reader has ended")
@@ -38,6 +43,8 @@ type Events struct {
 	mu          sync.Mutex
 	subscribers map[*Subscription]struct{}
 	ended       bool
+	names       Lookup // what lookup said since asked
+	asked       time.Time
 }
 
 // NewEvents makes a stream without subscribers. watch asks the datapath for drop
@@ -143,7 +150,7 @@ func (e *Events) publish(raw *maps.Event) {
 			continue
 		}
 		if event == nil { // put into words only when somebody listens
-			words := eventOf(raw, e.lookup)
+			words := eventOf(raw, e.freshNames())
 			event = &words
 		}
 		select {
@@ -153,6 +160,14 @@ func (e *Events) publish(raw *maps.Event) {
 			e.lost(1)
 		}
 	}
+}
+
+// freshNames gives names that are at most namesFresh old.
+func (e *Events) freshNames() Lookup {
+	if now := time.Now(); now.Sub(e.asked) > namesFresh {
+		e.names, e.asked = e.lookup.remembering(), now
+	}
+	return e.names
 }
 
 // end closes every subscription.

@@ -141,6 +141,35 @@ func TestSlowSubscriber(t *testing.T) {
 	}
 }
 
+// TestNamesAreFresh says that a network's name is asked for once in a flood of its
+// events, and again when it may be another.
+func TestNamesAreFresh(t *testing.T) {
+	asked, name := 0, "acme"
+	lookup := Lookup{Interface: testLookup.Interface, Network: func(uint32) (Network, bool) { asked++; return Network{Name: name}, true }}
+	e := NewEvents(lookup, func(bool) error { return nil }, func(int) {}, slog.New(slog.DiscardHandler))
+	s, err := e.Subscribe(Filter{Drops: true})
+	must(t, err)
+	defer s.Close()
+	raw := tcpDrop()
+	for range 100 {
+		e.publish(&raw)
+	}
+	if asked > 50 {
+		t.Errorf("a network's name was asked for %d times in a flood of 100 events", asked)
+	}
+	name = "globex"
+	s.waiting()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(namesFresh / 4) {
+		e.publish(&raw)
+		if events := s.waiting(); events[len(events)-1].Network == name {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the old name is still given after 5 s")
+		}
+	}
+}
+
 // TestRun follows events from the ring buffer to two subscribers, and the flag in
 // the node's entry.
 func TestRun(t *testing.T) {
