@@ -9,8 +9,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
-
-	"github.com/zosnet/zosnet/pkg/maps"
 )
 
 // The programs, by their names in C.
@@ -51,8 +49,7 @@ func (d *Datapath) AttachUplink(ifname string) ([]Attachment, error) {
 	if err := d.followRename(dev); err != nil {
 		return nil, err
 	}
-	// Known as an uplink before it is one: its programs then know what it is.
-	if err := d.refreshUplinks(dev); err != nil {
+	if err := d.addUplink(uint32(dev.Attrs().Index)); err != nil {
 		return nil, err
 	}
 	if err := d.attachXDP(uplinkXDP, dev); err != nil {
@@ -62,6 +59,10 @@ func (d *Datapath) AttachUplink(ifname string) ([]Attachment, error) {
 		return nil, err
 	}
 	if err := d.attachTC(uplinkEgress, dev, egress); err != nil {
+		return nil, err
+	}
+	// Only now may the uplink below leave a VLAN's frames to it.
+	if err := d.refreshUplinks(); err != nil {
 		return nil, err
 	}
 	return d.attachmentsOf(dev.Attrs().Index)
@@ -75,6 +76,9 @@ func (d *Datapath) DetachUplink(ifname string) error {
 		if err := d.maps.DeleteUplink(uint32(dev.Attrs().Index)); err != nil {
 			return err
 		}
+	}
+	if err := d.refreshUplinks(); err != nil {
+		return err
 	}
 	if err := d.detach(uplinkXDP, ifname); err != nil {
 		return err
@@ -226,41 +230,6 @@ func (d *Datapath) followRename(dev netlink.Link) error {
 		}
 		if err := os.Rename(p.path, now.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("follow %s, which is %s now: %w", p.ifname, now.ifname, err)
-		}
-	}
-	return nil
-}
-
-// refreshUplinks puts dev among the uplinks, and brings the flags of all of them
-// up to date: a VLAN interface that becomes an uplink changes what those below
-// it let through.
-func (d *Datapath) refreshUplinks(dev netlink.Link) error {
-	links, err := netlink.LinkList()
-	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
-	}
-	uplinks, err := d.maps.AllUplinks()
-	if err != nil {
-		return err
-	}
-	own := uint32(dev.Attrs().Index)
-	if _, ok := uplinks[own]; !ok {
-		uplinks[own] = maps.Uplink{}
-		if err := d.maps.PutUplink(own, maps.Uplink{Flags: vlanFlag(links, int(own))}); err != nil {
-			return err
-		}
-	}
-	for ifindex, u := range uplinks {
-		if !exists(links, int(ifindex)) {
-			if err := d.maps.DeleteUplink(ifindex); err != nil {
-				return err
-			}
-			continue
-		}
-		if flags := vlanFlag(links, int(ifindex)); u.Flags != flags {
-			if err := d.maps.PutUplink(ifindex, maps.Uplink{Flags: flags}); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

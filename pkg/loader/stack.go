@@ -41,10 +41,12 @@ func below(links []netlink.Link, ifindex int) []netlink.Link {
 	return list
 }
 
-// vlanFlag says whether VLAN interfaces lie anywhere above an interface.
-func vlanFlag(links []netlink.Link, ifindex int) uint32 {
-	for _, upper := range above(links, ifindex) {
-		if upper.Type() == "vlan" || vlanFlag(links, upper.Attrs().Index) != 0 {
+// vlanFlag says whether a VLAN interface on this one is an uplink itself, and
+// judges its own frames. Frames of other VLANs must not pass unjudged.
+func vlanFlag(links []netlink.Link, ifindex int, uplinks map[uint32]maps.Uplink) uint32 {
+	for _, l := range links {
+		_, judges := uplinks[uint32(l.Attrs().Index)]
+		if judges && l.Type() == "vlan" && l.Attrs().ParentIndex == ifindex {
 			return maps.UplinkVLANs
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/zosnet/zosnet/pkg/maps"
 )
 
 // machine is eth0 and eth1 in bond0 with VLAN 7 on it, eth2 with VLAN 9, and a
@@ -56,10 +58,25 @@ func TestWhereXDPGoes(t *testing.T) {
 	}
 }
 
+// Only a VLAN that is an uplink itself is left to judge its frames.
 func TestVLANFlag(t *testing.T) {
-	for ifindex, want := range map[int]bool{2: true, 3: true, 4: true, 5: true, 6: false, 7: false, 8: false} {
-		if got := vlanFlag(machine(), ifindex) != 0; got != want {
-			t.Errorf("interface %d: VLANs above %v, wanted %v", ifindex, got, want)
+	for _, c := range []struct {
+		name    string
+		uplinks []uint32
+		want    map[int]bool
+	}{
+		{"no VLAN is an uplink", []uint32{2, 3, 4, 5}, nil},
+		{"the VLAN on eth2 is one", []uint32{4, 7}, map[int]bool{4: true}},
+		{"the VLAN on the bond is one", []uint32{2, 3, 5, 6}, map[int]bool{5: true}},
+	} {
+		uplinks := map[uint32]maps.Uplink{}
+		for _, ifindex := range c.uplinks {
+			uplinks[ifindex] = maps.Uplink{}
+		}
+		for ifindex := 2; ifindex <= 8; ifindex++ {
+			if got := vlanFlag(machine(), ifindex, uplinks) != 0; got != c.want[ifindex] {
+				t.Errorf("%s: interface %d has the flag %v, wanted %v", c.name, ifindex, got, c.want[ifindex])
+			}
 		}
 	}
 }
