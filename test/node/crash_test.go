@@ -13,6 +13,7 @@ import (
 
 	"github.com/cilium/ebpf/link"
 	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket/layers"
 
 	"github.com/zosnet/zosnet/test/lab"
 	"github.com/zosnet/zosnet/test/probe"
@@ -198,38 +199,85 @@ func (n *node) linkIDs() map[string]link.ID {
 	return ids
 }
 
-// TestNeighbourChanges gives the router another MAC while no daemon runs: the
-// datapath finds it.
+// TestNeighbourChanges gives the router another MAC while no daemon runs. The
+// datapath finds it: at once where the router announces it, as routers do when
+// one takes over from another, and as fast as the kernel probes its neighbours
+// where it does not.
 func TestNeighbourChanges(t *testing.T) {
 	n := start(t, lab.Config{})
 	n.apply(red)
 	web := n.attach("red", "web", "web-1")
 	n.echo(web.Machine, at(web, dnsPort))
 	n.echo(n.Outside, netip.AddrPortFrom(lab.OutsideIPv6, dnsPort))
-	inward, err := n.Outside.Dial(t.Context(), "udp", at(web, dnsPort).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = inward.Close() }()
-	if err := probe.ExchangeOn(inward, within); err != nil {
-		t.Fatalf("before: %v", err)
-	}
+	inward := n.conversation(n.Outside, at(web, dnsPort))
+	outward := n.conversation(web.Machine, netip.AddrPortFrom(lab.OutsideIPv6, dnsPort))
 	if err := n.daemon.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	t.Run("announced", func(t *testing.T) {
+		n := n.inTest(t)
+		mac := net.HardwareAddr{2, 0, 0, 0, 0x77, 1}
+		n.changeRouter(mac)
+		near, err := probe.OpenWire(n.Router, "near")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer near.Close()
+		allNodes := netip.MustParseAddr("ff02::1")
+		send(t, near, probe.Ethernet(mac, probe.MulticastMAC(allNodes), layers.EthernetTypeIPv6),
+			probe.NDIPv6(lab.RouterIPv6, allNodes), probe.ICMPv6(layers.ICMPv6TypeNeighborAdvertisement, 0),
+			probe.NeighborAdvertisement(lab.RouterIPv6, mac))
+		n.heals(3*time.Second, inward, outward)
+	})
+	t.Run("not announced", func(t *testing.T) {
+		n := n.inTest(t)
+		// The kernel doubts a neighbour after half a minute; a test has less.
+		for name, value := range map[string]string{"base_reachable_time_ms": "1000", "delay_first_probe_time": "1"} {
+			if err := n.Node.Sysctl("net/ipv6/neigh/eth0/"+name, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.changeRouter(net.HardwareAddr{2, 0, 0, 0, 0x77, 2})
+		n.heals(15*time.Second, inward, outward)
+	})
+}
+
+// conversation is a UDP exchange that has begun.
+func (n *node) conversation(from *lab.Machine, to netip.AddrPort) net.Conn {
+	n.t.Helper()
+	conn, err := from.Dial(n.t.Context(), "udp", to.String())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { _ = conn.Close() })
+	if err := probe.ExchangeOn(conn, within); err != nil {
+		n.t.Fatalf("%s → %v: %v", from.Name, to, err)
+	}
+	return conn
+}
+
+func (n *node) heals(bound time.Duration, conversations ...net.Conn) {
+	n.t.Helper()
+	for _, conn := range conversations {
+		began := time.Now()
+		n.eventually(bound, func() error { return probe.ExchangeOn(conn, 400*time.Millisecond) })
+		n.t.Logf("%v → %v: healed after %v", conn.LocalAddr(), conn.RemoteAddr(), time.Since(began).Round(time.Millisecond))
+	}
+}
+
+// changeRouter gives the router another MAC on the node's segment.
+func (n *node) changeRouter(mac net.HardwareAddr) {
+	n.t.Helper()
 	h, err := n.Router.Netlink()
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	defer h.Close()
 	near, err := h.LinkByName("near")
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	if err := h.LinkSetHardwareAddr(near, net.HardwareAddr{2, 0, 0, 0, 0x77, 1}); err != nil {
-		t.Fatal(err)
+	if err := h.LinkSetHardwareAddr(near, mac); err != nil {
+		n.t.Fatal(err)
 	}
-	// The router's own look-up of the node tells the node's kernel at once.
-	n.eventually(10*time.Second, func() error { return probe.ExchangeOn(inward, 400*time.Millisecond) })
-	n.exchanges(web.Machine, netip.AddrPortFrom(lab.OutsideIPv6, dnsPort), probe.Answered)
 }
