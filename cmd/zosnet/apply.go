@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +52,7 @@ file, line and column.`,
 	}
 	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "a NETWORK.yaml; again for more")
 	cmd.Flags().BoolVar(&request.DryRun, "dry-run", false, "only say what would change")
+	cmd.Flags().BoolVar(&request.Force, "force", false, "detach workloads whose service or node goes")
 	if err := cmd.MarkFlagRequired("filename"); err != nil {
 		panic(err)
 	}
@@ -77,14 +79,17 @@ func showApplied(w io.Writer, r *api.ApplyResponse) {
 		t.AppendRow([]any{n.Network, orDash(n.Prefix), n.Action})
 	}
 	t.Render()
+	if len(r.Detached) > 0 {
+		fmt.Fprintf(w, "\nDetached: %s\n", strings.Join(r.Detached, ", "))
+	}
 	if !r.DryRun {
 		return
 	}
 	if len(r.Changes) == 0 {
-		fmt.Fprintln(w, "\nNothing would change in the kernel.")
+		fmt.Fprintln(w, "\nNothing would change.")
 		return
 	}
-	fmt.Fprintln(w, "\nWould change in the kernel:")
+	fmt.Fprintln(w, "\nWould change:")
 	t = newTable(w, "object", "action", "detail")
 	for _, c := range r.Changes {
 		t.AppendRow([]any{c.Object, c.Action, c.Detail})

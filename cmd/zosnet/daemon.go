@@ -16,7 +16,7 @@ SIGTERM. SIGHUP rereads node.yaml. What is enforced stays enforced when it ends.
 		Example: "  zosnet daemon --config /etc/zosnet/node.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return daemon.Run(cmd.Context(), daemon.Config{NodeFile: config, Version: version(), Log: cmd.ErrOrStderr()})
+			return daemon.Run(cmd.Context(), daemon.Config{NodeFile: config, Version: built(), Log: cmd.ErrOrStderr()})
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "/etc/zosnet/node.yaml", "node.yaml")

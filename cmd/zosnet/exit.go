@@ -81,7 +81,7 @@ func markUsage(cmd *cobra.Command) {
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("unknown verb %q: want one of %s", args[0], verbs(cmd))
+				return unknownVerb(cmd, args[0])
 			}
 			return fmt.Errorf("say what to do: one of %s", verbs(cmd))
 		}
@@ -89,6 +89,13 @@ func markUsage(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		markUsage(c)
 	}
+}
+
+func unknownVerb(cmd *cobra.Command, verb string) error {
+	if similar := cmd.SuggestionsFor(verb); len(similar) > 0 {
+		return fmt.Errorf("unknown verb %q: did you mean %s?", verb, strings.Join(similar, " or "))
+	}
+	return fmt.Errorf("unknown verb %q: want one of %s", verb, verbs(cmd))
 }
 
 func exitStatus(err error) int {

@@ -108,7 +108,7 @@ func lockdownConfirmCommand(o *options) *cobra.Command {
 func showLockdown(w io.Writer, l *api.Lockdown) {
 	switch l.InForce {
 	case "trial":
-		fmt.Fprintf(w, "A trial is in force until %s.\n", l.Deadline)
+		fmt.Fprintf(w, "A trial is in force until %s.\n", shortTime(l.Deadline))
 	case "confirmed":
 		fmt.Fprintln(w, "A confirmed trial is in force until the daemon rereads node.yaml: write it there.")
 	default:

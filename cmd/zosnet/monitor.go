@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"github.com/zosnet/zosnet/pkg/api"
 )
 
 func monitorCommand(o *options) *cobra.Command {
 	request := &api.MonitorRequest{}
-	var capture string
+	var path string
 	cmd := &cobra.Command{
 		Use:   "monitor [--drops] [--pcap FILE]",
 		Short: "Show what the datapath drops, logs and learns, as it happens",
@@ -25,59 +26,64 @@ addresses), one line each, until interrupted.`,
   zosnet monitor --drops -o json | jq .reason
   zosnet monitor --pcap drops.pcapng`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			show, err := o.eventPrinter(cmd)
-			if err != nil {
-				return err
-			}
-			if capture != "" {
-				file, err := newCapture(capture)
-				if err != nil {
-					return err
-				}
-				defer file.Close()
-				request.Frames, show = true, both(show, file.write)
-			}
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			request.Frames = path != ""
 			client, err := o.dial(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			return follow(cmd.Context(), client, request, show)
+			stream, err := client.Monitor(cmd.Context(), request)
+			if err != nil {
+				return err
+			}
+			if _, err := stream.Header(); err != nil { // it has begun
+				return err
+			}
+			show, err := o.eventPrinter(cmd)
+			if err != nil {
+				return err
+			}
+			if path != "" {
+				file, err := newCapture(path)
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, file.Close()) }()
+				show = both(file.write, show)
+			}
+			return follow(cmd.Context(), stream, show)
 		},
 	}
 	cmd.Flags().BoolVar(&request.Drops, "drops", false, "only drops")
-	cmd.Flags().StringVar(&capture, "pcap", "", "also write the frames' first bytes to this pcapng file")
+	cmd.Flags().StringVar(&path, "pcap", "", "also write the frames' first bytes to this pcapng file")
 	return cmd
 }
 
 // follow shows events until the user interrupts or the daemon goes.
-func follow(ctx context.Context, client *api.Client, request *api.MonitorRequest, show func(*api.Event) error) error {
-	stream, err := client.Monitor(ctx, request)
-	if err != nil {
-		return err
-	}
+func follow(ctx context.Context, stream grpc.ServerStreamingClient[api.Event], show func(*api.Event) error) error {
 	for {
 		event, err := stream.Recv()
-		switch {
-		case ctx.Err() != nil, errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
+		if err == nil {
+			err = show(event)
 		}
-		if err := show(event); err != nil {
+		if ctx.Err() != nil || errors.Is(err, io.EOF) {
+			return nil //nolint:nilerr // interrupting is how one ends it
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
-func both(first, second func(*api.Event) error) func(*api.Event) error {
+// both hands an event to a capture, and without its frame to what prints it.
+func both(write, show func(*api.Event) error) func(*api.Event) error {
 	return func(e *api.Event) error {
-		if err := second(e); err != nil {
+		if err := write(e); err != nil {
 			return err
 		}
 		e.Frame = nil
-		return first(e)
+		return show(e)
 	}
 }
 
@@ -94,7 +100,7 @@ func (o *options) eventPrinter(cmd *cobra.Command) (func(*api.Event) error, erro
 		}, nil
 	}
 	if o.format == "table" {
-		_, err := fmt.Fprintf(out, "%-15s %-5s %-24s %-12s %-11s %s\n", "TIME", "KIND", "REASON", "NETWORK", "INTERFACE", "FROM > TO")
+		_, err := fmt.Fprintf(out, "%-15s %-5s %-24s %-12s %-15s %s\n", "TIME", "KIND", "REASON", "NETWORK", "INTERFACE", "FROM > TO")
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +123,7 @@ func showEvent(w io.Writer, e *api.Event) {
 	case "learn":
 		what = "by " + e.Workload
 	}
-	fmt.Fprintf(w, "%-15s %-5s %-24s %-12s %-11s %s", clock, e.Kind, bad(what), orDash(e.Network), orDash(e.Interface), ends(e))
+	fmt.Fprintf(w, "%-15s %-5s %-24s %-12s %-15s %s", clock, e.Kind, bad(what), orDash(e.Network), orDash(e.Interface), ends(e))
 	if e.Rule != "" {
 		fmt.Fprintf(w, "  %s", e.Rule)
 	}

@@ -80,7 +80,7 @@ func showNetwork(w io.Writer, n *api.Network) {
 		fmt.Fprintf(w, "Prefix    %s on %s\n", n.Prefixes[node], node)
 	}
 	fmt.Fprintf(w, "Gateway   %s on %s\n", n.Gateway, n.Bridge)
-	fmt.Fprintf(w, "Document  %s, %s\n", n.File, n.Applied)
+	fmt.Fprintf(w, "Document  %s, %s\n", n.File, shortTime(n.Applied))
 	if t := n.Traffic; t != nil {
 		fmt.Fprintf(w, "Traffic   sent %d packets, %d bytes; received %d packets, %d bytes\n",
 			t.SentPackets, t.SentBytes, t.ReceivedPackets, t.ReceivedBytes)
@@ -92,9 +92,9 @@ func showNetwork(w io.Writer, n *api.Network) {
 	}
 	t.Render()
 	fmt.Fprintln(w)
-	t = newTable(w, "rule", "place", "flows")
+	t = newTable(w, "entry", "rule", "place", "flows")
 	for _, r := range n.Rules {
-		t.AppendRow([]any{r.Text, r.Place, r.Flows})
+		t.AppendRow([]any{r.Entry, r.Text, r.Place, r.Flows})
 	}
 	t.Render()
 	if len(n.Drops) > 0 {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -71,6 +72,15 @@ func paint(color text.Color, word string) string {
 		return word
 	}
 	return color.Sprint(word)
+}
+
+// shortTime gives a time of the API to the second, on the clock of who asks.
+func shortTime(text string) string {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return orDash(text)
+	}
+	return t.Local().Format(time.DateTime)
 }
 
 // orDash shows that there is nothing.

@@ -30,9 +30,10 @@ IPv6 /64, and lets packets through only where its rules say so.
 
 Exit status: 0 done, 1 failed, 2 bad usage or document, 3 daemon not reachable;
 trace: 0 allowed, 4 denied.`,
-		Example:       "  zosnet status\n  zosnet apply -f acme.yaml\n  zosnet attach --network acme --service web --name web-1",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Example:                    "  zosnet status\n  zosnet apply -f acme.yaml\n  zosnet attach --network acme --service web --name web-1",
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return o.check()
 		},

@@ -47,9 +47,9 @@ func showStatus(w io.Writer, s *api.StatusResponse) {
 	fmt.Fprintf(w, "Workloads  %d\n", s.Workloads)
 	fmt.Fprintf(w, "Prefixes   %s\n", orDash(strings.Join(s.Prefixes, ", ")))
 	fmt.Fprintf(w, "Lockdown   by %s\n", s.Lockdown)
-	fmt.Fprintf(w, "Revision   %d, enforced %d since %s\n", s.Revision, s.AppliedRevision, orDash(s.Applied))
+	fmt.Fprintf(w, "Revision   %d, enforced %d since %s\n", s.Revision, s.AppliedRevision, shortTime(s.Applied))
 	fmt.Fprintf(w, "Repairs    %d\n", s.Repairs)
-	fmt.Fprintf(w, "Daemon     %s, since %s\n", s.Version, s.Started)
+	fmt.Fprintf(w, "Daemon     %s, since %s\n", s.Version, shortTime(s.Started))
 	for _, problem := range s.Problems {
 		fmt.Fprintf(w, "%s    %s\n", bad("Problem"), strings.ReplaceAll(problem, "\n", "\n           "))
 	}

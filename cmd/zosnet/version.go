@@ -10,13 +10,13 @@ import (
 	"github.com/zosnet/zosnet/pkg/api"
 )
 
-// release is set at build time: -ldflags "-X main.release=v1.2.3".
-var release string
+// version is set at build time: -ldflags "-X main.version=v1.2.3".
+var version string
 
-// version names what was built: the release, else the commit, else "devel".
-func version() string {
-	if release != "" {
-		return release
+// built names what was built: the release, else the commit, else "devel".
+func built() string {
+	if version != "" {
+		return version
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -37,7 +37,7 @@ func versionCommand(o *options) *cobra.Command {
 		Example: "  zosnet version",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.print(cmd, &api.Version{Version: version()}, func(w io.Writer) { fmt.Fprintln(w, "zosnet", version()) })
+			return o.print(cmd, &api.Version{Version: built()}, func(w io.Writer) { fmt.Fprintln(w, "zosnet", built()) })
 		},
 	}
 }

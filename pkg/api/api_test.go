@@ -74,7 +74,7 @@ func connect(t *testing.T, path string) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = client.Close() })
+	t.Cleanup(client.Close)
 	return client
 }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 )
 
 // maxMessage is the largest message in bytes, in either direction: the
@@ -47,7 +48,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 }
 
 // Close ends the connection.
-func (c *Client) Close() error { return c.connection.Close() }
+func (c *Client) Close() { _ = c.connection.Close() } // fails only when closed twice
 
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "unix", path)
@@ -97,6 +98,11 @@ func streamErrors(path string) grpc.StreamClientInterceptor {
 type clientStream struct {
 	grpc.ClientStream
 	path string
+}
+
+func (s *clientStream) Header() (metadata.MD, error) {
+	header, err := s.ClientStream.Header()
+	return header, explain(s.path, err)
 }
 
 func (s *clientStream) RecvMsg(m any) error {

@@ -85,6 +85,7 @@ type ApplyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Documents     []*Document            `protobuf:"bytes,1,rep,name=documents,proto3" json:"documents,omitempty"`
 	DryRun        bool                   `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	Force         bool                   `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"` // detach workloads whose service or node goes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +134,13 @@ func (x *ApplyRequest) GetDryRun() bool {
 	return false
 }
 
+func (x *ApplyRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type ApplyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Networks      []*AppliedNetwork      `protobuf:"bytes,1,rep,name=networks,proto3" json:"networks,omitempty"`
@@ -140,6 +148,7 @@ type ApplyResponse struct {
 	Warnings      []string               `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`  // each with file:line:column
 	Revision      int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // of the registry
 	DryRun        bool                   `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	Detached      []string               `protobuf:"bytes,6,rep,name=detached,proto3" json:"detached,omitempty"` // workloads, NETWORK/WORKLOAD, that force detached
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +216,13 @@ func (x *ApplyResponse) GetDryRun() bool {
 		return x.DryRun
 	}
 	return false
+}
+
+func (x *ApplyResponse) GetDetached() []string {
+	if x != nil {
+		return x.Detached
+	}
+	return nil
 }
 
 type AppliedNetwork struct {
@@ -1077,7 +1093,8 @@ type Rule struct {
 	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"` // allow or deny
 	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`     // rule, access, expose or default
 	Place         string                 `protobuf:"bytes,4,opt,name=place,proto3" json:"place,omitempty"`   // file:line:column
-	Flows         uint64                 `protobuf:"varint,5,opt,name=flows,proto3" json:"flows,omitempty"`  // that it decided, since the network's programs count
+	Flows         uint64                 `protobuf:"varint,5,opt,name=flows,proto3" json:"flows,omitempty"`  // that it decided, since the rules last changed
+	Entry         string                 `protobuf:"bytes,6,opt,name=entry,proto3" json:"entry,omitempty"`   // such as rules[0] or default.inbound
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,6 +1162,13 @@ func (x *Rule) GetFlows() uint64 {
 		return x.Flows
 	}
 	return 0
+}
+
+func (x *Rule) GetEntry() string {
+	if x != nil {
+		return x.Entry
+	}
+	return ""
 }
 
 type Traffic struct {
@@ -2598,16 +2622,18 @@ const file_zosnet_proto_rawDesc = "" +
 	"\fzosnet.proto\x12\tzosnet.v1\"2\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\fR\x04text\"Z\n" +
+	"\x04text\x18\x02 \x01(\fR\x04text\"p\n" +
 	"\fApplyRequest\x121\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x13.zosnet.v1.DocumentR\tdocuments\x12\x17\n" +
-	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"\xc4\x01\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\xe0\x01\n" +
 	"\rApplyResponse\x125\n" +
 	"\bnetworks\x18\x01 \x03(\v2\x19.zosnet.v1.AppliedNetworkR\bnetworks\x12+\n" +
 	"\achanges\x18\x02 \x03(\v2\x11.zosnet.v1.ChangeR\achanges\x12\x1a\n" +
 	"\bwarnings\x18\x03 \x03(\tR\bwarnings\x12\x1a\n" +
 	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x17\n" +
-	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"Z\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\x12\x1a\n" +
+	"\bdetached\x18\x06 \x03(\tR\bdetached\"Z\n" +
 	"\x0eAppliedNetwork\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x16\n" +
@@ -2674,13 +2700,14 @@ const file_zosnet_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"3\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05ports\x18\x02 \x03(\tR\x05ports\"r\n" +
+	"\x05ports\x18\x02 \x03(\tR\x05ports\"\x88\x01\n" +
 	"\x04Rule\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x12\n" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05place\x18\x04 \x01(\tR\x05place\x12\x14\n" +
-	"\x05flows\x18\x05 \x01(\x04R\x05flows\"\x9d\x01\n" +
+	"\x05flows\x18\x05 \x01(\x04R\x05flows\x12\x14\n" +
+	"\x05entry\x18\x06 \x01(\tR\x05entry\"\x9d\x01\n" +
 	"\aTraffic\x12!\n" +
 	"\fsent_packets\x18\x01 \x01(\x04R\vsentPackets\x12\x1d\n" +
 	"\n" +

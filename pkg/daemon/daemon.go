@@ -73,11 +73,11 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	d.file.current.Store(node)
-	lock, err := lockState(node.StateDir)
+	held, err := lockDirectories(node)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer held.release()
 
 	// Lockdown first: it must stand whatever becomes of the rest.
 	if d.datapath, err = loader.Open(loader.Options{BPFFS: node.BPFFS, Log: log}); err != nil {
@@ -138,17 +138,20 @@ func (d *Daemon) begin(ctx context.Context) error {
 	if err := d.adoptLearned(ctx); err != nil {
 		return err
 	}
-	err := d.enforcer.wait(ctx, d.enforcer.request())
-	if ctx.Err() != nil {
-		return nil
+	failed := d.enforcer.wait(ctx, d.enforcer.request())
+	if ctx.Err() == nil {
+		d.log.Info("ready", "node", d.file.node().Name, "version", d.version, "enforced", failed == nil)
+		d.service.ready(enforcedText(failed))
 	}
-	if err != nil {
-		d.service.ready("not everything is enforced: see zosnet status")
-		return nil
-	}
-	d.log.Info("ready", "node", d.file.node().Name, "version", d.version)
-	d.service.ready("everything is enforced")
 	return nil
+}
+
+// enforcedText says in a line how an enforcement ended.
+func enforcedText(err error) string {
+	if err != nil {
+		return "not everything is enforced: see zosnet status"
+	}
+	return "everything is enforced"
 }
 
 // followRegistry asks for an enforcement whenever the registry changes, and ends
@@ -189,7 +192,7 @@ func (d *Daemon) followSignals(ctx context.Context) error {
 
 func (d *Daemon) reload(ctx context.Context) {
 	d.service.reloading()
-	status := "everything is enforced"
+	status := enforcedText(nil)
 	if err := d.reread(ctx); err != nil {
 		d.log.Error("reload; the old node.yaml stays in force where the new one cannot", "error", err)
 		status = "the last reload failed: see the log"
@@ -213,7 +216,7 @@ func (d *Daemon) reread(ctx context.Context) error {
 
 // alive tells whether the daemon gets anywhere.
 func (d *Daemon) alive() bool {
-	_, _, running := d.enforcer.state()
+	_, running, _ := d.enforcer.state()
 	return running < stuckAfter
 }
 

@@ -104,13 +104,13 @@ func (e *enforcer) once(ctx context.Context) error {
 	return err
 }
 
-// state tells how the last enforcement ended, whether there was one, and how
-// long the one that runs has been running.
-func (e *enforcer) state() (err error, any bool, running time.Duration) {
+// state tells whether there was an enforcement, how long the one that runs has
+// been running, and the error of the last one.
+func (e *enforcer) state() (tried bool, running time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.begun.IsZero() {
 		running = time.Since(e.begun)
 	}
-	return e.err, e.served > 0, running
+	return e.served > 0, running, e.err
 }

@@ -52,26 +52,6 @@ func (v view) entry(network, key string) (policy.Entry, bool) {
 	return policy.Entry{}, false
 }
 
-// networkName gives the name of a network's id, or "".
-func (v view) networkName(id uint32) string {
-	for _, n := range v.state.Networks {
-		if n.ID == id {
-			return n.Name
-		}
-	}
-	return ""
-}
-
-// workloadName gives the name of a network's workload by its host number, or "".
-func (v view) workloadName(network, host uint32) string {
-	for _, w := range v.state.Workloads {
-		if w.NetworkID == network && w.ID == host {
-			return w.Name
-		}
-	}
-	return ""
-}
-
 // dropsOf gives what was dropped for a network, by reason; 0 is the host.
 func dropsOf(all map[maps.DropKey]maps.Counter, network uint32) map[maps.DropReason]maps.Counter {
 	drops := map[maps.DropReason]maps.Counter{}

@@ -20,7 +20,7 @@ func (d *Daemon) Apply(ctx context.Context, r *api.ApplyRequest) (*api.ApplyResp
 		return nil, err
 	}
 	response := &api.ApplyResponse{Warnings: warnings, DryRun: r.DryRun}
-	if err := d.put(ctx, documents, response); err != nil || r.DryRun {
+	if err := d.put(ctx, documents, r.Force, response); err != nil || r.DryRun {
 		return response, err
 	}
 	networks := map[string]bool{}
@@ -71,7 +71,7 @@ func (d *Daemon) decode(texts []*api.Document) (documents []document, warnings [
 
 // put stores documents, unless it is a dry run, and tells what that changes. A
 // plan that they do not fit into is refused before anything is stored.
-func (d *Daemon) put(ctx context.Context, documents []document, response *api.ApplyResponse) error {
+func (d *Daemon) put(ctx context.Context, documents []document, force bool, response *api.ApplyResponse) error {
 	d.change.Lock()
 	defer d.change.Unlock()
 	snap, err := d.store.Snapshot(ctx)
@@ -79,7 +79,11 @@ func (d *Daemon) put(ctx context.Context, documents []document, response *api.Ap
 		return err
 	}
 	node := d.file.node()
-	next, err := withDocuments(snap, node, documents, time.Now())
+	orphaned := orphans(snap, node.Name, documents)
+	if err := orphanError(snap, node.Name, documents); err != nil && !force {
+		return err
+	}
+	next, err := withDocuments(without(snap, orphaned), node, documents, time.Now())
 	if err != nil {
 		return err
 	}
@@ -93,7 +97,13 @@ func (d *Daemon) put(ctx context.Context, documents []document, response *api.Ap
 		}
 	}
 	response.Revision = snap.Revision
+	for _, a := range orphaned {
+		response.Detached = append(response.Detached, a.Network+"/"+a.Name)
+	}
 	if !response.DryRun {
+		if err := d.detachAll(ctx, orphaned); err != nil {
+			return err
+		}
 		if next, err = d.write(ctx, node, documents); err != nil {
 			return err
 		}
@@ -118,6 +128,15 @@ func (d *Daemon) write(ctx context.Context, node *spec.Node, documents []documen
 		return registry.Snapshot{}, err
 	}
 	return d.store.Snapshot(ctx)
+}
+
+func (d *Daemon) detachAll(ctx context.Context, workloads []registry.Attachment) error {
+	for _, a := range workloads {
+		if err := d.store.DeleteAttachment(ctx, a.Network, a.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func applied(d document, before, after registry.Snapshot) *api.AppliedNetwork {

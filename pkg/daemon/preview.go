@@ -1,8 +1,8 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,7 +45,7 @@ func withDocuments(snap registry.Snapshot, node *spec.Node, documents []document
 			}
 			r.Services[service.Name] = id
 		}
-		if err := keepsWorkloads(snap, r); err != nil {
+		if err := namesApart(snap, r); err != nil {
 			return snap, err
 		}
 		next.Networks = slices.DeleteFunc(next.Networks, func(n registry.NetworkRecord) bool { return n.Name == r.Name })
@@ -56,27 +56,78 @@ func withDocuments(snap registry.Snapshot, node *spec.Node, documents []document
 	return next, nil
 }
 
-// keepsWorkloads refuses, as the registry would, a document without a service
-// that workloads are attached to, or with one named like a workload.
-func keepsWorkloads(snap registry.Snapshot, r registry.NetworkRecord) error {
-	services := map[string]bool{}
-	var workloads []string
+// namesApart refuses, as the registry would, a service named like a workload.
+func namesApart(snap registry.Snapshot, r registry.NetworkRecord) error {
 	for _, a := range snap.Attachments {
-		if a.Network != r.Name {
-			continue
-		}
-		if _, clash := r.Services[a.Name]; clash {
+		if _, clash := r.Services[a.Name]; clash && a.Network == r.Name {
 			return &registry.ExistsError{Network: r.Name, Name: fmt.Sprintf("the name %q of a service", a.Name), By: "a workload of " + a.Service}
 		}
-		if _, kept := r.Services[a.Service]; !kept {
-			services[a.Service] = true
-			workloads = append(workloads, a.Name)
+	}
+	return nil
+}
+
+// orphans gives the workloads that documents leave without a service, or without
+// this node.
+func orphans(snap registry.Snapshot, node string, documents []document) (list []registry.Attachment) {
+	for _, d := range documents {
+		spans := slices.Contains(d.network.Nodes, node)
+		for _, a := range snap.Attachments {
+			if _, kept := d.network.Service(a.Service); a.Network == d.network.Name && (!kept || !spans) {
+				list = append(list, a)
+			}
 		}
 	}
-	if len(workloads) == 0 {
+	return list
+}
+
+// orphanError refuses documents that would leave workloads without their place.
+func orphanError(snap registry.Snapshot, node string, documents []document) error {
+	var errs []error
+	for _, d := range documents {
+		left := orphans(snap, node, []document{d})
+		if len(left) == 0 {
+			continue
+		}
+		what := "node " + node
+		if slices.Contains(d.network.Nodes, node) {
+			var services []string
+			for _, a := range left {
+				services = append(services, a.Service)
+			}
+			slices.Sort(services)
+			what = "service " + strings.Join(slices.Compact(services), ", ")
+		}
+		var names []string
+		for _, a := range left {
+			names = append(names, a.Name)
+		}
+		errs = append(errs, fmt.Errorf("apply network %s without %s: still attached to it: %s; detach them first, or use --force",
+			d.network.Name, what, strings.Join(names, ", ")))
+	}
+	if len(errs) == 0 {
 		return nil
 	}
-	return &registry.InUseError{Network: r.Name, Services: slices.Sorted(maps.Keys(services)), Workloads: workloads}
+	return refused(errors.Join(errs...).Error())
+}
+
+// without gives the snapshot without some of its workloads.
+func without(snap registry.Snapshot, gone []registry.Attachment) registry.Snapshot {
+	left := func(network, workload string) bool {
+		return !slices.ContainsFunc(gone, func(a registry.Attachment) bool { return a.Network == network && a.Name == workload })
+	}
+	next := snap
+	next.Attachments, next.Bindings = nil, nil
+	for _, a := range snap.Attachments {
+		if left(a.Network, a.Name) {
+			next.Attachments = append(next.Attachments, a)
+		}
+	}
+	for _, b := range snap.Bindings {
+		if left(b.Network, b.Workload) {
+			next.Bindings = append(next.Bindings, b)
+		}
+	}
+	return next
 }
 
 // withAttachment gives the snapshot as it would be with a workload attached.

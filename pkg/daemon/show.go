@@ -66,7 +66,7 @@ func (d *Daemon) count(n *api.Network, planned plan.Network) error {
 			action = spec.Allow
 		}
 		n.Rules = append(n.Rules, &api.Rule{
-			Text: e.Text, Action: string(action), Kind: string(e.Kind), Place: e.Pos.String(),
+			Entry: e.Key(), Text: e.Text, Action: string(action), Kind: string(e.Kind), Place: e.Pos.String(),
 			Flows: rules[maps.RuleKey{Network: planned.ID, Entry: uint32(i)}].Flows,
 		})
 	}

@@ -31,7 +31,7 @@ func (d *Daemon) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusR
 	for _, p := range node.Prefixes {
 		s.Prefixes = append(s.Prefixes, p.String())
 	}
-	failed, tried, _ := d.enforcer.state()
+	tried, _, failed := d.enforcer.state()
 	switch {
 	case failed != nil:
 		s.Problems = append(s.Problems, failed.Error())
