@@ -20,8 +20,8 @@ func TestExamples(t *testing.T) {
 		all := blocks(t, page)
 		for i, b := range all {
 			var err error
-			switch {
-			case b.kind == "yaml bad":
+			switch b.kind {
+			case "yaml bad":
 				err := decode(b)
 				if err == nil {
 					t.Errorf("%s:%d: this is shown as wrong, but it is right", page, b.line)
@@ -30,7 +30,7 @@ func TestExamples(t *testing.T) {
 				} else if d := cmp.Diff(all[i+1].text, err.Error()+"\n"); d != "" {
 					t.Errorf("%s:%d: these errors are shown, those come:\n%s", page, all[i+1].line, d)
 				}
-			case b.kind == "yaml":
+			case "yaml":
 				err = decode(b)
 				count++
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -60,7 +61,7 @@ func TestMetrics(t *testing.T) {
 	m.Applied(3 * time.Millisecond)
 	want, err := os.Open("testdata/metrics.txt")
 	must(t, err)
-	defer want.Close()
+	defer func() { _ = want.Close() }()
 	if err := testutil.GatherAndCompare(m.registry, want, slices.DeleteFunc(metricNames(t), func(name string) bool {
 		return name == MetricBuild // names the version of Go
 	})...); err != nil {
@@ -125,7 +126,7 @@ func TestUnreadable(t *testing.T) {
 		return r, errors.New("read map traffic: gone")
 	})
 	response := httptest.NewRecorder()
-	m.Handler(slog.New(slog.NewTextHandler(&log, nil))).ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler(slog.New(slog.NewTextHandler(&log, nil))).ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body, err := io.ReadAll(response.Body)
 	must(t, err)
 	if !strings.Contains(log.String(), "read map traffic: gone") {
@@ -160,7 +161,7 @@ func TestReadMaps(t *testing.T) {
 func scrape(t *testing.T, m *Metrics) string {
 	t.Helper()
 	response := httptest.NewRecorder()
-	m.Handler(slog.New(slog.DiscardHandler)).ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler(slog.New(slog.DiscardHandler)).ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if response.Code != 200 {
 		t.Fatalf("a scrape gives %d", response.Code)
 	}

@@ -38,7 +38,7 @@ func (s served) do(t *testing.T, method, target string) (int, string) {
 	must(t, err)
 	response, err := client.Do(request)
 	must(t, err)
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	must(t, err)
 	return response.StatusCode, string(body)
