@@ -153,13 +153,21 @@ func (p *pass) setBridge(link netlink.Link, d difference) error {
 		}
 		return p.netlink.LinkSetMTU(link, mtu)
 	case "multicast snooping":
-		return p.netlink.BridgeSetMcastSnoop(link, d.want == "true")
+		return p.setSnooping(link, d.want == "true")
 	default:
 		if d.want == "" {
 			return removeAddress(p.netlink, link, netip.MustParsePrefix(d.have))
 		}
 		return addAddress(p.netlink, link, netip.MustParsePrefix(d.want))
 	}
+}
+
+// setSnooping names nothing but that: a message with all that was read of the bridge
+// is refused.
+func (p *pass) setSnooping(link netlink.Link, on bool) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Index = link.Attrs().Name, link.Attrs().Index
+	return p.netlink.LinkModify(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &on})
 }
 
 // raiseBridge brings a bridge up. The kernel restores the /64's route as it does.

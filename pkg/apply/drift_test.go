@@ -48,6 +48,11 @@ var drifts = []struct {
 		check(t, removeAddress(handle(t), l, routerAddress))
 		check(t, addAddress(handle(t), l, netip.MustParsePrefix("fe80::99/64")))
 	}, "bridge "},
+	{"a bridge snoops", func(t *testing.T, n *node, s plan.State) {
+		attrs, on := netlink.NewLinkAttrs(), true
+		attrs.Name = s.Networks[0].Bridge
+		check(t, netlink.LinkModify(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &on}))
+	}, "bridge "},
 	{"a bridge listens to RAs", func(t *testing.T, n *node, s plan.State) {
 		check(t, writeSysctl(interfaceSysctl(s.Networks[0].Bridge, "accept_ra"), "2"))
 	}, "bridge "},

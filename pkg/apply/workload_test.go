@@ -1,0 +1,226 @@
+package apply
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+)
+
+// TestPath: a workload in a namespace that somebody else made has its interface
+// there, and the namespace stays theirs.
+func TestPath(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	n := startNode(t)
+	path := filepath.Join(t.TempDir(), "container")
+	check(t, makeNamespace(path, "theirs"))
+	defer func() { check(t, removeNamespace(path)) }()
+	in(t, path, func(h *netlink.Handle) error {
+		return writeSysctl("net/ipv6/conf/default/disable_ipv6", "1")
+	})
+	attached := plan.Attachment{Network: "acme", Service: "web", Name: "c1", Kind: plan.WorkloadPath, NetnsPath: path, Host: 257}
+	g := grid{networks: []string{"acme"}, attachments: []plan.Attachment{netns("acme", "web-1", 256), attached}}
+	s := g.state(t)
+	n.apply(s)
+	n.unchanged(s)
+	converse(t, "/run/netns/acme.web-1", path, s.Workloads[0].Address)
+
+	g.attachments = g.attachments[:1]
+	n.apply(g.state(t))
+	in(t, path, func(h *netlink.Handle) error {
+		links, err := h.LinkList()
+		if len(links) != 1 {
+			t.Errorf("%d links are left in the namespace", len(links))
+		}
+		return err
+	})
+}
+
+// TestFails: what stands in the way of an object is an error that names it and what
+// to do, and everything else is in force.
+func TestFails(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		prepare func(t *testing.T, s plan.State)
+		says    []string
+	}{
+		{"a link of the tap's name", func(t *testing.T, s plan.State) {
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name = "vm0"
+			check(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))
+		}, []string{"workload acme/vm", "vm0", "rename or remove it"}},
+		{"a namespace of the workload's name", func(t *testing.T, s plan.State) {
+			check(t, makeNamespace(web1, "theirs"))
+		}, []string{"workload acme/web-1", web1, "ip netns delete acme.web-1"}},
+		{"no namespace at the path", func(t *testing.T, s plan.State) {},
+			[]string{"workload acme/path", "/nowhere", "detach"}},
+		{"a directory at the namespace's path", func(t *testing.T, s plan.State) {
+			check(t, os.Mkdir(web1, 0o755))
+		}, []string{"workload acme/web-1", web1}},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			if elsewhere(t) {
+				return
+			}
+			s := grid{networks: []string{"acme"}, attachments: []plan.Attachment{
+				netns("acme", "web-1", 256), netns("acme", "web-2", 257), tap("acme", "vm", "vm0", 258),
+				{Network: "acme", Service: "db", Name: "path", Kind: plan.WorkloadPath, NetnsPath: "/nowhere", Host: 259},
+			}}.state(t)
+			c.prepare(t, s)
+			n := startNode(t)
+			_, err := n.Apply(t.Context(), s)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, part := range c.says {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("the error does not say %q: %v", part, err)
+				}
+			}
+			if !isUp(link(t, s.Workloads[3].Interface)) {
+				t.Errorf("%s is not up", s.Workloads[3].Name)
+			}
+		})
+	}
+}
+
+// TestHalfMade: what a daemon that was killed in the middle of making one object left
+// is used or made anew.
+func TestHalfMade(t *testing.T) {
+	attrs := func(name string) netlink.LinkAttrs {
+		a := netlink.NewLinkAttrs()
+		a.Name = name
+		return a
+	}
+	for _, c := range []struct {
+		name string
+		make func(t *testing.T, s plan.State)
+	}{
+		{"a bridge and nothing of it", func(t *testing.T, s plan.State) {
+			check(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs(s.Networks[0].Bridge)}))
+		}},
+		{"the file of a namespace", func(t *testing.T, s plan.State) {
+			check(t, os.WriteFile(web1, nil, 0o444))
+		}},
+		{"a namespace without a veth", func(t *testing.T, s plan.State) {
+			home, err := homeNamespace()
+			check(t, err)
+			check(t, makeNamespace(web1, (&pass{home: home}).pauseAlias("acme", "web-1")))
+		}},
+		{"a veth whose other end is here", func(t *testing.T, s plan.State) {
+			veth := netlink.NewVeth(attrs(s.Workloads[1].Interface))
+			veth.PeerName = "zwpeer-aaaaaaa"
+			check(t, netlink.LinkAdd(veth))
+		}},
+		{"a link of another kind", func(t *testing.T, s plan.State) {
+			check(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs(s.Workloads[1].Interface)}))
+		}},
+		{"a bridge that is none", func(t *testing.T, s plan.State) {
+			check(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs(s.Networks[0].Bridge), Mode: netlink.TUNTAP_MODE_TAP}))
+		}},
+		{"a tap under its first name", func(t *testing.T, s plan.State) {
+			check(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs(makingName("vm0")), Mode: netlink.TUNTAP_MODE_TAP}))
+		}},
+		{"a tap with its alias only", func(t *testing.T, s plan.State) {
+			check(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs("vm0"), Mode: netlink.TUNTAP_MODE_TAP}))
+			check(t, netlink.LinkSetAlias(link(t, "vm0"), workloadAlias("acme", "vm")))
+		}},
+		{"a tap of another workload", func(t *testing.T, s plan.State) {
+			check(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs("vm0"), Mode: netlink.TUNTAP_MODE_TAP}))
+			check(t, netlink.LinkSetAlias(link(t, "vm0"), workloadAlias("beta", "vm")))
+		}},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			if elsewhere(t) {
+				return
+			}
+			n := startNode(t)
+			s := grid{networks: []string{"acme"}, attachments: []plan.Attachment{
+				netns("acme", "web-1", 256), tap("acme", "vm", "vm0", 258),
+			}}.state(t)
+			n.apply(s)
+			whole := dumpKernel(t)
+			n.apply(grid{}.state(t))
+			c.make(t, s)
+			n.apply(s)
+			n.unchanged(s)
+			if now := dumpKernel(t); now != whole {
+				t.Errorf("is\n%s\nwant\n%s", now, whole)
+			}
+		})
+	}
+}
+
+// TestTap: a VM's program finds a tap that it can open, with one queue and a virtio
+// header, and it is still there when the program ends.
+func TestTap(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	n := startNode(t)
+	s := grid{networks: []string{"acme"}, attachments: []plan.Attachment{tap("acme", "vm", "vm0", 258)}}.state(t)
+	n.apply(s)
+	check(t, unix.Close(openTap(t, "vm0")))
+	n.unchanged(s)
+	made := link(t, "vm0").(*netlink.Tuntap)
+	if made.NonPersist || made.Flags&netlink.TUNTAP_MULTI_QUEUE != 0 {
+		t.Errorf("the tap is %+v", made)
+	}
+}
+
+// openTap opens a tap as a VM's program does.
+func openTap(t *testing.T, name string) (fd int) {
+	t.Helper()
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	check(t, err)
+	request, err := unix.NewIfreq(name)
+	check(t, err)
+	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+		t.Fatalf("open tap %s: %v", name, err)
+	}
+	return fd
+}
+
+// TestRenumbered: an address of an earlier plan goes from eth0, one that the tenant
+// added stays.
+func TestRenumbered(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	n := startNode(t)
+	g := grid{networks: []string{"acme"}, attachments: []plan.Attachment{netns("acme", "web-1", 256)}}
+	n.apply(g.state(t))
+	own := netip.MustParsePrefix("2001:db8:5::5/128")
+	in(t, web1, func(h *netlink.Handle) error {
+		l, err := h.LinkByName(endpointName)
+		if err != nil {
+			return err
+		}
+		return h.AddrAdd(l, &netlink.Addr{IPNet: ipNet(own)})
+	})
+	g.attachments[0].Host = 300
+	s := g.state(t)
+	n.apply(s)
+	n.unchanged(s)
+	in(t, web1, func(h *netlink.Handle) error {
+		e, err := observeEndpoint(h, s.Workloads[0])
+		want := append(plannedAddresses(s.Workloads[0]), own)
+		if !sameSet(e.addresses, want) {
+			t.Errorf("eth0 has %v, want %v", e.addresses, want)
+		}
+		if !slices.Contains(e.addresses, netip.PrefixFrom(s.Workloads[0].Address, 64)) {
+			t.Errorf("%s is missing", s.Workloads[0].Address)
+		}
+		return err
+	})
+}
