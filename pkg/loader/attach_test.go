@@ -124,7 +124,7 @@ func TestReopenKeepsLinks(t *testing.T) {
 	veth(t, "up0", "world0")
 	veth(t, "zw0.1", "eth0") // a name with a dot
 	d := openDatapath(t, Options{BPFFS: dir})
-	attachBoth(t, d, "up0", "zw0.1")
+	attachBoth(t, d, "zw0.1")
 	before, programs := linkIDs(t, d), programsOn(t, d)
 	if len(before) != 5 {
 		t.Fatalf("links: %v", before)
@@ -138,13 +138,13 @@ func TestReopenKeepsLinks(t *testing.T) {
 			t.Errorf("%s still runs the old program", name)
 		}
 	}
-	attachBoth(t, again, "up0", "zw0.1")
+	attachBoth(t, again, "zw0.1")
 	compareLinks(t, "after attaching", before, linkIDs(t, again))
 }
 
-func attachBoth(t *testing.T, d *Datapath, uplink, workload string) {
+func attachBoth(t *testing.T, d *Datapath, workload string) {
 	t.Helper()
-	_, err := d.AttachUplink(uplink)
+	_, err := d.AttachUplink("up0")
 	must(t, err)
 	_, err = d.AttachWorkload(workload)
 	must(t, err)
@@ -357,7 +357,7 @@ func TestRemove(t *testing.T) {
 			veth(t, "up0", "world0")
 			veth(t, "zw0", "eth0")
 			d := openDatapath(t, options)
-			attachBoth(t, d, "up0", "zw0")
+			attachBoth(t, d, "zw0")
 			must(t, d.Close())
 			must(t, Remove(options.BPFFS))
 			must(t, Remove(options.BPFFS)) // again

@@ -67,7 +67,7 @@ func TestExplain(t *testing.T) {
 	if err.Error() != want || !errors.Is(err, refused) {
 		t.Errorf("got %q\nwanted %q", err, want)
 	}
-	if err := explain(refused, nil); err != refused {
+	if err := explain(refused, nil); !errors.Is(err, refused) || err.Error() != refused.Error() {
 		t.Errorf("with nothing missing: %v", err)
 	}
 }

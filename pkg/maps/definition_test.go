@@ -13,8 +13,11 @@ import (
 // Every reason of bpf/lib/drop.h has the same name and number in Go.
 func TestDropReasonNames(t *testing.T) {
 	text := readText(t, "../../bpf/lib/drop.h")
-	text = text[strings.Index(text, "enum drop_reason {"):]
-	text = text[:strings.Index(text, "DROP_REASONS")]
+	_, text, _ = strings.Cut(text, "enum drop_reason {")
+	text, _, found := strings.Cut(text, "DROP_REASONS")
+	if !found {
+		t.Fatal("no enum drop_reason in drop.h")
+	}
 	text = regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAllString(text, "")
 	var want []string
 	for _, name := range regexp.MustCompile(`DROP_[A-Z0-9_]+`).FindAllString(text, -1) {

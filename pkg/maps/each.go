@@ -50,7 +50,8 @@ func eachRawBatch(m *ebpf.Map, f func(key []byte, values [][]byte) error) error 
 	var cursor ebpf.MapBatchCursor
 	for {
 		count, err := m.BatchLookup(&cursor, keys.Interface(), values.Interface(), nil)
-		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		last := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !last {
 			return fmt.Errorf("read map %s: %w", m, err)
 		}
 		for i := range count {
@@ -58,7 +59,7 @@ func eachRawBatch(m *ebpf.Map, f func(key []byte, values [][]byte) error) error 
 				return err
 			}
 		}
-		if err != nil {
+		if last {
 			return nil
 		}
 	}

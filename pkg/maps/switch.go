@@ -111,10 +111,14 @@ func (m *Maps) carryDenials(c change) error {
 		if err := decode(value, &old); err != nil || old.Denied == 0 {
 			return err
 		}
-		if err := m.Flows.Lookup(newKey, &now); err != nil {
-			return nil // no longer there
+		err := m.Flows.Lookup(newKey, &now)
+		if err == nil {
+			now.Denied = old.Denied
+			err = m.Flows.Update(newKey, &now, ebpf.UpdateExist)
 		}
-		now.Denied = old.Denied
-		return m.Flows.Update(newKey, &now, ebpf.UpdateExist)
+		if err == nil || errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		}
+		return fmt.Errorf("carry a denied flow over: %w", err)
 	})
 }

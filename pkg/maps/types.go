@@ -8,38 +8,70 @@ import (
 
 // The C types, under the names that the rest of the house uses.
 type (
-	Address       = bpfAddress
-	MAC           = bpfMac
-	Node          = bpfNode
-	Network       = bpfNetwork
-	Port          = bpfPort
-	BindingKey    = bpfBindingKey
-	Binding       = bpfBinding
-	PrefixKey     = bpfPrefixKey
-	Uplink        = bpfUplink
-	PolicyKey     = bpfPolicyKey
-	PolicyVector  = bpfPolicyVector
+	// Address is 16 bytes in network order, IPv4 mapped; see AddressOf.
+	Address = bpfAddress
+	// MAC is 6 bytes; see MACOf.
+	MAC = bpfMac
+	// Node is the node-wide entry: lockdown in force, trial, route epoch.
+	Node = bpfNode
+	// Network is a network by its id: gateway, policy version, generation, MTU in bytes.
+	Network = bpfNetwork
+	// Port is a workload's host-side interface, by ifindex.
+	Port = bpfPort
+	// BindingKey is an address, with its network where it is link-local; see BindingOf.
+	BindingKey = bpfBindingKey
+	// Binding says who has an address.
+	Binding = bpfBinding
+	// PrefixKey is a piece of this node's address space, by longest match.
+	PrefixKey = bpfPrefixKey
+	// Uplink is an interface that leads to the world, by ifindex.
+	Uplink = bpfUplink
+	// PolicyKey names a class of a dimension in one version of a policy.
+	PolicyKey = bpfPolicyKey
+	// PolicyVector is the entries that match a class, one bit each.
+	PolicyVector = bpfPolicyVector
+	// PolicyCIDRKey leads from an address to its class, by longest match.
 	PolicyCIDRKey = bpfPolicyCidrKey
+	// PolicyPortKey leads from a protocol and port to its class, by longest match.
 	PolicyPortKey = bpfPolicyPortKey
-	RuleKey       = bpfRuleKey
-	RuleCount     = bpfRuleCount
-	LockdownKey   = bpfLockdownKey
+	// RuleKey is an entry of a network's policy, by its position.
+	RuleKey = bpfRuleKey
+	// RuleCount is how many flows an entry decided.
+	RuleCount = bpfRuleCount
+	// LockdownKey is a stranger's prefix in one version of the openings.
+	LockdownKey = bpfLockdownKey
+	// LockdownAllow is what strangers of a prefix may reach.
 	LockdownAllow = bpfLockdownAllow
+	// LockdownRange is a range of ports, inclusive, in host order.
 	LockdownRange = bpfLockdownRange
-	FlowKey       = bpfFlowKey
-	Flow          = bpfFlow
-	FlowEnd       = bpfFlowEnd
-	NextHop       = bpfNextHop
-	HostFlowKey   = bpfHostFlowKey
-	HostFlow      = bpfHostFlow
-	DropKey       = bpfDropKey
-	DropReason    = bpfDropReason
-	Counter       = bpfCounter
-	Traffic       = bpfTraffic
-	Event         = bpfEvent
-	EventKind     = bpfEventKind
-	Hook          = bpfHook
-	Dimension     = bpfPolicyDimension
+	// FlowKey is both ends of a flow, the same for either direction.
+	FlowKey = bpfFlowKey
+	// Flow is one tracked connection; times are ns, coarse monotonic.
+	Flow = bpfFlow
+	// FlowEnd is one end of a flow, with what it sent.
+	FlowEnd = bpfFlowEnd
+	// NextHop is how packets reach one end of a flow.
+	NextHop = bpfNextHop
+	// HostFlowKey is the ends of a flow of the host.
+	HostFlowKey = bpfHostFlowKey
+	// HostFlow is a flow that the host itself started.
+	HostFlow = bpfHostFlow
+	// DropKey is a reason for which packets of a network are dropped.
+	DropKey = bpfDropKey
+	// DropReason says why a packet was dropped.
+	DropReason = bpfDropReason
+	// Counter is packets and their bytes.
+	Counter = bpfCounter
+	// Traffic is what a network's workloads sent, and what reached them.
+	Traffic = bpfTraffic
+	// Event is a packet that somebody may want to see; time is ns of CLOCK_BOOTTIME.
+	Event = bpfEvent
+	// EventKind says why an event was sent.
+	EventKind = bpfEventKind
+	// Hook says which program sent an event.
+	Hook = bpfHook
+	// Dimension is what of a packet a policy vector is about.
+	Dimension = bpfPolicyDimension
 )
 
 // Constants that the datapath and the daemon share.
