@@ -85,7 +85,7 @@ func (w *World) fromWorkload(index uint32, p *packet, unreadable Reason) Decisio
 		return d.drop(UnknownIdentity)
 	case !bound || sender.Interface != index:
 		return d.drop(SpoofedAddress)
-	case p.dest.IsMulticast():
+	case isMulticast(p.dest):
 		return d.drop(Multicast)
 	case p.isError():
 		return d.drop(ICMPUnrelated) // no flow, so none that it could be about
@@ -112,7 +112,7 @@ func (w *World) receiver(p *packet, port Port) (Endpoint, Reason) {
 		return to, SpoofedAddress // it would come from itself
 	case bound:
 		to = b.endpoint()
-	case p.dest.IsLinkLocalUnicast():
+	case isLinkLocal(p.dest):
 		return to, Unassigned
 	case p.dest.As16()[0] == 0: // unspecified, loopback, IPv4-mapped
 		return to, NoRoute
@@ -121,7 +121,7 @@ func (w *World) receiver(p *packet, port Port) (Endpoint, Reason) {
 			return to, reason
 		}
 	}
-	if p.source.IsLinkLocalUnicast() && to.Network != port.Network {
+	if isLinkLocal(p.source) && to.Network != port.Network {
 		return to, NoRoute // RFC 4291, 2.5.6: never forwarded to other links
 	}
 	return to, None

@@ -28,7 +28,7 @@ func (w *World) guardNeighbor(d Decision, n Network, port Port, p *packet) Decis
 	}
 	target := address16(message[8:24])
 	switch {
-	case target.IsMulticast(), !speaksForItself(message[24:], port):
+	case isMulticast(target), !speaksForItself(message[24:], port):
 		return d.drop(NDGuard)
 	case p.icmpType == icmpNeighborSolicit && p.source.IsUnspecified():
 		return w.claim(d, n, port, target)
@@ -47,7 +47,7 @@ func (w *World) has(port Port, address netip.Addr) bool {
 // onLink says whether an address is on the network's own link, so that no router
 // takes it further.
 func (w *World) onLink(n Network, address netip.Addr) bool {
-	return address.IsMulticast() || address.IsLinkLocalUnicast() || n.Prefix.Contains(address)
+	return isMulticast(address) || isLinkLocal(address) || n.Prefix.Contains(address)
 }
 
 // claim judges duplicate address detection (RFC 4862, 5.4), which is how a VM
@@ -98,7 +98,7 @@ func speaksForItself(options []byte, port Port) bool {
 // guardListener judges a message of RFC 2710 or RFC 3810: a workload reports the
 // groups that it is in, to its own link.
 func (w *World) guardListener(d Decision, port Port, p *packet) Decision {
-	if p.icmpType == icmpListenerQuery || p.hopLimit != listenerHopLimit || !p.dest.IsMulticast() ||
+	if p.icmpType == icmpListenerQuery || p.hopLimit != listenerHopLimit || !isMulticast(p.dest) ||
 		p.fragment != notFragmented {
 		return d.drop(Multicast)
 	}

@@ -47,3 +47,14 @@ func (r Reason) String() string { return string(r) }
 func (s Side) reason() Reason {
 	return [...]Reason{Inside: PolicyInside, Outbound: PolicyOutbound, Inbound: PolicyInbound}[s]
 }
+
+// Reasons gives all of them.
+func Reasons() []Reason {
+	return []Reason{
+		Malformed, ExtensionHeaders, FragmentWithoutFirst, FragmentOverlap, TCPFlags, HopLimit, NotIPv6,
+		VLAN, UnknownPort, SpoofedMAC, SpoofedAddress, UnknownIdentity, AddressTaken, BindingLimit,
+		NDGuard, RAGuard, RedirectGuard, DHCPGuard, Multicast, Host, PolicyInside, PolicyOutbound,
+		PolicyInbound, TCPState, ICMPUnrelated, ICMPNoQuery, Unassigned, NoRoute, Lockdown,
+		DHCPUnsolicited,
+	}
+}

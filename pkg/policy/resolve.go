@@ -38,7 +38,7 @@ func (w *World) resolve(name string) ([]Endpoint, error) {
 	var list []Endpoint
 	for _, b := range w.Bindings {
 		sameWorkload := endpoint.Workload == "" || b.Workload == endpoint.Workload
-		if b.Network == network && b.Service == endpoint.Service && sameWorkload && !b.Address.IsLinkLocalUnicast() {
+		if b.Network == network && b.Service == endpoint.Service && sameWorkload && !isLinkLocal(b.Address) {
 			list = append(list, b.endpoint())
 		}
 	}
@@ -52,7 +52,7 @@ func (w *World) resolve(name string) ([]Endpoint, error) {
 // outside.
 func (w *World) stranger(address netip.Addr) (Endpoint, error) {
 	switch {
-	case address.Zone() != "" || address.IsLinkLocalUnicast():
+	case address.Zone() != "" || isLinkLocal(address):
 		return Endpoint{}, fmt.Errorf("trace: %s means something on its own link only; name the workload", address)
 	case address.Unmap().Is4():
 		return Endpoint{}, fmt.Errorf("trace: networks are IPv6 only inside, so no packet of %s reaches one; give an IPv6 address", address)
@@ -66,7 +66,7 @@ func (w *World) stranger(address netip.Addr) (Endpoint, error) {
 // withoutRules gives what is decided before any rule is asked. None means that
 // the packet is let through without rules.
 func (w *World) withoutRules(from, to Endpoint, q Query) (reason Reason, decided bool) {
-	if to.Address.IsMulticast() {
+	if isMulticast(to.Address) {
 		return Multicast, true
 	}
 	if q.Proto == protoICMPv6 && (q.Port == icmpEchoReply || q.Port == icmpNodeInfoReply) {

@@ -35,7 +35,7 @@ func (w *World) fromUplink(p *packet, unreadable Reason) Decision {
 // isBogusSource says whether a source can have sent nothing from outside:
 // unspecified, loopback, IPv4-mapped, link-local or multicast.
 func isBogusSource(p *packet) bool {
-	return p.source.As16()[0] == 0 || p.source.IsLinkLocalUnicast() || p.source.IsMulticast()
+	return p.source.As16()[0] == 0 || isLinkLocal(p.source) || isMulticast(p.source)
 }
 
 // lockdown judges what is for the host, when the host itself has said nothing
@@ -78,7 +78,7 @@ func (p *packet) isLinkControl() bool {
 	if p.etherType != etherIPv6 || p.proto != protoICMPv6 || p.fragment != notFragmented {
 		return false
 	}
-	fromLink := p.source.IsLinkLocalUnicast()
+	fromLink := isLinkLocal(p.source)
 	switch p.icmpType {
 	case icmpListenerQuery: // RFC 2710, 5
 		return p.hopLimit == listenerHopLimit && fromLink

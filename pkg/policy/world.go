@@ -88,7 +88,7 @@ func (w *World) Port(index uint32) (Port, bool) {
 // means something only there.
 func (w *World) Binding(address netip.Addr, network string) (Binding, bool) {
 	for _, b := range w.Bindings {
-		if b.Address == address && (!address.IsLinkLocalUnicast() || b.Network == network) {
+		if b.Address == address && (!isLinkLocal(address) || b.Network == network) {
 			return b, true
 		}
 	}
@@ -117,7 +117,7 @@ func (n Network) isGateway(address netip.Addr) bool {
 
 // couldHold says whether an address could be one of the network's workloads'.
 func (n Network) couldHold(address netip.Addr) bool {
-	return (address.IsLinkLocalUnicast() || n.Prefix.Contains(address)) && !n.isGateway(address)
+	return (isLinkLocal(address) || n.Prefix.Contains(address)) && !n.isGateway(address)
 }
 
 // isClaimable says whether a VM may take an address for itself: one of the
