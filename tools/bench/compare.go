@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// bench is everything that is set up and compared.
+type bench struct {
+	span        time.Duration
+	comparisons []*comparison
+	undo        []func() error
+}
+
+// comparison is one question: how much faster is the first of its ways than each
+// of the others?
+type comparison struct {
+	name string
+	unit string
+	ways []*way
+}
+
+// way is one way to carry packets, or to drop them.
+type way struct {
+	name    string
+	aim     float64 // how much faster than it zosnet should be; 0: no aim
+	rate    func(context.Context) (float64, error)
+	results []float64 // by round, in the comparison's unit
+}
+
+// measure is one round.
+func (c *comparison) measure(ctx context.Context) error {
+	for _, w := range c.ways {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rate, err := w.rate(ctx)
+		if err != nil {
+			return fmt.Errorf("%s, %s: %w", c.name, w.name, err)
+		}
+		w.results = append(w.results, rate)
+	}
+	return nil
+}
+
+// print writes the ratios of each round: their median, and between which two half
+// and all of them lie.
+func (b *bench) print(w io.Writer) {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"measured", "way", "median rate", "zosnet is", "least", "most", "aim"})
+	for _, c := range b.comparisons {
+		first := c.ways[0]
+		for _, each := range c.ways {
+			row := table.Row{c.name, each.name, fmt.Sprintf("%.2f %s", median(each.results), c.unit)}
+			if each != first {
+				ratios := ratios(first.results, each.results)
+				row = append(row, fmt.Sprintf("%.2f×", median(ratios)), fmt.Sprintf("%.2f", slices.Min(ratios)), fmt.Sprintf("%.2f", slices.Max(ratios)))
+			} else {
+				row = append(row, "", "", "")
+			}
+			if each.aim > 0 {
+				row = append(row, fmt.Sprintf("≥ %.1f×", each.aim))
+			}
+			t.AppendRow(row)
+		}
+		t.AppendSeparator()
+	}
+	t.Render()
+}
+
+func ratios(a, b []float64) []float64 {
+	list := make([]float64, len(a))
+	for i := range a {
+		list[i] = a[i] / b[i]
+	}
+	return list
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+// after has something undone when the bench ends, last things first.
+func (b *bench) after(undo func() error) { b.undo = append(b.undo, undo) }
+
+func (b *bench) close() error {
+	var errs []error
+	for _, undo := range slices.Backward(b.undo) {
+		errs = append(errs, undo())
+	}
+	return errors.Join(errs...)
+}
