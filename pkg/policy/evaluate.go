@@ -75,7 +75,7 @@ func (w *World) fromWorkload(index uint32, p *packet, unreadable Reason) Decisio
 		return w.guardNeighbor(d, n, port, p)
 	case p.isMulticastListener():
 		return w.guardListener(d, port, p)
-	case p.proto == protoUDP && p.fragment != laterFragment && p.sport == dhcpv6Server:
+	case p.isDHCPServer():
 		return d.drop(DHCPGuard)
 	}
 

@@ -138,6 +138,7 @@ func TestEvaluateWorkload(t *testing.T) {
 		{"an error about no flow", list(ethernet(1, ip), ipv6(web1, db1, icmp6), icmp(2), gopacket.Payload(make([]byte, 60))), "drop icmp_unrelated"},
 		{"multicast is dropped", list(ethernet(1, ip), ipv6(web1, "ff02::fb", udp), &layers.UDP{SrcPort: 5353, DstPort: 5353}), "drop multicast"},
 		{"a DHCPv6 server", list(ethernet(1, ip), ipv6(web1, db1, udp), &layers.UDP{SrcPort: 547, DstPort: 546}), "drop dhcp_guard"},
+		{"from whatever port", list(ethernet(1, ip), ipv6(web1, db1, udp), &layers.UDP{SrcPort: 1000, DstPort: 546}), "drop dhcp_guard"},
 
 		{"a router advertisement", list(ethernet(1, ip), withHops(ipv6("fe80::1", "ff02::1", icmp6), 255), icmp(134), gopacket.Payload(make([]byte, 12))), "drop ra_guard"},
 		{"a redirect", list(ethernet(1, ip), withHops(ipv6("fe80::1", "fe80::3", icmp6), 255), icmp(137), gopacket.Payload(make([]byte, 36))), "drop redirect_guard"},

@@ -108,6 +108,12 @@ func (w *World) guardListener(d Decision, port Port, p *packet) Decision {
 	return d.toStack()
 }
 
+// isDHCPServer says whether a packet is what a DHCPv6 server says to a client,
+// whatever port it says it from (RFC 7610, 3).
+func (p *packet) isDHCPServer() bool {
+	return p.proto == protoUDP && p.fragment != laterFragment && (p.sport == dhcpv6Server || p.dport == dhcpv6Client)
+}
+
 func (d Decision) toStackIf(allowed bool) Decision {
 	if !allowed {
 		return d.drop(NDGuard)
