@@ -15,8 +15,10 @@ INLINE int drop_xdp(struct xdp_md *ctx, struct visit *v, enum drop_reason reason
 	if (!n || !n->watched)
 		return XDP_DROP;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	if (!e)
+	if (!e) {
+		count_lost();
 		return XDP_DROP;
+	}
 	fill_event(e, v, EVENT_DROP, reason);
 	if (v->length >= EVENT_BYTES / 2 && !bpf_xdp_load_bytes(ctx, 0, e->head, EVENT_BYTES / 2))
 		e->captured = EVENT_BYTES / 2;

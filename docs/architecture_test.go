@@ -56,7 +56,7 @@ func inC(t *testing.T, pattern string) []string {
 }
 
 func TestProgramTable(t *testing.T) {
-	want := inC(t, `SEC\("(?:tc|xdp)[^"]*"\)\nint (\w+)\(`)
+	want := inC(t, `SEC\("(?:tc|xdp|syscall)[^"]*"\)\nint (\w+)\(`)
 	if d := cmp.Diff(want, table(t, "architecture.md", "program")); d != "" {
 		t.Error(d)
 	}

@@ -191,6 +191,7 @@ __noinline int start_flow(struct visit *v, __u32 denied)
 INLINE int log_verdict(struct __sk_buff *skb, struct visit *v, const struct verdict *verdict)
 {
 	v->entry = verdict->entry;
+	v->judge = verdict->network;
 	if (!v->network)
 		v->network = verdict->network;
 	if (verdict->log)

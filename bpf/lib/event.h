@@ -30,6 +30,7 @@ struct event {
 	__u32 ifindex;
 	__u32 network;
 	__u32 entry;	/* EVENT_LOG, policy drops: which entry decided; else ~0 */
+	__u32 judge;	/* network of that entry */
 	__u32 workload; /* EVENT_LEARN */
 	__u32 length;	/* bytes on the wire */
 	__be16 sport;
@@ -40,6 +41,7 @@ struct event {
 	__u8 captured; /* bytes of the frame in head */
 	struct mac mac;
 	__u16 ether_type;
+	__u32 reserved;
 	__u8 head[EVENT_BYTES];
 };
 

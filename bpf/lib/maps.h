@@ -69,5 +69,6 @@ struct {
 	__uint(max_entries, 1 << 20);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } events SEC(".maps");
+MAP(events_lost, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, 1, 0); /* events was full */
 
 #endif

@@ -38,6 +38,15 @@ INLINE void count_ingress(__u32 network, __u32 bytes)
 		count(&t->ingress, bytes);
 }
 
+INLINE void count_lost(void)
+{
+	__u32 zero = 0;
+	__u64 *n = bpf_map_lookup_elem(&events_lost, &zero);
+
+	if (n)
+		(*n)++;
+}
+
 INLINE void fill_event(struct event *e, const struct visit *v, enum event_kind kind,
 		       enum drop_reason reason)
 {
@@ -53,6 +62,7 @@ INLINE void fill_event(struct event *e, const struct visit *v, enum event_kind k
 	e->ifindex = v->ifindex;
 	e->network = v->network;
 	e->entry = v->entry;
+	e->judge = v->judge;
 	e->length = v->length;
 	e->sport = p->sport;
 	e->dport = p->dport;
@@ -67,8 +77,10 @@ __noinline int emit(struct __sk_buff *skb, struct visit *v, __u32 kind, __u32 re
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	__u32 head = skb->len;
 
-	if (!e)
+	if (!e) {
+		count_lost();
 		return 0;
+	}
 	if (!v) {
 		bpf_ringbuf_discard(e, 0);
 		return 0;

@@ -20,6 +20,7 @@ struct visit {
 	__u32 ifindex;
 	__u32 network; /* 0 until it is known */
 	__u32 entry;   /* policy entry that decided, or NO_ENTRY */
+	__u32 judge;   /* network of that entry */
 	__u32 length;  /* bytes of the frame */
 	bool from_low; /* the sender is the low end of key */
 };
@@ -50,6 +51,7 @@ INLINE struct visit *visit_begin(__u32 slot, __u32 hook, __u32 ifindex, __u32 le
 	v->length = length;
 	v->network = OUTSIDE;
 	v->entry = NO_ENTRY;
+	v->judge = OUTSIDE;
 	return v;
 }
 

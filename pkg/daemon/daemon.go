@@ -121,6 +121,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.applier.Run(ctx, d.onRepair) })
 	g.Go(func() error { return d.service.watch(ctx, d.alive) })
 	g.Go(func() error { return d.followTrial(ctx) })
+	g.Go(func() error { return d.sweepFlows(ctx) })
 	g.Go(func() error { return d.followSignals(ctx) })
 	g.Go(func() error { return d.begin(ctx) })
 	g.Go(func() error {

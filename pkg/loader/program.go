@@ -13,7 +13,7 @@ import (
 func builtIn() ([]*ebpf.CollectionSpec, error) {
 	var specs []*ebpf.CollectionSpec
 	for name, load := range map[string]func() (*ebpf.CollectionSpec, error){
-		"uplink": loadUplink, "workload": loadWorkload,
+		"uplink": loadUplink, "workload": loadWorkload, "sweep": loadSweep,
 	} {
 		spec, err := load()
 		if err != nil {

@@ -20,6 +20,7 @@ const (
 	uplinkMapDhcpRequests   = "dhcp_requests"
 	uplinkMapDrops          = "drops"
 	uplinkMapEvents         = "events"
+	uplinkMapEventsLost     = "events_lost"
 	uplinkMapFlowHands      = "flow_hands"
 	uplinkMapFlowSets       = "flow_sets"
 	uplinkMapFlows          = "flows"
@@ -100,6 +101,7 @@ type uplinkMapSpecs struct {
 	DhcpRequests  *ebpf.MapSpec `ebpf:"dhcp_requests"`
 	Drops         *ebpf.MapSpec `ebpf:"drops"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
+	EventsLost    *ebpf.MapSpec `ebpf:"events_lost"`
 	FlowHands     *ebpf.MapSpec `ebpf:"flow_hands"`
 	FlowSets      *ebpf.MapSpec `ebpf:"flow_sets"`
 	Flows         *ebpf.MapSpec `ebpf:"flows"`
@@ -152,6 +154,7 @@ type uplinkMaps struct {
 	DhcpRequests  *ebpf.Map `ebpf:"dhcp_requests"`
 	Drops         *ebpf.Map `ebpf:"drops"`
 	Events        *ebpf.Map `ebpf:"events"`
+	EventsLost    *ebpf.Map `ebpf:"events_lost"`
 	FlowHands     *ebpf.Map `ebpf:"flow_hands"`
 	FlowSets      *ebpf.Map `ebpf:"flow_sets"`
 	Flows         *ebpf.Map `ebpf:"flows"`
@@ -179,6 +182,7 @@ func (m *uplinkMaps) Close() error {
 		m.DhcpRequests,
 		m.Drops,
 		m.Events,
+		m.EventsLost,
 		m.FlowHands,
 		m.FlowSets,
 		m.Flows,

@@ -20,6 +20,7 @@ const (
 	workloadMapDhcpRequests     = "dhcp_requests"
 	workloadMapDrops            = "drops"
 	workloadMapEvents           = "events"
+	workloadMapEventsLost       = "events_lost"
 	workloadMapFlowHands        = "flow_hands"
 	workloadMapFlowSets         = "flow_sets"
 	workloadMapFlows            = "flows"
@@ -98,6 +99,7 @@ type workloadMapSpecs struct {
 	DhcpRequests  *ebpf.MapSpec `ebpf:"dhcp_requests"`
 	Drops         *ebpf.MapSpec `ebpf:"drops"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
+	EventsLost    *ebpf.MapSpec `ebpf:"events_lost"`
 	FlowHands     *ebpf.MapSpec `ebpf:"flow_hands"`
 	FlowSets      *ebpf.MapSpec `ebpf:"flow_sets"`
 	Flows         *ebpf.MapSpec `ebpf:"flows"`
@@ -150,6 +152,7 @@ type workloadMaps struct {
 	DhcpRequests  *ebpf.Map `ebpf:"dhcp_requests"`
 	Drops         *ebpf.Map `ebpf:"drops"`
 	Events        *ebpf.Map `ebpf:"events"`
+	EventsLost    *ebpf.Map `ebpf:"events_lost"`
 	FlowHands     *ebpf.Map `ebpf:"flow_hands"`
 	FlowSets      *ebpf.Map `ebpf:"flow_sets"`
 	Flows         *ebpf.Map `ebpf:"flows"`
@@ -177,6 +180,7 @@ func (m *workloadMaps) Close() error {
 		m.DhcpRequests,
 		m.Drops,
 		m.Events,
+		m.EventsLost,
 		m.FlowHands,
 		m.FlowSets,
 		m.Flows,

@@ -46,6 +46,12 @@ func (m *Maps) ReadLockdownDrops() (map[DropReason]Counter, error) {
 	return withoutZeros(all), err
 }
 
+// ReadEventsLost gives how many events found the ring buffer full.
+func (m *Maps) ReadEventsLost() (uint64, error) {
+	all, err := readSums[uint32](m.EventsLost, func(sum *uint64, v uint64) { *sum += v })
+	return all[0], err
+}
+
 // ReadTraffic gives what a network's workloads sent and received; networks
 // without any are left out.
 func (m *Maps) ReadTraffic() (map[uint32]Traffic, error) {

@@ -108,6 +108,7 @@ type bpfEvent struct {
 	Ifindex   uint32
 	Network   uint32
 	Entry     uint32
+	Judge     uint32
 	Workload  uint32
 	Length    uint32
 	Sport     uint16
@@ -118,6 +119,7 @@ type bpfEvent struct {
 	Captured  uint8
 	Mac       bpfMac
 	EtherType uint16
+	Reserved  uint32
 	Head      [128]uint8
 }
 
@@ -487,6 +489,7 @@ const (
 	bpfMapDhcpRequests        = "dhcp_requests"
 	bpfMapDrops               = "drops"
 	bpfMapEvents              = "events"
+	bpfMapEventsLost          = "events_lost"
 	bpfMapFlowHands           = "flow_hands"
 	bpfMapFlowSets            = "flow_sets"
 	bpfMapFlows               = "flows"
@@ -572,6 +575,7 @@ type bpfMapSpecs struct {
 	DhcpRequests  *ebpf.MapSpec `ebpf:"dhcp_requests"`
 	Drops         *ebpf.MapSpec `ebpf:"drops"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
+	EventsLost    *ebpf.MapSpec `ebpf:"events_lost"`
 	FlowHands     *ebpf.MapSpec `ebpf:"flow_hands"`
 	FlowSets      *ebpf.MapSpec `ebpf:"flow_sets"`
 	Flows         *ebpf.MapSpec `ebpf:"flows"`
@@ -635,6 +639,7 @@ type bpfMaps struct {
 	DhcpRequests  *ebpf.Map `ebpf:"dhcp_requests"`
 	Drops         *ebpf.Map `ebpf:"drops"`
 	Events        *ebpf.Map `ebpf:"events"`
+	EventsLost    *ebpf.Map `ebpf:"events_lost"`
 	FlowHands     *ebpf.Map `ebpf:"flow_hands"`
 	FlowSets      *ebpf.Map `ebpf:"flow_sets"`
 	Flows         *ebpf.Map `ebpf:"flows"`
@@ -660,6 +665,7 @@ func (m *bpfMaps) Close() error {
 		m.DhcpRequests,
 		m.Drops,
 		m.Events,
+		m.EventsLost,
 		m.FlowHands,
 		m.FlowSets,
 		m.Flows,

@@ -75,6 +75,15 @@ func BootTime() uint64 {
 	return uint64(ts.Nano())
 }
 
+// MonotonicTime gives the CLOCK_MONOTONIC time in ns, the clock of flows.
+func MonotonicTime() uint64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0
+	}
+	return uint64(ts.Nano())
+}
+
 // TimeOf gives the wall-clock time of a moment in ns of CLOCK_BOOTTIME.
 func TimeOf(boot uint64) time.Time {
 	return time.Now().Add(time.Duration(int64(boot) - int64(BootTime())))

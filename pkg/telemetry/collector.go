@@ -15,17 +15,20 @@ type Reading struct {
 	Lockdown map[maps.DropReason]maps.Counter
 	Rules    map[maps.RuleKey]maps.RuleCount
 	Fill     map[string]maps.Fill // by name of the map
+
+	EventsLost uint64 // for want of room in the ring buffer
 }
 
 // ReadMaps reads everything that metrics show.
 func ReadMaps(m *maps.Maps) (Reading, error) {
 	var r Reading
-	var errs [5]error
+	var errs [6]error
 	r.Traffic, errs[0] = m.ReadTraffic()
 	r.Drops, errs[1] = m.ReadDrops()
 	r.Lockdown, errs[2] = m.ReadLockdownDrops()
 	r.Rules, errs[3] = m.ReadRuleCounts()
 	r.Fill, errs[4] = m.ReadFill()
+	r.EventsLost, errs[5] = m.ReadEventsLost()
 	return r, errors.Join(errs[:]...)
 }
 
@@ -45,6 +48,8 @@ var (
 		[]string{LabelNetwork, LabelRule}, nil)
 	descFlows = prometheus.NewDesc(MetricFlows,
 		"Flows in the flow table, expired ones whose room is not yet needed among them.", nil, nil)
+	descOverrun = prometheus.NewDesc(MetricEventsOverrun,
+		"Events that the datapath did not tell of since the ring buffer was full.", nil, nil)
 	descMapEntries = prometheus.NewDesc(MetricMapEntries,
 		"Entries in a map of the datapath.", []string{LabelMap}, nil)
 	descMapCapacity = prometheus.NewDesc(MetricMapCapacity,
@@ -62,7 +67,7 @@ type collector struct {
 
 // Describe sends every description.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPackets, descBytes, descDropped, descRuleHits, descFlows, descMapEntries, descMapCapacity} {
+	for _, d := range []*prometheus.Desc{descPackets, descBytes, descDropped, descRuleHits, descFlows, descOverrun, descMapEntries, descMapCapacity} {
 		out <- d
 	}
 }
@@ -78,6 +83,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	collectTraffic(out, lookup, r.Traffic)
 	collectDrops(out, lookup, r)
 	collectRules(out, lookup, r.Rules)
+	out <- counter(descOverrun, r.EventsLost)
 	for name, fill := range r.Fill {
 		out <- gauge(descMapEntries, fill.Entries, name)
 		out <- gauge(descMapCapacity, fill.Max, name)

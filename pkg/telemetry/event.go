@@ -68,7 +68,7 @@ func eventOf(raw *maps.Event, lookup Lookup) Event {
 		Network:   network.Name,
 		Interface: lookup.Interface(raw.Ifindex),
 		Hook:      maps.Hook(raw.Hook).String(),
-		Rule:      network.rule(raw.Entry),
+		Rule:      ruleOf(raw, lookup),
 		MAC:       raw.Mac.String(),
 		Length:    raw.Length,
 		Frame:     append([]byte(nil), raw.Frame()...),
@@ -78,6 +78,17 @@ func eventOf(raw *maps.Event, lookup Lookup) Event {
 	}
 	e.addresses(raw)
 	return e
+}
+
+// ruleOf names the entry that decided, with its network where that is not the one
+// that the event is counted for.
+func ruleOf(raw *maps.Event, lookup Lookup) string {
+	judge, _ := lookup.network(raw.Judge)
+	rule := judge.rule(raw.Entry)
+	if rule == "" || raw.Judge == raw.Network {
+		return rule
+	}
+	return judge.Name + " " + rule
 }
 
 // addresses fills in what only an IP packet has. One that could not be read far

@@ -35,7 +35,7 @@ var testLookup = Lookup{
 func tcpDrop() maps.Event {
 	e := maps.Event{
 		Time: maps.BootTime(), Kind: uint32(maps.EventDrop), Reason: reason("policy_inside"), Hook: hook("workload_egress"),
-		Ifindex: 7, Network: 1, Entry: 1, Length: 94, Proto: 6, EtherType: 0x86dd,
+		Ifindex: 7, Network: 1, Judge: 1, Entry: 1, Length: 94, Proto: 6, EtherType: 0x86dd,
 		Saddr: maps.AddressOf(netip.MustParseAddr("2001:db8:aaaa:1::100")),
 		Daddr: maps.AddressOf(netip.MustParseAddr("2001:db8:aaaa:1::101")),
 		Sport: big(40000), Dport: big(5432),

@@ -43,6 +43,7 @@ func counted() (Reading, error) {
 			{Network: 9, Entry: 0}:  {Flows: 99},
 		},
 		Fill: map[string]maps.Fill{"flows": {Entries: 5, Max: 1 << 20}, "bindings": {Entries: 6, Max: 1 << 17}},
+		EventsLost: 8,
 	}, nil
 }
 
@@ -97,8 +98,8 @@ func TestEveryMetric(t *testing.T) {
 	m := testMetrics(counted)
 	m.Repaired("route")
 	want := metricNames(t)
-	if len(want) != 11 {
-		t.Fatalf("names.go has %d metrics, want 11: %v", len(want), want)
+	if len(want) != 12 {
+		t.Fatalf("names.go has %d metrics, want 12: %v", len(want), want)
 	}
 	var got []string
 	for _, line := range strings.Split(scrape(t, m), "\n") {

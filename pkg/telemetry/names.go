@@ -12,6 +12,7 @@ const (
 	MetricApplyDuration = "zosnet_apply_duration_seconds"
 	MetricRepairs       = "zosnet_repairs_total"
 	MetricEventsLost    = "zosnet_events_lost_total"
+	MetricEventsOverrun = "zosnet_events_overrun_total"
 	MetricBuild         = "zosnet_build_info"
 )
 
