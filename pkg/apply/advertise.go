@@ -2,10 +2,15 @@ package apply
 
 import (
 	"slices"
+	"time"
 
 	"github.com/zosnet/zosnet/pkg/apply/advert"
 	"github.com/zosnet/zosnet/pkg/plan"
 )
+
+// farewell is the time that VMs' programs have to take the last advertisement from
+// their taps before those go.
+const farewell = 50 * time.Millisecond
 
 // advertised gives what a network with taps advertises on its bridge.
 func (p *pass) advertised(n plan.Network) advert.Network {
@@ -24,6 +29,7 @@ func (p *pass) withdrawRouters() {
 	if p.preview {
 		return
 	}
+	var heard <-chan time.Time
 	for name, router := range p.routers {
 		wanted := slices.ContainsFunc(p.want.Networks, func(n plan.Network) bool { return n.Name == name && n.AdvertiseRA })
 		if wanted {
@@ -33,6 +39,10 @@ func (p *pass) withdrawRouters() {
 		if err := router.Withdraw(); err != nil {
 			p.config.Log.Warn("the last router advertisement was not sent", "network", name, "error", err)
 		}
+		heard = time.After(farewell)
+	}
+	if heard != nil {
+		<-heard
 	}
 }
 

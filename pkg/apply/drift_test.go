@@ -89,6 +89,15 @@ var drifts = []struct {
 			return h.RouteDel(gatewayRoute(l, s.Workloads[1]))
 		})
 	}, "workload acme/web-1"},
+	{"lo is down", func(t *testing.T, n *node, s plan.State) {
+		in(t, web1, func(h *netlink.Handle) error {
+			l, err := h.LinkByName(loopbackName)
+			if err != nil {
+				return err
+			}
+			return h.LinkSetDown(l)
+		})
+	}, "workload acme/web-1"},
 	{"eth0 is down", func(t *testing.T, n *node, s plan.State) {
 		in(t, web1, func(h *netlink.Handle) error {
 			l, err := h.LinkByName(endpointName)

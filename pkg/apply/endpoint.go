@@ -14,8 +14,10 @@ import (
 	"github.com/zosnet/zosnet/pkg/plan"
 )
 
-// endpointName is what a workload's interface is called in its namespace.
-const endpointName = "eth0"
+const (
+	endpointName = "eth0" // a workload's interface in its namespace
+	loopbackName = "lo"
+)
 
 // endpointMetric is the default route's.
 const endpointMetric = 1024
@@ -29,10 +31,12 @@ var endpointSysctls = []sysctl{
 	{"accept_dad", "0"},
 }
 
-// endpoint is eth0 in a workload's namespace.
+// endpoint is eth0 in a workload's namespace, and what tells whose that is.
 type endpoint struct {
-	index     int // 0: there is none
-	peer      int // interface index of the other end
+	alias     string // of lo
+	loopback  bool   // lo is up
+	index     int    // 0: there is no eth0
+	peer      int    // interface index of the other end
 	mac       string
 	mtu       int
 	up        bool
@@ -42,25 +46,35 @@ type endpoint struct {
 	sysctls   []difference
 }
 
-// observeEndpoint reads eth0 in the namespace that h and the calling thread are in.
+// observeEndpoint reads the namespace that h and the calling thread are in.
 func observeEndpoint(h *netlink.Handle, w plan.Workload) (e endpoint, err error) {
-	link, err := h.LinkByName(endpointName)
-	if gone(err) {
-		return endpoint{}, nil
-	}
+	list, err := dump(h.LinkList)
 	if err != nil {
-		return endpoint{}, fmt.Errorf("look up %s: %w", endpointName, err)
+		return endpoint{}, fmt.Errorf("list links: %w", err)
 	}
-	a := link.Attrs()
-	e = endpoint{index: a.Index, peer: a.ParentIndex, mac: a.HardwareAddr.String(), mtu: a.MTU, up: isUp(link)}
+	for _, link := range list {
+		switch a := link.Attrs(); a.Name {
+		case loopbackName:
+			e.alias, e.loopback = a.Alias, isUp(link)
+		case endpointName:
+			e.index, e.peer, e.mac, e.mtu, e.up = a.Index, a.ParentIndex, a.HardwareAddr.String(), a.MTU, isUp(link)
+			if err := e.observeIPv6(h, link, w); err != nil {
+				return endpoint{}, err
+			}
+		}
+	}
+	return e, nil
+}
+
+func (e *endpoint) observeIPv6(h *netlink.Handle, link netlink.Link, w plan.Workload) (err error) {
 	if err := e.observeAddresses(h, link, w); err != nil {
-		return endpoint{}, err
+		return err
 	}
 	if e.gateway, err = hasGateway(h, link, w); err != nil {
-		return endpoint{}, err
+		return err
 	}
 	e.sysctls, err = compareSysctls(endpointName, endpointSysctls)
-	return e, err
+	return err
 }
 
 // observeAddresses tells a stale address by how ours are made: a /64 without DAD.
@@ -108,6 +122,9 @@ func plannedAddresses(w plan.Workload) []netip.Prefix {
 // no address without its sysctls, no route without an address and a link that is up.
 func compareEndpoint(w plan.Workload, have endpoint) []difference {
 	d := slices.Clone(have.sysctls)
+	if w.Kind == plan.WorkloadNetns && !have.loopback {
+		d = append(d, difference{loopbackName, "down", "up"})
+	}
 	if mac := macText(w.MAC); have.mac != mac {
 		d = append(d, difference{"mac", have.mac, mac})
 	}
@@ -160,6 +177,8 @@ func setEndpoint(h *netlink.Handle, link netlink.Link, w plan.Workload, d differ
 		return h.LinkSetMTU(link, int(w.MTU))
 	case "up":
 		return h.LinkSetUp(link)
+	case loopbackName:
+		return h.LinkSetUp(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: loopbackName}})
 	case "address":
 		if d.want == "" {
 			return removeAddress(h, link, netip.MustParsePrefix(d.have))

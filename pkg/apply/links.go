@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/zosnet/zosnet/pkg/plan"
 )
 
 // aliasMark begins the alias of every link that is zosnet's.
@@ -86,6 +88,27 @@ func (l *links) refresh(h *netlink.Handle, name string) (netlink.Link, error) {
 }
 
 func isUp(link netlink.Link) bool { return link.Attrs().Flags&net.FlagUp != 0 }
+
+// mayUse tells whether a link of a name that the plan uses may be worked on. One of
+// ours that is not fit is removed first.
+func (p *pass) mayUse(link netlink.Link, object string, fit bool) bool {
+	if !ours(link) {
+		p.fail(object, fmt.Errorf("there is a link %s already, which is not zosnet's: rename or remove it", link.Attrs().Name))
+		return false
+	}
+	if fit {
+		return true
+	}
+	name := link.Attrs().Name
+	return p.change("link "+name, plan.Remove, link.Attrs().Alias, func() error { return p.removePort(link) }) &&
+		p.forget(link)
+}
+
+// forget takes a link out of what the pass knows, also in a preview.
+func (p *pass) forget(link netlink.Link) bool {
+	p.links.drop(link)
+	return true
+}
 
 // removeLink deletes a link; one that is gone already is no error.
 func (p *pass) removeLink(link netlink.Link) error {

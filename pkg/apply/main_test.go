@@ -209,3 +209,5 @@ func in(t *testing.T, path string, f func(h *netlink.Handle) error) {
 	defer func() { _ = file.Close() }()
 	check(t, inside(file, f))
 }
+
+var discard = slog.New(slog.DiscardHandler)

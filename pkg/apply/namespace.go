@@ -68,7 +68,7 @@ func makeNamespace(path, alias string) error {
 			return fmt.Errorf("open netlink in %s: %w", path, err)
 		}
 		defer h.Close()
-		lo, err := h.LinkByName("lo")
+		lo, err := h.LinkByName(loopbackName)
 		if err != nil {
 			return fmt.Errorf("look up lo in %s: %w", path, err)
 		}
@@ -98,7 +98,7 @@ func removeNamespace(path string) error {
 // namespaceAlias gives what lo is called in a namespace.
 func namespaceAlias(namespace *os.File) (alias string, err error) {
 	err = inside(namespace, func(h *netlink.Handle) error {
-		lo, err := h.LinkByName("lo")
+		lo, err := h.LinkByName(loopbackName)
 		if err == nil {
 			alias = lo.Attrs().Alias
 		}

@@ -86,11 +86,11 @@ func (p *pass) makeVeth(a *attachment) {
 	}
 	if err == nil {
 		defer func() { _ = namespace.Close() }()
-		if !p.mayEnter(a, namespace) {
-			return
-		}
 		if a.endpoint, err = p.observeIn(namespace, a.Workload); err != nil {
 			p.fail(a.object(), err)
+			return
+		}
+		if p.failIf(a.object(), p.mayEnter(a)) {
 			return
 		}
 		if exists && paired(link, a.endpoint) {
@@ -141,37 +141,12 @@ func (p *pass) observeIn(namespace *os.File, w plan.Workload) (e endpoint, err e
 }
 
 // mayEnter refuses a namespace at a pause namespace's path that is none of ours.
-func (p *pass) mayEnter(a *attachment, namespace *os.File) bool {
-	if a.Kind == plan.WorkloadPath {
-		return true
+func (p *pass) mayEnter(a *attachment) error {
+	if a.Kind == plan.WorkloadPath || a.endpoint.alias == p.pauseAlias(a.Network, a.Name) {
+		return nil
 	}
-	alias, err := namespaceAlias(namespace)
-	if err == nil && alias != p.pauseAlias(a.Network, a.Name) {
-		err = fmt.Errorf("network namespace %s was not made by this daemon: remove it (ip netns delete %s), or attach it with --netns",
-			a.NetnsPath, strings.TrimPrefix(a.NetnsPath, namespaceDir+"/"))
-	}
-	return !p.failIf(a.object(), err)
-}
-
-// mayUse tells whether a link of a name that the plan uses may be worked on. One of
-// ours that is not fit is removed first.
-func (p *pass) mayUse(link netlink.Link, object string, fit bool) bool {
-	if !ours(link) {
-		p.fail(object, fmt.Errorf("there is a link %s already, which is not zosnet's: rename or remove it", link.Attrs().Name))
-		return false
-	}
-	if fit {
-		return true
-	}
-	name := link.Attrs().Name
-	return p.change("link "+name, plan.Remove, link.Attrs().Alias, func() error { return p.removePort(link) }) &&
-		p.forget(link)
-}
-
-// forget takes a link out of what the pass knows, also in a preview.
-func (p *pass) forget(link netlink.Link) bool {
-	p.links.drop(link)
-	return true
+	return fmt.Errorf("network namespace %s was not made by this daemon: remove it (ip netns delete %s), or attach it with --netns",
+		a.NetnsPath, strings.TrimPrefix(a.NetnsPath, namespaceDir+"/"))
 }
 
 // raise brings a workload into its network: programs, then the bridge, then its own
