@@ -3,7 +3,6 @@
 #include "lib/deliver.h"
 
 #define DHCPV6_CLIENT bpf_htons(546)
-#define DHCPV6_SERVER bpf_htons(547)
 
 /* The workload's packet is in a form that its network carries at all. */
 INLINE enum drop_reason check_frame(struct __sk_buff *skb, const struct visit *v,
@@ -74,11 +73,11 @@ INLINE enum drop_reason find_receiver(struct visit *v, const struct port *port)
 	return check_scope(v, port);
 }
 
-/* What a DHCPv6 server says; its source port may be any (RFC 7610, 3). */
+/* What a DHCPv6 server says to a client, from whatever port (RFC 7610, 3). */
 INLINE bool is_dhcp_server(const struct packet *p)
 {
 	return p->proto == IPPROTO_UDP && p->fragment != FRAGMENT_LATER &&
-	       (p->sport == DHCPV6_SERVER || p->dport == DHCPV6_CLIENT);
+	       p->dport == DHCPV6_CLIENT;
 }
 
 /* Everything that is not the next packet of a known flow. */

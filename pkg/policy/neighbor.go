@@ -111,7 +111,7 @@ func (w *World) guardListener(d Decision, port Port, p *packet) Decision {
 // isDHCPServer says whether a packet is what a DHCPv6 server says to a client,
 // whatever port it says it from (RFC 7610, 3).
 func (p *packet) isDHCPServer() bool {
-	return p.proto == protoUDP && p.fragment != laterFragment && (p.sport == dhcpv6Server || p.dport == dhcpv6Client)
+	return p.proto == protoUDP && p.fragment != laterFragment && p.dport == dhcpv6Client
 }
 
 func (d Decision) toStackIf(allowed bool) Decision {

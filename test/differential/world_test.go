@@ -86,7 +86,7 @@ func (p *programs) fillNetwork(w world, n policy.Network, version, bridge uint32
 	}
 	network := maps.Network{
 		Gateway: maps.AddressOf(n.Gateway), Generation: version, Policy: version, Bridge: bridge,
-		FlowSets: 1, Mtu: uint16(n.MTU),
+		FlowSets: 64, Mtu: uint16(n.MTU),
 	}
 	network.GatewayMac.Bytes = gatewayMAC(id)
 	if program.HasCIDRs() {
