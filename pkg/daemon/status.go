@@ -45,7 +45,10 @@ func (d *Daemon) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusR
 	for _, name := range unlocked {
 		s.Problems = append(s.Problems, fmt.Sprintf("uplink %s is not locked down whole", name))
 	}
-	s.Ready = tried && failed == nil && len(unlocked) == 0
+	if len(s.Uplinks) == 0 {
+		s.Problems = append(s.Problems, "there is no uplink: nothing leads to the world")
+	}
+	s.Ready = tried && failed == nil && len(unlocked) == 0 && len(s.Uplinks) > 0
 	for _, name := range node.Uplinks {
 		if _, err := netlink.LinkByName(name); err != nil {
 			s.Problems = append(s.Problems, fmt.Sprintf("uplink %s is not there; it is locked down as soon as it is", name))

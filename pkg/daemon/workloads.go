@@ -19,17 +19,16 @@ func (d *Daemon) Attach(ctx context.Context, r *api.AttachRequest) (*api.Workloa
 	if err != nil {
 		return nil, err
 	}
-	isNew, err := d.attach(ctx, attachment)
-	if err != nil {
+	if err := d.attach(ctx, attachment); err != nil {
 		return nil, err
 	}
 	object := "workload " + r.Network + "/" + r.Name
 	_, err = d.settle(ctx, func(o string) bool { return o == object || o == "network "+r.Network })
 	switch {
-	case err != nil && isNew && ctx.Err() == nil:
-		return nil, d.giveUp(ctx, attachment, err)
-	case err != nil:
+	case ctx.Err() != nil:
 		return nil, stored(err)
+	case err != nil:
+		return nil, d.giveUp(ctx, attachment, err)
 	}
 	v := d.current()
 	workload, ok := v.workload(r.Network, r.Name)
@@ -64,25 +63,27 @@ func attachmentOf(r *api.AttachRequest) (registry.Attachment, error) {
 	return a, nil
 }
 
-// attach stores an attachment that fits into the plan, and tells whether it is a
-// new one.
-func (d *Daemon) attach(ctx context.Context, a registry.Attachment) (isNew bool, err error) {
+// attach stores an attachment that is new and fits into the plan. The registry
+// itself would take one again that it has.
+func (d *Daemon) attach(ctx context.Context, a registry.Attachment) error {
 	d.change.Lock()
 	defer d.change.Unlock()
 	snap, err := d.store.Snapshot(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	isNew = !slices.ContainsFunc(snap.Attachments, func(o registry.Attachment) bool {
-		return o.Network == a.Network && o.Name == a.Name
-	})
-	if record, ok := snap.Network(a.Network); ok && isNew {
+	for _, other := range snap.Attachments {
+		if other.Network == a.Network && other.Name == a.Name {
+			return &registry.ExistsError{Network: a.Network, Name: fmt.Sprintf("the workload name %q", a.Name), By: other.String()}
+		}
+	}
+	if record, ok := snap.Network(a.Network); ok {
 		if err := d.fits(snap, record, a); err != nil {
-			return false, err
+			return err
 		}
 	}
 	_, err = d.store.PutAttachment(ctx, a)
-	return isNew, err
+	return err
 }
 
 // fits refuses an attachment that the plan has no place for. What the registry
