@@ -146,10 +146,10 @@ expose:
   - {service: web}
   - {service: web, ipv4: auto, sni: a.test}
 `)
-	const want = `acme.yaml:3:7: exit: an exit is not carried yet by this version; remove it
-acme.yaml:6:3: access.alice: an access device is not carried yet by this version; remove it
-acme.yaml:12:5: expose[1].ipv4: IPv4 exposure is not carried yet by this version; remove it
-acme.yaml:12:5: expose[1].sni: exposure by server name is not carried yet by this version; remove it`
+	const want = `acme.yaml:3:7: exit: an exit is not yet carried by this version; remove it
+acme.yaml:6:3: access.alice: an access device is not yet carried by this version; remove it
+acme.yaml:12:5: expose[1].ipv4: IPv4 exposure is not yet carried by this version; remove it
+acme.yaml:12:5: expose[1].sni: exposure by server name is not yet carried by this version; remove it`
 	if got := errorText(n.NotYet()); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -171,12 +171,12 @@ func TestWarnings(t *testing.T) {
 			"a.yaml:5:38: rules[0]: icmpv6/packet-too-big has no effect: ICMPv6 errors, MLD and neighbor discovery are not subject to rules\n" +
 				"a.yaml:5:61: rules[0]: icmpv6/neighbor-solicitation has no effect: ICMPv6 errors, MLD and neighbor discovery are not subject to rules"},
 		{"another node", "network: acme\nnodes: [n2, n1]",
-			"a.yaml:2:9: nodes[0]: n2 is another node than n1; its part is not carried yet by this version"},
+			"a.yaml:2:9: nodes[0]: n2 is another node than n1; its part is not yet carried by this version"},
 		{"only other nodes", "network: acme\nnodes: [n2]",
-			"a.yaml:2:9: nodes[0]: n2 is another node than n1; its part is not carried yet by this version\n" +
+			"a.yaml:2:9: nodes[0]: n2 is another node than n1; its part is not yet carried by this version\n" +
 				"a.yaml:2:8: nodes: n1 is not among them; nothing of this network is carried here"},
 		{"IPv4", head + "  - deny: {from: ['2001:db8::/32', 10.0.0.0/8], to: 192.0.2.0/24}",
-			"a.yaml:5:36: rules: 10.0.0.0/8 is an IPv4 CIDR, the first of 2; they match only at an IPv4 proxy, which is not carried yet by this version"},
+			"a.yaml:5:36: rules: 10.0.0.0/8 is an IPv4 CIDR, the first of 2; they match only at an IPv4 proxy, which is not yet carried by this version"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -80,12 +80,12 @@ func TestNodeNotYet(t *testing.T) {
 		{"underlay: dc-dual", ""},
 		{"endpoint: 192.0.2.1", ""},
 		{"registry: {endpoints: []}", ""},
-		{"underlay: home-ipv4", `n.yaml:2:11: underlay: "home-ipv4" is not carried yet by this version; remove it`},
-		{"exit: auto", "n.yaml:2:7: exit: an exit is not carried yet by this version; remove it"},
-		{"exitPoint: {}", "n.yaml:2:12: exitPoint: serving as an exit is not carried yet by this version; remove it"},
-		{"registry: {endpoints: ['http://a:1']}", "n.yaml:2:11: registry.endpoints: another registry than the embedded one is not carried yet by this version; remove it"},
-		{"exitPoint: {}\nunderlay: dc-ipv4", `n.yaml:2:12: exitPoint: serving as an exit is not carried yet by this version; remove it
-n.yaml:3:11: underlay: "dc-ipv4" is not carried yet by this version; remove it`},
+		{"underlay: home-ipv4", `n.yaml:2:11: underlay: "home-ipv4" is not yet carried by this version; remove it`},
+		{"exit: auto", "n.yaml:2:7: exit: an exit is not yet carried by this version; remove it"},
+		{"exitPoint: {}", "n.yaml:2:12: exitPoint: serving as an exit is not yet carried by this version; remove it"},
+		{"registry: {endpoints: ['http://a:1']}", "n.yaml:2:11: registry.endpoints: another registry than the embedded one is not yet carried by this version; remove it"},
+		{"exitPoint: {}\nunderlay: dc-ipv4", `n.yaml:2:12: exitPoint: serving as an exit is not yet carried by this version; remove it
+n.yaml:3:11: underlay: "dc-ipv4" is not yet carried by this version; remove it`},
 	}
 	for _, test := range tests {
 		n, err := spec.DecodeNode("n.yaml", []byte(head+test.text))

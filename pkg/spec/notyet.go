@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-const notYet = " is not carried yet by this version; remove it"
+const notYet = " is not yet carried by this version; remove it"
 
 // NotYet refuses what is valid in a NETWORK.yaml but has nothing behind it
 // yet, so that it is never silently ignored. The error is of type Errors.

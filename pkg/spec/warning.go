@@ -58,7 +58,7 @@ func (n *Network) Warnings(localNode string) []Warning {
 		}
 		key := fmt.Sprintf("nodes[%d]", i)
 		list = append(list, Warning{n.Where[key], key, fmt.Sprintf(
-			"%s is another node than %s; its part is not carried yet by this version", node, localNode)})
+			"%s is another node than %s; its part is not yet carried by this version", node, localNode)})
 	}
 	if !here {
 		list = append(list, Warning{n.Where["nodes"], "nodes", fmt.Sprintf(
@@ -66,7 +66,7 @@ func (n *Network) Warnings(localNode string) []Warning {
 	}
 	if s, count := n.firstIPv4(); count > 0 {
 		list = append(list, Warning{s.Pos, "rules", fmt.Sprintf("%s is an IPv4 CIDR, the first of %d; "+
-			"they match only at an IPv4 proxy, which is not carried yet by this version", s, count)})
+			"they match only at an IPv4 proxy, which is not yet carried by this version", s, count)})
 	}
 	return list
 }
