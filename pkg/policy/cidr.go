@@ -16,10 +16,7 @@ type namedCIDR struct {
 // destination, side by side in one Bits of twice the words while classes are
 // numbered.
 func classifyCIDRs(from, to []namedCIDR, words int) (list []CIDRClass, fromSets, toSets []Bits) {
-	var all []namedCIDR
-	for _, c := range from {
-		all = append(all, c)
-	}
+	all := slices.Clone(from)
 	for _, c := range to {
 		all = append(all, namedCIDR{c.prefix, c.position + 64*words})
 	}

@@ -178,10 +178,9 @@ func (p *packet) cannotStart() Reason {
 // from the world, it is routed: the hop limit counts down.
 func (w *World) forward(d Decision, p *packet) Decision {
 	to := ToWorkload
-	mtu := 0
-	if n, ok := w.Network(d.To.Network); ok {
-		mtu = n.MTU
-	} else {
+	n, here := w.Network(d.To.Network)
+	mtu := n.MTU
+	if !here {
 		r := w.route(p.dest)
 		switch {
 		case r.Local:

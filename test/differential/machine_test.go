@@ -17,11 +17,10 @@ import (
 // machine is a network namespace with the interfaces and routes of a node, whose
 // packets go nowhere: programs are only asked what they would do.
 type machine struct {
-	ports    []uint32
-	bridges  []uint32
-	uplink   uint32
-	gateways map[uint32][6]byte // bridge MACs
-	shape    policytest.Shape
+	ports   []uint32
+	bridges []uint32
+	uplink  uint32
+	shape   policytest.Shape
 }
 
 const (

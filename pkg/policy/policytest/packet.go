@@ -3,6 +3,7 @@ package policytest
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // ipv4 makes a packet that no tenant may send, and that lockdown judges.
@@ -28,7 +29,7 @@ func (f *frame) ipv4() {
 	header[8], header[9] = 64, proto
 	copy(header[12:], pick(f.r, [][]byte{{203, 0, 113, 5}, {203, 0, 113, 6}, {198, 51, 100, 1}, {0, 0, 0, 0}}))
 	copy(header[16:], []byte{192, 0, 2, 10})
-	f.packet = append(header, body...)
+	f.packet = slices.Concat(header, body)
 }
 
 // length gives a length field: right in most cases.
@@ -73,7 +74,7 @@ func (f *frame) ipv6() {
 	header[6], header[7] = first, hops
 	copy16(header[8:], source)
 	copy16(header[24:], dest)
-	f.packet = append(append(header, chain...), body...)
+	f.packet = slices.Concat(header, chain, body)
 }
 
 func copy16(b []byte, a netip.Addr) {
