@@ -7,7 +7,7 @@ record=bpf/generated.sum
 
 digest() {
 	{
-		git ls-files -co --exclude-standard -- 'bpf/*.c' 'bpf/lib/*.h' 'test/bench/bpf/*' '*.proto'
+		git ls-files -co --exclude-standard -- 'bpf/*.c' 'bpf/lib/*.h' 'test/bench/bpf/*' 'tools/bench/bpf/*' '*.proto'
 		grep -rl --include='*.go' '^//go:generate' cmd pkg test tools
 	} | sort -u | while read -r file; do [ -f "$file" ] && sha256sum "$file"; done | sha256sum
 }

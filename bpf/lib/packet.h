@@ -22,6 +22,19 @@ struct address {
 
 struct mac {
 	__u8 bytes[6];
+} __attribute__((aligned(2)));
+
+/* How the headers are read: the kernel's own say less of how their addresses lie in
+ * memory, and are then copied in small pieces, which are slow to read as a whole. */
+struct ethernet_header {
+	struct mac dmac;
+	struct mac smac;
+	__be16 ether_type;
+};
+
+struct ipv6_addresses {
+	struct address saddr;
+	struct address daddr;
 };
 
 enum icmpv6_type { /* RFC 4443, 4861, 2710, 3810 */

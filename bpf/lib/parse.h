@@ -74,15 +74,15 @@ INLINE bool holds(const struct span *s, __u32 offset, __u32 bytes)
 
 INLINE enum drop_reason parse_ethernet(const struct span *s, struct packet *p)
 {
-	struct ethhdr *eth = s->data;
+	struct ethernet_header *eth = s->data;
 	__u32 offset = sizeof(*eth);
 	__u16 type;
 
 	if ((void *)(eth + 1) > s->end)
 		return DROP_MALFORMED;
-	__builtin_memcpy(&p->dmac, eth->h_dest, sizeof(p->dmac));
-	__builtin_memcpy(&p->smac, eth->h_source, sizeof(p->smac));
-	type = bpf_ntohs(eth->h_proto);
+	p->dmac = eth->dmac;
+	p->smac = eth->smac;
+	type = bpf_ntohs(eth->ether_type);
 #pragma unroll
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
 		struct vlan_tag *tag = s->data + offset;
@@ -240,6 +240,7 @@ INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32
 {
 	struct ipv6hdr *ip6 = s->data + p->l3_offset;
 	__u32 offset = p->l3_offset + sizeof(*ip6);
+	struct ipv6_addresses *addresses;
 	enum drop_reason reason;
 	__u32 end;
 
@@ -249,8 +250,9 @@ INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32
 	if (end > frame_length)
 		return DROP_MALFORMED;
 	p->length = end - p->l3_offset;
-	__builtin_memcpy(&p->saddr, &ip6->saddr, sizeof(p->saddr));
-	__builtin_memcpy(&p->daddr, &ip6->daddr, sizeof(p->daddr));
+	addresses = (void *)&ip6->saddr;
+	p->saddr = addresses->saddr;
+	p->daddr = addresses->daddr;
 	p->hop_limit = ip6->hop_limit;
 	p->proto = ip6->nexthdr;
 	reason = walk_extensions(s, p, &p->proto, &offset);

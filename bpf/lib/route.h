@@ -100,14 +100,14 @@ INLINE bool fits(struct __sk_buff *skb, const struct packet *p, __u16 mtu)
 /* Writes the hop into the frame. */
 INLINE bool rewrite(struct __sk_buff *skb, const struct packet *p, const struct next_hop *hop)
 {
-	struct ethhdr *eth = (void *)(long)skb->data;
+	struct ethernet_header *eth = (void *)(long)skb->data;
 	struct ipv6hdr *ip6 = (void *)(eth + 1);
 
 	if (p->l3_offset != sizeof(*eth) || (void *)(ip6 + 1) > (void *)(long)skb->data_end)
 		return false;
-	__builtin_memcpy(eth->h_dest, &hop->dmac, sizeof(hop->dmac));
+	eth->dmac = hop->dmac;
 	if (hop->routed) {
-		__builtin_memcpy(eth->h_source, &hop->smac, sizeof(hop->smac));
+		eth->smac = hop->smac;
 		ip6->hop_limit--;
 	}
 	return true;

@@ -71,7 +71,7 @@ INLINE bool is_linear(struct __sk_buff *skb)
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct ipv6hdr *ip6 = data + sizeof(struct ethhdr);
 
-	if (data + PARSE_BYTES <= end)
+	if (end - data == skb->len || data + PARSE_BYTES <= end)
 		return true;
 	if (data + PLAIN_HEADERS > end)
 		return false;

@@ -17,6 +17,8 @@ var (
 	routedServer  = netip.MustParseAddr("2001:db8:b::2")
 	bridgedClient = netip.MustParseAddr("2001:db8:c::2")
 	bridgedServer = netip.MustParseAddr("2001:db8:c::3")
+	cableClient   = netip.MustParseAddr("2001:db8:e::2")
+	cableServer   = netip.MustParseAddr("2001:db8:e::3")
 
 	guardedStranger = netip.MustParseAddr("2001:db8:d::1")
 	guardedHost     = netip.MustParseAddr("2001:db8:d::2")
@@ -79,6 +81,30 @@ func (b *bench) bridged(ctx context.Context, name, rules string) (*pair, error) 
 		return nil, fmt.Errorf("%w (is br_netfilter loaded? modprobe br_netfilter)", err)
 	}
 	return b.filtered(ctx, s, rules, end{s.machine("client"), bridgedClient}, end{s.machine("server"), bridgedServer})
+}
+
+// cable is a client and a server with nothing between them: what measuring costs.
+func (b *bench) cable(ctx context.Context) (*pair, error) {
+	s, err := b.makeSite("cable", "client", "server")
+	if err != nil {
+		return nil, err
+	}
+	err = s.ip(ctx, `
+		client link add eth0 type veth peer name eth0 netns @server
+		client address add 2001:db8:e::2/64 dev eth0 nodad
+		server address add 2001:db8:e::3/64 dev eth0 nodad
+		client link set eth0 up
+		server link set eth0 up
+	`)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPair(ctx, end{s.machine("client"), cableClient}, end{s.machine("server"), cableServer}, s.machine("server"), endLink)
+	if err != nil {
+		return nil, err
+	}
+	b.after(p.close)
+	return p, nil
 }
 
 // filtered loads the rules, makes the pair, and makes sure that connection

@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,9 +27,10 @@ func main() {
 	zosnet := flag.String("zosnet", "build/zosnet", "the zosnet binary to measure")
 	rounds := flag.Int("rounds", 7, "how often everything is measured")
 	span := flag.Duration("for", time.Second, "how long each measurement takes")
+	only := flag.String("only", "", "measure only comparisons whose name holds this")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	err := run(ctx, *zosnet, *rounds, *span)
+	err := run(ctx, *zosnet, *only, *rounds, *span)
 	stop()
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
@@ -35,7 +38,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, zosnet string, rounds int, span time.Duration) (err error) {
+func run(ctx context.Context, zosnet, only string, rounds int, span time.Duration) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("making network namespaces needs root: run it with sudo")
 	}
@@ -54,6 +57,7 @@ func run(ctx context.Context, zosnet string, rounds int, span time.Duration) (er
 	if err := b.setUp(ctx, path); err != nil {
 		return err
 	}
+	b.comparisons = slices.DeleteFunc(b.comparisons, func(c *comparison) bool { return !strings.Contains(c.name, only) })
 	for i := range rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, rounds)
 		for _, c := range b.comparisons {

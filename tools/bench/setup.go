@@ -30,12 +30,16 @@ func (b *bench) setUp(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	b.compareForwarding(zosnet, plain, tracked, bridged)
+	cable, err := b.cable(ctx)
+	if err != nil {
+		return err
+	}
+	b.compareForwarding(zosnet, plain, tracked, bridged, cable)
 	b.compareDrops(locked, guarded)
 	return nil
 }
 
-func (b *bench) compareForwarding(zosnet, plain, tracked, bridged *pair) {
+func (b *bench) compareForwarding(zosnet, plain, tracked, bridged, cable *pair) {
 	carriers := []struct {
 		name string
 		pair *pair
@@ -45,6 +49,7 @@ func (b *bench) compareForwarding(zosnet, plain, tracked, bridged *pair) {
 		{"kernel forwarding, no firewall", plain, 1.2},
 		{"kernel forwarding, nftables with conntrack and 1 rule", tracked, 2},
 		{"bridge, br_netfilter with conntrack and 10 rules", bridged, 5},
+		{"a cable, nothing in between", cable, 0},
 	}
 	packets := &comparison{name: "64-byte UDP, 1,024 flows", unit: "Mpps"}
 	streams := &comparison{name: "one TCP stream", unit: "Gbit/s"}
