@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export ZOSNET_BIN=$PWD/build/zosnet ZOSNET_NO_SKIP=1
 mkdir -p build
 log=build/test.log
-go test -timeout 30m -p 2 -v ./... >"$log" 2>&1
+go test -count=1 -timeout 30m -p 2 -v ./... >"$log" 2>&1
 status=$?
 grep -E '^(ok|FAIL|---? FAIL|panic:|\?)' "$log" | grep -v 'no test files'
 if [ $status != 0 ]; then

@@ -54,9 +54,9 @@ func killWhileApplying(t *testing.T, dir string, delay time.Duration, told map[i
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	deadline := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() }) // if it never answers
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	deadline := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() }) // if it never answers
 	defer deadline.Stop()
 	answers := 0
 	for lines := bufio.NewScanner(out); lines.Scan(); answers++ {
@@ -67,7 +67,7 @@ func killWhileApplying(t *testing.T, dir string, delay time.Duration, told map[i
 		}
 		told[n] = verb
 		if answers == 0 {
-			time.AfterFunc(delay, func() { cmd.Process.Kill() })
+			time.AfterFunc(delay, func() { _ = cmd.Process.Kill() })
 		}
 	}
 	if answers == 0 {

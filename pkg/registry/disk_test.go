@@ -23,7 +23,7 @@ func smallDisk(t *testing.T, mib int) string {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir
 }
 
@@ -42,7 +42,7 @@ func fill(t *testing.T, dir string, leave uint64) (free func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if size := int64(st.Bavail*uint64(st.Bsize)) - int64(leave); size > 0 {
 		if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil {
 			t.Fatal(err)
@@ -84,7 +84,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("detach on a full disk: %v", err)
 	}
 	fillRest := fill(t, disk, 0)
-	wantError[*NoSpaceError](t, s.DeleteNetwork(t.Context(), "acme", false))
+	_ = wantError[*NoSpaceError](t, s.DeleteNetwork(t.Context(), "acme", false))
 	closeStore(t, s)
 	_, err = Open(t.Context(), dir, quiet(t))
 	if e := wantError[*NoSpaceError](t, err); e.Need != spaceToOpen {
@@ -126,7 +126,7 @@ func TestMemberStops(t *testing.T) {
 	if e := wantError[*FailedError](t, err); e.Dir != filepath.Join(dir, "etcd") || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("error %v", err)
 	}
-	wantError[*FailedError](t, s.DeleteAttachment(t.Context(), "acme", "x"))
+	_ = wantError[*FailedError](t, s.DeleteAttachment(t.Context(), "acme", "x"))
 	for range changed { // ends, since it is closed
 	}
 	closing := time.Now()
@@ -134,7 +134,7 @@ func TestMemberStops(t *testing.T) {
 		t.Errorf("close took %s and gave %v", time.Since(closing), err)
 	} else if err != nil { // what it still holds is free when the process ends, not before
 		_, err := Open(t.Context(), dir, quiet(t))
-		wantError[*LockedError](t, err)
+		_ = wantError[*LockedError](t, err)
 	}
 	free()
 	after := t.TempDir()

@@ -25,14 +25,14 @@ func lockState(stateDir string) (*stateLock, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		return nil, &LockedError{Dir: stateDir, PID: readPID(f)}
 	}
 	if err == nil {
 		err = writePID(f)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w%s", path, err, unwritableAdvice(err))
 	}
 	return &stateLock{file: f}, nil

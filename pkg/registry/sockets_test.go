@@ -19,7 +19,7 @@ func TestListensOnOneUnixSocketOnly(t *testing.T) {
 	if conn, err := net.Dial("unix", socket); err != nil {
 		t.Errorf("etcdctl could not connect: %v", err)
 	} else {
-		conn.Close()
+		_ = conn.Close()
 	}
 	inodes := socketInodes(t)
 	for _, table := range []string{"tcp", "tcp6", "udp", "udp6", "udplite", "raw", "raw6", "packet"} {

@@ -101,7 +101,7 @@ func (s *Store) stop() error {
 	close(s.closing)
 	return stopMember(s.etcd, s.failed, func() {
 		s.watches.Wait()
-		s.client.Close() // says context canceled to its own close
+		_ = s.client.Close() // says context canceled to its own close
 	})
 }
 

@@ -87,7 +87,7 @@ func (v value) prefixes() []netip.Prefix {
 	}
 	// In this order a prefix comes right after the widest that contains it, or
 	// after others inside that one.
-	slices.SortStableFunc(list, func(a, b placed) int { return a.Prefix.Compare(b.Prefix) })
+	slices.SortStableFunc(list, func(a, b placed) int { return a.Compare(b.Prefix) })
 	for i, widest := 1, 0; i < len(list); i++ {
 		if list[widest].Overlaps(list[i].Prefix) {
 			list[i].at.bad("prefixes that do not overlap, but it is inside " + list[widest].at.path)

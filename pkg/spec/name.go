@@ -35,11 +35,6 @@ func ValidName(name string) bool {
 
 func (v value) name() (string, bool) { return v.matching(expectName, ValidName) }
 
-// names decodes a list of names of which each stands there once.
-func (v value) names(expected string) []string {
-	return v.distinct(expected, func(item value) (string, bool) { return item.name() })
-}
-
 // distinct decodes a list in which no text stands twice.
 func (v value) distinct(expected string, decode func(value) (string, bool)) []string {
 	var list []string

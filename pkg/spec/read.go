@@ -34,7 +34,7 @@ func ReadText(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read document: %w; %s", err, remedy(err))
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("read document: %s is a directory; name the file in it", path)
 	}

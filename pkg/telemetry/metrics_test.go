@@ -42,7 +42,7 @@ func counted() (Reading, error) {
 			{Network: 1, Entry: 77}: {Flows: 99},
 			{Network: 9, Entry: 0}:  {Flows: 99},
 		},
-		Fill: map[string]maps.Fill{"flows": {Entries: 5, Max: 1 << 20}, "bindings": {Entries: 6, Max: 1 << 17}},
+		Fill:       map[string]maps.Fill{"flows": {Entries: 5, Max: 1 << 20}, "bindings": {Entries: 6, Max: 1 << 17}},
 		EventsLost: 8,
 	}, nil
 }

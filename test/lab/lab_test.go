@@ -124,8 +124,11 @@ func TestCloseEndsProgramsLeftRunning(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // says only that it was killed
+	}()
 	// nsenter enters the namespace first, and only then is it the program.
 	await(t, func() bool { return commandName(cmd.Process.Pid) == "sleep" })
 	if err := l.Close(); err != nil {

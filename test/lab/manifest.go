@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (m *manifest) remove(dir string) error {
 	}
 	workloads, err := m.attached()
 	errs = append(errs, err)
-	namespaces := append(workloads, m.Namespaces...)
+	namespaces := slices.Concat(workloads, m.Namespaces)
 	for _, name := range namespaces {
 		errs = append(errs, killInside(filepath.Join(namespaceDir, name)))
 	}

@@ -73,8 +73,8 @@ func (p process) kill() error {
 // and its own threads are left alone.
 func killInside(path string) error {
 	var want unix.Stat_t
-	if err := unix.Stat(path, &want); err != nil {
-		return nil // no such namespace: nobody is in it
+	if unix.Stat(path, &want) != nil { // no such namespace: nobody is in it
+		return nil
 	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -83,7 +83,7 @@ func killInside(path string) error {
 	var errs []error
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() {
+		if err != nil || pid == os.Getpid() { // not a process, or this one
 			continue
 		}
 		var got unix.Stat_t

@@ -46,14 +46,14 @@ func (l *Lab) wire(ctx context.Context) error {
 
 	near := l.near()
 	if l.config.LAN {
-		near = append(near, port{l.LAN, "eth0", prefixes(24, LANIPv4, LANIPv6)})
+		near = append(near, port{l.LAN, "eth0", prefixes(LANIPv4, LANIPv6)})
 	}
 	far := []port{
-		{l.Router, "far", prefixes(24, farRouterIPv4, farRouterIPv6)},
-		{l.Outside, "eth0", prefixes(24, OutsideIPv4, OutsideIPv6)},
+		{l.Router, "far", prefixes(farRouterIPv4, farRouterIPv6)},
+		{l.Outside, "eth0", prefixes(OutsideIPv4, OutsideIPv6)},
 	}
 	if l.config.Friend {
-		far = append(far, port{l.Friend, "eth0", prefixes(24, FriendIPv4, FriendIPv6)})
+		far = append(far, port{l.Friend, "eth0", prefixes(FriendIPv4, FriendIPv6)})
 	}
 	if err := connect(machines["segment"], near); err != nil {
 		return err
@@ -92,14 +92,14 @@ func (l *Lab) AddMachine(role string) (*Machine, error) {
 // near are the ends of the node's own segment that every lab has.
 func (l *Lab) near() []port {
 	return []port{
-		{l.Router, "near", prefixes(24, RouterIPv4, RouterIPv6)},
-		{l.Node, "eth0", prefixes(24, NodeIPv4, NodeIPv6)},
+		{l.Router, "near", prefixes(RouterIPv4, RouterIPv6)},
+		{l.Node, "eth0", prefixes(NodeIPv4, NodeIPv6)},
 	}
 }
 
 // prefixes gives an IPv4 and an IPv6 address their on-link lengths.
-func prefixes(bits int, v4, v6 netip.Addr) []netip.Prefix {
-	return []netip.Prefix{netip.PrefixFrom(v4, bits), netip.PrefixFrom(v6, 64)}
+func prefixes(v4, v6 netip.Addr) []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(v4, 24), netip.PrefixFrom(v6, 64)}
 }
 
 // prepare brings lo up and undoes what a distribution's defaults may have put

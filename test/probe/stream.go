@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -99,7 +100,7 @@ func (s *Stream) drain(conn net.Conn) {
 func (s *Stream) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil && err != io.EOF && !isClosed(err) {
+	if s.err == nil && !errors.Is(err, io.EOF) && !isClosed(err) {
 		s.err = err
 	}
 }
@@ -133,7 +134,7 @@ func (s *Stream) WaitProgress(ctx context.Context, bytes int64) error {
 	for s.Bytes() < want {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("stream stands at %d bytes since %v (%w), error %v",
+			return fmt.Errorf("stream stands at %d bytes since %v (%w), error %w",
 				s.Bytes(), time.Since(s.Last()).Round(time.Millisecond), ctx.Err(), s.Err())
 		case <-tick.C:
 		}
