@@ -73,8 +73,10 @@ func (p process) kill() error {
 // and its own threads are left alone.
 func killInside(path string) error {
 	var want unix.Stat_t
-	if unix.Stat(path, &want) != nil { // no such namespace: nobody is in it
-		return nil
+	if err := unix.Stat(path, &want); errors.Is(err, unix.ENOENT) {
+		return nil // no such namespace: nobody is in it
+	} else if err != nil {
+		return fmt.Errorf("look for processes in %s: %w", path, err)
 	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
