@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,9 @@ Returns when its address can be used.`,
   zosnet attach --network acme --service vm --name vm-1 --tap tap0`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := absolute(&request.NetnsPath); err != nil {
+				return err
+			}
 			client, err := o.dial(cmd.Context())
 			if err != nil {
 				return err
@@ -50,6 +54,14 @@ Returns when its address can be used.`,
 	complete(cmd, "network", o.names(networkName))
 	complete(cmd, "service", o.names(ofNetwork(func(n *api.NetworkSummary) []string { return n.Services })))
 	return cmd
+}
+
+// absolute names a file as the daemon finds it, which runs in another directory.
+func absolute(path *string) (err error) {
+	if *path != "" {
+		*path, err = filepath.Abs(*path)
+	}
+	return err
 }
 
 // require makes flags needed.

@@ -55,6 +55,9 @@ type Daemon struct {
 	change sync.Mutex
 
 	deadlines chan time.Time // of trials, for followTrial
+	planned   sync.Once
+	hasPlan   chan struct{}  // closed once there is a first view
+	hangups   chan os.Signal // SIGHUP
 
 	mu       sync.Mutex
 	view     view // of the last enforcement
@@ -66,7 +69,12 @@ type Daemon struct {
 // a *registry.LockedError for a state directory in use.
 func Run(ctx context.Context, c Config) (err error) {
 	log := slog.New(slog.NewTextHandler(c.Log, nil))
-	d := &Daemon{version: c.Version, started: time.Now(), log: log, service: supervisor{log}, deadlines: make(chan time.Time, 1)}
+	d := &Daemon{
+		version: c.Version, started: time.Now(), log: log, service: supervisor{log},
+		deadlines: make(chan time.Time, 1), hasPlan: make(chan struct{}), hangups: make(chan os.Signal, 1),
+	}
+	signal.Notify(d.hangups, unix.SIGHUP) // from the first moment: unhandled it would end the process
+	defer signal.Stop(d.hangups)
 	d.file.path = c.NodeFile
 	node, err := readNode(c.NodeFile)
 	if err != nil {
@@ -136,9 +144,7 @@ func (d *Daemon) run(ctx context.Context) error {
 // also where not everything could be enforced: it is tried again, and what was
 // enforced before still is.
 func (d *Daemon) begin(ctx context.Context) error {
-	if err := d.adoptLearned(ctx); err != nil {
-		return err
-	}
+	d.adoptLearned(ctx)
 	failed := d.enforcer.wait(ctx, d.enforcer.request())
 	if ctx.Err() == nil {
 		d.log.Info("ready", "node", d.file.node().Name, "version", d.version, "enforced", failed == nil)
@@ -178,14 +184,11 @@ func (d *Daemon) followRegistry(ctx context.Context) error {
 
 // followSignals rereads node.yaml at SIGHUP.
 func (d *Daemon) followSignals(ctx context.Context) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, unix.SIGHUP)
-	defer signal.Stop(hangups)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hangups:
+		case <-d.hangups:
 			d.reload(ctx)
 		}
 	}

@@ -36,15 +36,19 @@ func (d *Daemon) enforce(ctx context.Context) error {
 	d.mu.Lock()
 	d.view.node, d.view.revision, d.view.snapshot, d.view.input, d.view.state = state.Node, snap.Revision, snap, input, state
 	d.mu.Unlock()
+	d.planned.Do(func() { close(d.hasPlan) })
 	result, err := d.applier.Apply(ctx, state)
 	for _, c := range result.Changes {
 		d.log.Info("changed", "object", c.Object, "action", c.Action, "detail", c.Detail)
 	}
+	if onlyWorkloads(err) {
+		// Nothing else is missing, and rules change in the new maps only.
+		if err := d.datapath.Commit(); err != nil {
+			return fmt.Errorf("switch to the new layout of the maps: %w", err)
+		}
+	}
 	if err != nil {
 		return err
-	}
-	if err := d.datapath.Commit(); err != nil {
-		return fmt.Errorf("switch to the new layout of the maps: %w", err)
 	}
 	d.metrics.Applied(result.Took)
 	d.mu.Lock()

@@ -44,6 +44,21 @@ func parts(err error) []error {
 	return []error{err}
 }
 
+// onlyWorkloads tells whether an apply brought everything into force but,
+// perhaps, some workloads' interfaces.
+func onlyWorkloads(err error) bool {
+	if err == nil {
+		return true
+	}
+	for _, e := range parts(err) {
+		var object *apply.ObjectError
+		if !errors.As(e, &object) || !strings.HasPrefix(object.Object, "workload ") {
+			return false
+		}
+	}
+	return true
+}
+
 // networkOf gives the network that an object such as "network acme" or
 // "workload acme/web-1" belongs to, or "".
 func networkOf(object string) string {

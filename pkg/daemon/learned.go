@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/telemetry"
 )
 
-// readEvents hands the datapath's events to those who watch, and keeps the
-// addresses that VMs take.
+// readEvents hands the datapath's events to those who watch. One that tells of a
+// learned address has all that are new stored: events may be lost, bindings are
+// not.
 func (d *Daemon) readEvents(ctx context.Context) error {
 	reader, err := d.datapath.Maps().ReadEvents()
 	if err != nil {
@@ -23,35 +25,51 @@ func (d *Daemon) readEvents(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, reader.Close())
 	}
-	kept := make(chan struct{})
+	adopted := make(chan struct{})
 	go func() {
-		defer close(kept)
-		for e := range learned.Events() {
-			d.keep(ctx, e)
+		defer close(adopted)
+		for range learned.Events() {
+			d.adoptLearned(ctx)
 		}
 	}()
+	select {
+	case <-d.hasPlan: // before, nobody knows the names; the ring buffer holds what comes
+	case <-ctx.Done():
+	}
 	err = d.events.Run(ctx, reader)
-	<-kept
+	<-adopted
 	return err
 }
 
-// keep stores an address that a VM took. The datapath has bound it already.
-func (d *Daemon) keep(ctx context.Context, e telemetry.Event) {
-	b := registry.Binding{Network: e.Network, Workload: e.Workload, Address: e.Src, MAC: e.MAC, Learned: e.Time}
-	d.log.Info("learned", "network", b.Network, "workload", b.Workload, "address", b.Address, "mac", b.MAC)
-	if err := d.store.PutBindings(ctx, []registry.Binding{b}); err != nil {
-		d.log.Error("keep a learned address; the datapath has it until the workload goes",
-			"network", b.Network, "workload", b.Workload, "address", b.Address, "error", err)
+// adoptLearned stores the addresses that VMs took, and that the datapath has
+// bound already, also while no daemon ran. What cannot be stored now is with the
+// next one.
+func (d *Daemon) adoptLearned(ctx context.Context) {
+	if err := d.storeLearned(ctx); err != nil && ctx.Err() == nil {
+		d.log.Error("store learned addresses; the datapath has them until their workloads go", "error", err)
 	}
 }
 
-// adoptLearned stores the addresses that the datapath learned while no daemon
-// ran.
-func (d *Daemon) adoptLearned(ctx context.Context) error {
+func (d *Daemon) storeLearned(ctx context.Context) error {
 	snap, err := d.store.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
+	bound, err := d.datapath.Maps().AllBindings()
+	if err != nil {
+		return fmt.Errorf("read the learned addresses: %w", err)
+	}
+	var errs []error
+	for _, b := range unknown(snap, bound, time.Now()) {
+		d.log.Info("learned", "network", b.Network, "workload", b.Workload, "address", b.Address, "mac", b.MAC)
+		// One by one: one that clashes must not keep the others out.
+		errs = append(errs, d.store.PutBindings(ctx, []registry.Binding{b}))
+	}
+	return errors.Join(errs...)
+}
+
+// unknown gives the learned addresses of attached VMs that the registry has not.
+func unknown(snap registry.Snapshot, bound map[maps.BindingKey]maps.Binding, now time.Time) (list []registry.Binding) {
 	networks := map[uint32]string{}
 	for _, n := range snap.Networks {
 		networks[n.ID] = n.Name
@@ -66,21 +84,15 @@ func (d *Daemon) adoptLearned(ctx context.Context) error {
 			taps[host{a.Network, a.Host}] = a.Name
 		}
 	}
-	bound, err := d.datapath.Maps().AllBindings()
-	if err != nil {
-		return fmt.Errorf("read the learned addresses: %w", err)
-	}
 	for key, b := range bound {
-		network := networks[b.Network]
+		network, address := networks[b.Network], key.Address.Addr()
 		workload, attached := taps[host{network, b.Workload}]
-		if b.Learned == 0 || !attached || known(snap, network, key.Address.Addr()) {
-			continue
+		if b.Learned != 0 && attached && !known(snap, network, address) {
+			list = append(list, registry.Binding{Network: network, Workload: workload, Address: address, MAC: b.Mac.String(), Learned: now})
 		}
-		d.keep(ctx, telemetry.Event{
-			Network: network, Workload: workload, Src: key.Address.Addr(), MAC: net.HardwareAddr(b.Mac.Bytes[:]).String(), Time: time.Now(),
-		})
 	}
-	return nil
+	slices.SortFunc(list, func(a, b registry.Binding) int { return a.Address.Compare(b.Address) })
+	return list
 }
 
 func known(snap registry.Snapshot, network string, address netip.Addr) bool {
