@@ -136,7 +136,7 @@ func (p *pass) reportMissing(names []string) {
 			p.config.Log.Info("uplink is back", "uplink", name)
 		}
 	}
-	p.Applier.missing = missing
+	p.missing = missing
 }
 
 // setBackstop lets everything pass the early table, if there is one, that this pass

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -107,7 +108,7 @@ func receive(ctx context.Context, events *nl.NetlinkSocket, log *slog.Logger, si
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && err != unix.ENOBUFS && err != unix.EINTR {
+		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			log.Warn("netlink events cannot be read; drift is found by the slow check only", "error", err)
 			return
 		}

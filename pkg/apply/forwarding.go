@@ -61,8 +61,8 @@ func (p *pass) noteForwarding() error {
 }
 
 // setSysctl writes a value and notes the one before the first of ours.
-func (p *pass) setSysctl(name, have, want string) bool {
-	return p.change("sysctl "+name, plan.Modify, have+" → "+want, func() error {
+func (p *pass) setSysctl(name, have, want string) {
+	p.change("sysctl "+name, plan.Modify, have+" → "+want, func() error {
 		if _, noted := p.ledger.Sysctls[name]; !noted {
 			p.ledger.Sysctls[name] = have
 			if err := p.ledger.save(); err != nil {

@@ -35,6 +35,7 @@ func elsewhere(t *testing.T) bool {
 		prepare(t)
 		return false
 	}
+	t.Parallel() // a process mostly waits for the kernel's grace periods
 	cmd := exec.Command(os.Args[0], "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v", "-test.timeout=120s")
 	cmd.Env = append(os.Environ(), isolatedEnv+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS}
@@ -115,7 +116,7 @@ func (n *node) open() {
 }
 
 func (n *node) close() {
-	n.Applier.Close()
+	n.Close()
 	if err := n.datapath.Close(); err != nil {
 		n.t.Error(err)
 	}

@@ -35,6 +35,7 @@ func (p *pass) reconcile() {
 	for _, a := range attachments {
 		p.raise(a)
 	}
+	p.awaitCarrier(attachments)
 	p.restoreConnected()
 	p.startRouters()
 	p.removeUnreachable()

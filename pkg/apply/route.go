@@ -150,7 +150,7 @@ func (p *pass) removeRoute(r route) error {
 // somebody else's costs no copying.
 func readRoutes(strict *netlink.Handle, protocol int) ([]route, error) {
 	filter := &netlink.Route{Protocol: netlink.RouteProtocol(protocol), Table: unix.RT_TABLE_MAIN}
-	mask := uint64(netlink.RT_FILTER_PROTOCOL | netlink.RT_FILTER_TABLE)
+	mask := netlink.RT_FILTER_PROTOCOL | netlink.RT_FILTER_TABLE
 	list, err := dump(func() ([]netlink.Route, error) {
 		return strict.RouteListFiltered(netlink.FAMILY_V6, filter, mask)
 	})

@@ -3,6 +3,7 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func TestScale(t *testing.T) {
 	timed("200 workloads attached", 20*time.Second, s, true)
 	timed("nothing changed", 2*time.Second, s, false)
 	more := g
-	more.attachments = append(g.attachments[:200:200], netns("net0", "late", 1000))
+	more.attachments = slices.Concat(g.attachments, []plan.Attachment{netns("net0", "late", 1000)})
 	timed("one more attached", 2*time.Second, more.state(t), true)
 	timed("one detached", 2*time.Second, s, true)
 	timed("all detached", 20*time.Second, grid{}.state(t), true)
