@@ -71,9 +71,9 @@ func TestBadDocuments(t *testing.T) {
 		text string
 		says []string // what the message must name
 	}{
-		"unknown key":         {open + "colour: green\n", []string{":12:1", "colour"}},
-		"duplicate key":       {open + "services: {}\n", []string{":12:1", "services"}},
-		"bad CIDR":            {open + "  - {service: web, from: 1.2.3.4/99}\n", []string{":12:"}},
+		"unknown key":         {open + "colour: green\n", []string{":11:1", "colour"}},
+		"duplicate key":       {open + "services: {}\n", []string{":11:1", "services"}},
+		"bad CIDR":            {strings.Replace(open, "to: db", "to: 1.2.3.4/99", 1), []string{":8:", "1.2.3.4/99"}},
 		"ports upside down":   {strings.Replace(open, "tcp/5432, ", "tcp/90-80, ", 1), []string{":8:", "90-80"}},
 		"unknown service":     {strings.Replace(open, "to: db", "to: cache", 1), []string{":8:", "cache"}},
 		"several at once":     {strings.Replace(open, "to: db", "to: cache", 1) + "colour: green\n", []string{"cache", "colour"}},
@@ -132,7 +132,7 @@ func TestExitStatus(t *testing.T) {
 	n.fails(exitBadInput, "no-such-verb")
 	n.fails(exitBadInput, "attach", "--network", "red")
 	n.fails(exitFailed, "network", "show", "green")
-	n.fails(exitFailed, "attach", "--network", "red", "--service", "web", "--name", "web-1")
+	n.fails(exitFailed, "attach", "--network", "red", "--service", "db", "--name", "web-1") // it is a web
 	n.fails(exitFailed, "delete", "red") // it has attachments
 	n.stillEnforced()
 	if err := n.daemon.Kill(); err != nil {

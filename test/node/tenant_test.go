@@ -103,30 +103,51 @@ func (n *node) drops(network, reason string) float64 {
 
 // TestStolenIdentity lets a workload take another's address and MAC with the
 // kernel's own means, as root in its namespace can: it does not get the
-// other's traffic.
+// other's traffic, and its own goes nowhere. A running daemon puts the
+// namespace right again, and without one it is dropped.
 func TestStolenIdentity(t *testing.T) {
 	n := startTenants(t, lab.Config{})
 	n.serve(n.web.Machine, at(n.web, webPort))
+	n.serve(n.Outside, everywhere(webPort))
 	thief, victim := n.db, n.web
-	steal := [][]string{
-		{"ip", "-6", "addr", "add", victim.Address.String() + "/64", "dev", "eth0", "nodad"},
-		{"ip", "link", "set", "eth0", "address", n.wire(victim.Machine).MAC.String()},
-	}
-	for _, command := range steal {
-		if out, err := thief.Run(t.Context(), command[0], command[1:]...); err != nil {
-			t.Fatalf("%v\n%s", err, out)
+	own, stolen := n.wire(thief.Machine).MAC, n.wire(victim.Machine).MAC
+	steal := func() {
+		t.Helper()
+		for _, command := range [][]string{
+			{"ip", "-6", "addr", "replace", victim.Address.String() + "/64", "dev", "eth0", "nodad"},
+			{"ip", "link", "set", "eth0", "address", stolen.String()},
+		} {
+			if out, err := thief.Run(t.Context(), command[0], command[1:]...); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
 		}
 	}
+	victimAnswers := func() {
+		t.Helper()
+		for range 5 {
+			// The thief talks as its victim, to move every table it can.
+			_, _ = probe.Ping(thief.Machine, thief.Gateway(), 200*time.Millisecond)
+			body, outcome, err := probe.Get(t.Context(), n.Outside, at(victim, webPort), within)
+			if err != nil || outcome != probe.Answered || body != victim.Name {
+				t.Fatalf("outside asks %s and %q answers (%s, %v)", victim.Name, body, outcome, err)
+			}
+		}
+	}
+	steal()
+	victimAnswers()
+	n.eventually(5*time.Second, func() error {
+		if mac := n.wire(thief.Machine).MAC; mac.String() != own.String() {
+			return fmt.Errorf("the daemon leaves the thief with MAC %v", mac)
+		}
+		return nil
+	})
+	if err := n.daemon.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	steal()
 	n.serve(thief.Machine, at(victim, webPort))
-	for range 5 {
-		body, outcome, err := probe.Get(t.Context(), n.Outside, at(victim, webPort), within)
-		if err != nil || outcome != probe.Answered || body != victim.Name {
-			t.Fatalf("outside asks %s and %q answers (%s, %v)", victim.Name, body, outcome, err)
-		}
-		// The thief talks as its victim, to move every table it can.
-		_, _ = probe.Ping(thief.Machine, n.db.Gateway(), 200*time.Millisecond)
-	}
-	n.connects(thief.Machine, netip.AddrPortFrom(lab.OutsideIPv6, 80), probe.Silent)
+	victimAnswers()
+	n.connects(thief.Machine, netip.AddrPortFrom(lab.OutsideIPv6, webPort), probe.Silent)
 }
 
 // TestTenantScans lets a tenant scan the host by every address it has, and

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"golang.org/x/sys/unix"
 
@@ -166,9 +168,30 @@ func TestVM(t *testing.T) {
 		n.connects(db.Machine, at(self, webPort), probe.Silent)
 	})
 	t.Run("the advertisement says what a VM needs", func(t *testing.T) {
-		out, err := v.Run(t.Context(), "ip", "-6", "route", "show", "default")
-		if err != nil || !strings.Contains(out, "proto ra") || !strings.Contains(out, "mtu") {
-			t.Errorf("default route %q %v, want one from an RA, with the link's MTU", out, err)
+		n := n.inTest(t)
+		wire := n.wire(v.Machine)
+		routers := netip.MustParseAddr("ff02::2")
+		send(t, wire, probe.Ethernet(v.mac, probe.MulticastMAC(routers), layers.EthernetTypeIPv6),
+			probe.NDIPv6(address, routers), probe.ICMPv6(layers.ICMPv6TypeRouterSolicitation, 0),
+			&layers.ICMPv6RouterSolicitation{})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		p, err := wire.Wait(ctx, func(p gopacket.Packet) bool { return p.Layer(layers.LayerTypeICMPv6RouterAdvertisement) != nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		ra := p.Layer(layers.LayerTypeICMPv6RouterAdvertisement).(*layers.ICMPv6RouterAdvertisement)
+		if ra.RouterLifetime != 9000 {
+			t.Errorf("router lifetime %d s, want 9000: it must outlive a daemon that is down", ra.RouterLifetime)
+		}
+		var mtu uint32
+		for _, option := range ra.Options {
+			if option.Type == layers.ICMPv6OptMTU && len(option.Data) == 6 {
+				mtu = binary.BigEndian.Uint32(option.Data[2:])
+			}
+		}
+		if mtu < 1280 || mtu > 1500 {
+			t.Errorf("link MTU %d in %v, want the network's", mtu, ra.Options)
 		}
 	})
 	t.Run("an address without a binding is dropped", func(t *testing.T) {
