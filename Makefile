@@ -31,6 +31,13 @@ demo: setup generated build ## watch a node work; KEEP=1 leaves it running
 test: setup generated build ## every test, as root, against real namespaces
 	@tools/test.sh
 
+.PHONY: vmtest
+vmtest: setup generated build ## the tests on Debian's kernels, in QEMU; KERNELS="6.1 6.12", RUN=regexp, KEEP=1
+	@tools/setup.sh vmtest
+	@$(GO) build -o build/demo ./tools/demo
+	@cd tools/vmtest && $(GO) vet ./... && $(GO) test ./... && $(GO) build -o ../../build/vmtest-runner .
+	@build/vmtest-runner -kernels "$(KERNELS)" -run '$(RUN)' $(if $(KEEP),-keep) $(if $(GUESTS),-guests $(GUESTS))
+
 .PHONY: bench
 bench: setup generated build ## packets/s against the kernel's own ways, and nanoseconds a program
 	@tools/setup.sh bench

@@ -6,6 +6,7 @@ packages() {
 	case $1 in
 	run) echo iproute2 nftables nmap curl iperf3 iputils-ping tcpdump bpftool dnsmasq-base isc-dhcp-client util-linux systemd ;;
 	bench) echo iproute2 nftables ;;
+	vmtest) echo qemu-system-x86 e2fsprogs ;;
 	generate) echo clang-16 llvm-16 libbpf-dev linux-libc-dev protobuf-compiler ;;
 	lint) echo clang-format-16 shellcheck ;;
 	esac

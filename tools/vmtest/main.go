@@ -1,0 +1,179 @@
+// Command vmtest runs the tree's compiled tests on real Debian kernels, each in
+// a guest of QEMU, and prints one report: what passed where, and what the
+// verifier had to do. It must be started at the root of the tree; the Makefile
+// does. docs/kernel-ci.md is its manual.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/tools/vmtest/guest"
+	"github.com/zosnet/zosnet/tools/vmtest/job"
+	"github.com/zosnet/zosnet/tools/vmtest/module"
+	"github.com/zosnet/zosnet/tools/vmtest/report"
+)
+
+type options struct {
+	kernels string
+	run     string
+	keep    bool
+	guests  int
+	report  string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.kernels, "kernels", "", "names from the matrix, separated by spaces; all if empty")
+	flag.StringVar(&o.run, "run", "", "only tests whose package and name, PACKAGE/TestName, match this regular expression")
+	flag.BoolVar(&o.keep, "keep", false, "a shell in the guest after the tests; one kernel only")
+	flag.IntVar(&o.guests, "guests", 2, "how many guests run side by side")
+	flag.StringVar(&o.report, "report", "build/vmtest/report.txt", "where the report goes besides the standard output")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "vmtest:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	began := time.Now()
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	t := tree{root: root, cache: filepath.Join(root, ".cache/vmtest"), build: filepath.Join(root, "build/vmtest")}
+	if err := os.MkdirAll(t.build, 0o755); err != nil {
+		return err
+	}
+	list, err := chosen(o.kernels)
+	if err != nil {
+		return err
+	}
+	if o.keep && len(list) != 1 {
+		return errors.New("KEEP=1 is for one kernel: name it with KERNELS=")
+	}
+	kernels, err := fetchKernels(ctx, t.cache, list)
+	if err != nil {
+		return err
+	}
+	machines, err := prepare(ctx, t, kernels, o)
+	if err != nil {
+		return err
+	}
+	accelerator := guest.ChooseAccelerator(ctx, machines[len(machines)-1].Guest)
+	fmt.Printf("vmtest: %d guests by %s: %s\n", len(machines), accelerator.Name, accelerator.Why)
+	all := boot(ctx, machines, accelerator, o)
+	for _, k := range kernels {
+		all.Kernels = append(all.Kernels, report.Kernel{Name: k.name, Release: k.Release})
+	}
+	text := all.Text()
+	fmt.Print(text)
+	fmt.Printf("vmtest: %v\n", time.Since(began).Round(time.Second))
+	if err := os.WriteFile(filepath.Join(root, o.report), []byte(text), 0o644); err != nil {
+		return err
+	}
+	if !all.Good() {
+		return errors.New("there are failures, shown above; docs/kernel-ci.md says how to run one by hand")
+	}
+	return nil
+}
+
+// machine is a guest and the kernel that it is for.
+type machine struct {
+	guest.Guest
+	kernel string
+}
+
+// prepare makes everything that guests need.
+func prepare(ctx context.Context, t tree, kernels []fetched, o options) ([]machine, error) {
+	selected, err := choose(suite, o.run)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.compile(ctx, selected); err != nil {
+		return nil, err
+	}
+	userland, err := t.userland(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var machines []machine
+	for _, k := range kernels {
+		m, err := t.machine(k, selected, userland, o)
+		if err != nil {
+			return nil, fmt.Errorf("kernel %s: %w", k.name, err)
+		}
+		machines = append(machines, m)
+	}
+	return machines, nil
+}
+
+// machine makes the guest that runs the suite on one kernel.
+func (t tree) machine(k fetched, groups []group, userland string, o options) (machine, error) {
+	modules, err := module.Open(k.Modules, k.BuiltIn)
+	if err != nil {
+		return machine{}, err
+	}
+	j, limit, err := plan(k, groups, modules)
+	if err != nil {
+		return machine{}, err
+	}
+	j.Shell = o.keep
+	closure, err := modules.Closure(needed(k, groups))
+	if err != nil {
+		return machine{}, err
+	}
+	for _, m := range closure {
+		j.Modules = append(j.Modules, job.Module{Name: m.Name, Aliases: m.Aliases})
+	}
+	own, whole := filepath.Join(t.build, k.name+"-tests.cpio"), filepath.Join(t.build, k.name+".cpio")
+	if err := t.assemble(own, j, closure); err != nil {
+		return machine{}, err
+	}
+	if err := errors.Join(join(whole, userland, own), os.Remove(own)); err != nil {
+		return machine{}, err
+	}
+	if o.keep {
+		limit = 24 * time.Hour
+	}
+	return machine{kernel: k.name, Guest: guest.Guest{
+		Name: "the guest of kernel " + k.name, Kernel: k.Image, Initramfs: whole,
+		CPUs: 2, Memory: "3G", Limit: limit, Interactive: o.keep,
+	}}, nil
+}
+
+// boot runs the guests, some side by side, and collects what they say.
+func boot(ctx context.Context, machines []machine, accelerator guest.Accelerator, o options) *report.Report {
+	var (
+		all   = &report.Report{}
+		mu    sync.Mutex
+		group sync.WaitGroup
+		slots = make(chan struct{}, o.guests)
+	)
+	for _, m := range machines {
+		m.Accelerator = accelerator
+		group.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			result := m.Run(ctx, nil)
+			mu.Lock()
+			defer mu.Unlock()
+			all.Add(m.kernel, result)
+			fmt.Printf("vmtest: %s: %s\n", m.kernel, report.Summary(result))
+		})
+	}
+	group.Wait()
+	return all
+}

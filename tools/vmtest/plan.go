@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zosnet/zosnet/tools/vmtest/job"
+	"github.com/zosnet/zosnet/tools/vmtest/module"
+)
+
+// boots is what a guest may need besides its tests: to boot and to switch off.
+const boots = 3 * time.Minute
+
+// choose gives the groups that RUN matches: a package, or a test of it, such as
+// pkg/loader or TestRemove or pkg/loader/TestRemove.
+func choose(all []group, run string) ([]group, error) {
+	if run == "" {
+		return all, nil
+	}
+	pattern, err := regexp.Compile(run)
+	if err != nil {
+		return nil, fmt.Errorf("RUN: %w", err)
+	}
+	var list []group
+	for _, g := range all {
+		if pattern.MatchString(g.pkg) {
+			list = append(list, g)
+		}
+	}
+	if len(list) > 0 {
+		return list, nil
+	}
+	// It names tests: every package is asked, those that have none say so.
+	for _, g := range all {
+		name := run
+		if rest, ok := strings.CutPrefix(run, g.pkg+"/"); ok {
+			list, name = nil, rest
+		}
+		g.run, g.skip = name, ""
+		list = append(list, g)
+		if name != run {
+			return list, nil
+		}
+	}
+	return list, nil
+}
+
+// wanted gives the groups for a kernel.
+func wanted(k fetched, groups []group) []group {
+	return slices.DeleteFunc(slices.Clone(groups), func(g group) bool { return g.refused != k.refused })
+}
+
+// needed gives the modules that a kernel's groups need.
+func needed(k fetched, groups []group) []string {
+	names := slices.Clone(machineModules)
+	for _, g := range wanted(k, groups) {
+		names = append(names, g.modules...)
+	}
+	return names
+}
+
+// plan makes the job of a kernel's guest, and how long it may take. A module
+// that the kernel lacks is an error that names the test which needs it.
+func plan(k fetched, groups []group, modules *module.Tree) (job.Job, time.Duration, error) {
+	var (
+		j       job.Job
+		limit   = boots
+		missing []error
+	)
+	for _, g := range wanted(k, groups) {
+		for _, name := range g.modules {
+			if !modules.Has(name) {
+				missing = append(missing, fmt.Errorf("%s needs the module %s, which %s has not", g.pkg, name, k.Package))
+			}
+		}
+		test := job.Test{Package: g.pkg, Limit: g.limit, Env: append([]string{
+			"ZOSNET_NO_SKIP=1", "ZOSNET_BIN=/usr/bin/zosnet", "VMTEST_KERNEL=" + k.name,
+		}, g.env...)}
+		if g.run != "" {
+			test.Args = append(test.Args, "-test.run="+g.run)
+		}
+		if g.skip != "" {
+			test.Args = append(test.Args, "-test.skip="+g.skip)
+		}
+		j.Tests = append(j.Tests, test)
+		limit += g.limit
+	}
+	return j, limit, errors.Join(missing...)
+}

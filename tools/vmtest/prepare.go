@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/zosnet/zosnet/tools/vmtest/debian"
+	"github.com/zosnet/zosnet/tools/vmtest/guest"
+	"github.com/zosnet/zosnet/tools/vmtest/job"
+	"github.com/zosnet/zosnet/tools/vmtest/module"
+)
+
+// userland is the Debian that user space in the guests is of, and what tests
+// call of it.
+const userlandSuite = "bookworm-security"
+
+var userlandPackages = []string{
+	"bash", "bpftool", "coreutils", "curl", "dash", "dnsmasq-base", "ethtool", "grep", "iperf3", "iproute2",
+	"iputils-ping", "isc-dhcp-client", "mount", "nftables", "nmap", "procps", "sed", "tcpdump", "util-linux", "wireguard-tools",
+}
+
+// tree is this repository, and where what is made of it goes.
+type tree struct {
+	root  string
+	cache string // survives `make clean`
+	build string
+}
+
+func (t tree) run(ctx context.Context, dir, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// compile makes init, test2json and the tests.
+func (t tree) compile(ctx context.Context, groups []group) error {
+	const small = "-ldflags=-s -w"
+	tests := filepath.Join(t.build, "tests")
+	if err := errors.Join(os.RemoveAll(tests), os.MkdirAll(tests, 0o755)); err != nil {
+		return err
+	}
+	if err := t.run(ctx, filepath.Join(t.root, "tools/vmtest"), "go", "build", small, "-o", filepath.Join(t.build, "init"), "./init"); err != nil {
+		return err
+	}
+	if err := t.run(ctx, t.root, "go", "build", small, "-o", filepath.Join(tests, "test2json"), "cmd/test2json"); err != nil {
+		return err
+	}
+	for _, g := range groups {
+		to := filepath.Join(tests, binary(g.pkg))
+		if _, err := os.Stat(to); err == nil {
+			continue
+		}
+		if err := t.run(ctx, t.root, "go", "test", "-c", "-vet=off", "-tags=vm", small, "-o", to, "./"+g.pkg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func binary(pkg string) string { return strings.ReplaceAll(pkg, "/", "_") }
+
+// userland makes the part of the initramfs that comes from Debian's packages.
+// It is made again when the packages change.
+func (t tree) userland(ctx context.Context) (string, error) {
+	apt, err := debian.Open(ctx, t.cache, userlandSuite)
+	if err != nil {
+		return "", err
+	}
+	dirs, err := apt.FetchUserland(ctx, userlandPackages...)
+	if err != nil {
+		return "", fmt.Errorf("fetch the guests' user space: %w", err)
+	}
+	path, record := filepath.Join(t.cache, "userland.cpio"), filepath.Join(t.cache, "userland.list")
+	list := []byte(strings.Join(dirs, "\n"))
+	if before, err := os.ReadFile(record); err == nil && bytes.Equal(before, list) {
+		return path, nil
+	}
+	err = writeArchive(path, func(a *guest.Archive) error {
+		if err := a.AddLinksIntoUsr(); err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			if err := a.AddTree("", dir, debian.Unneeded); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(record, list, 0o644)
+}
+
+// accounts are those that a package's script would have made.
+const accounts = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
+
+// assemble makes the tests' part of the initramfs.
+func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
+	return writeArchive(path, func(a *guest.Archive) error {
+		text, err := json.Marshal(j)
+		if err != nil {
+			return err
+		}
+		for at, source := range map[string]string{
+			"/init": filepath.Join(t.build, "init"), "/sbin/modprobe": filepath.Join(t.build, "init"),
+			"/usr/bin/zosnet": filepath.Join(t.root, "build/zosnet"), "/usr/bin/demo": filepath.Join(t.root, "build/demo"),
+			job.TestDir + "/test2json": filepath.Join(t.build, "tests/test2json"),
+		} {
+			if err := a.AddFile(at, source); err != nil {
+				return err
+			}
+		}
+		for at, content := range map[string]string{
+			job.File: string(text), "/etc/passwd": accounts, "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
+			"/etc/hosts": "127.0.0.1 localhost guest\n::1 localhost guest\n",
+		} {
+			if err := a.Add(at, 0o644, []byte(content)); err != nil {
+				return err
+			}
+		}
+		for _, m := range modules {
+			if err := a.Add(filepath.Join(job.ModuleDir, m.Name+".ko"), 0o644, m.Object); err != nil {
+				return err
+			}
+		}
+		for _, test := range j.Tests {
+			if err := a.AddFile(filepath.Join(job.TestDir, binary(test.Package)), filepath.Join(t.build, "tests", binary(test.Package))); err != nil {
+				return err
+			}
+			if err := a.AddTree(filepath.Join(job.SourceDir, test.Package), filepath.Join(t.root, test.Package), isCode); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// isCode leaves out of a package's directory what only the compiler reads.
+func isCode(path string) bool { return filepath.Ext(path) == ".go" || filepath.Ext(path) == ".o" }
+
+// writeArchive writes to another file first, so that path is there only whole.
+func writeArchive(path string, fill func(*guest.Archive) error) (err error) {
+	file, err := os.Create(path + ".partial")
+	if err != nil {
+		return err
+	}
+	archive := guest.NewArchive(file)
+	err = fill(archive)
+	if err = errors.Join(err, archive.Close(), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(path+".partial", path)
+}
+
+// join writes files one after the other.
+func join(path string, parts ...string) error {
+	to, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = to.Close() }()
+	for _, part := range parts {
+		from, err := os.Open(part)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(to, from)
+		_ = from.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return to.Close()
+}

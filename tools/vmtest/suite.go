@@ -1,0 +1,34 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// group is what one compiled test brings to a guest.
+type group struct {
+	pkg     string   // the package, from the root of the tree
+	run     string   // which of its tests, all if empty
+	skip    string   // which not
+	modules []string // that it needs, besides those of the machine itself
+	env     []string
+	limit   time.Duration
+	refused bool // for kernels that must be refused, and only there
+}
+
+// What every guest needs to come up, to report and to hold a disk.
+var machineModules = []string{"virtio_pci", "virtio_console", "virtio_net", "virtio_blk", "ext4"}
+
+// What the tests of several packages need.
+var (
+	links    = []string{"veth", "bridge", "8021q", "tun", "af_packet"}
+	traffic  = []string{"sch_ingress", "cls_bpf", "act_bpf", "act_gact"}
+	nftables = []string{"nf_tables", "nft_log", "nft_ct", "nft_limit", "nft_reject_inet", "nft_fib_inet"}
+	datapath = slices.Concat(links, traffic, nftables)
+)
+
+// suite is every test that runs in a guest, in the order of running: what is
+// quick and tells most comes first.
+var suite = []group{
+	{pkg: "pkg/loader", modules: datapath, limit: 4 * time.Minute},
+}
