@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// settleTime is how long events are gathered before the kernel is compared with
-	// the plan: they come in bursts.
+	// settleTime is between two comparisons of the kernel with the plan: events come
+	// in bursts.
 	settleTime = 100 * time.Millisecond
 	// checkInterval is how often it is compared without an event: programs, maps and
 	// other namespaces give none. What drifts is to be back within 5 s.
@@ -47,7 +47,8 @@ func (a *Applier) Run(ctx context.Context, onRepair func(plan.Change)) error {
 	return nil
 }
 
-// watch checks after events have settled, and after checkInterval without any.
+// watch checks at an event at once, for a new uplink is open until then, and again
+// for those that follow within settleTime; and every checkInterval.
 func (a *Applier) watch(ctx context.Context, drifted <-chan struct{}, onRepair func(plan.Change)) {
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
@@ -58,13 +59,13 @@ func (a *Applier) watch(ctx context.Context, drifted <-chan struct{}, onRepair f
 			return
 		case <-check.C:
 		case <-drifted:
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(settleTime):
-			}
 		}
 		reported = a.repair(ctx, onRepair, reported)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settleTime):
+		}
 	}
 }
 

@@ -195,11 +195,50 @@ func TestDrift(t *testing.T) {
 				return false
 			})
 			t.Logf("after %v", time.Since(begin).Round(time.Millisecond))
-			n.unchanged(s)
+			eventually(t, 5*time.Second-time.Since(begin), "everything is as planned", func() bool {
+				preview, err := n.Preview(t.Context(), s)
+				return err == nil && len(preview.Changes) == 0
+			})
 			if diff := cmp.Diff(whole, dumpKernel(t)); diff != "" {
 				t.Errorf("before and after (-before +after):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestUplinkAppears: an uplink that comes is guarded long before anybody can have
+// given it an address, and again after it went and came back.
+func TestUplinkAppears(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	n := startNode(t)
+	n.apply(grid{networks: []string{"acme"}, uplinks: []string{"up0", "up1"}}.state(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = n.Run(ctx, func(plan.Change) {}) })
+	defer running.Wait()
+	defer cancel()
+	for range 2 {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "up1"
+		veth := netlink.NewVeth(attrs)
+		veth.PeerName = "world1"
+		check(t, netlink.LinkAdd(veth))
+		begin := time.Now()
+		eventually(t, 2*time.Second, "up1 has its programs", func() bool {
+			attached, err := n.datapath.Attachments()
+			check(t, err)
+			count := 0
+			for _, a := range attached {
+				if a.Interface == "up1" {
+					count++
+				}
+			}
+			return count == 3
+		})
+		t.Logf("after %v", time.Since(begin).Round(time.Millisecond))
+		check(t, netlink.LinkDel(link(t, "up1")))
 	}
 }
 
