@@ -156,6 +156,7 @@ func (p *pass) raise(a *attachment) {
 		return
 	}
 	if !p.attachPrograms(a) {
+		p.shut(a)
 		return
 	}
 	differences, err := p.comparePort(a)
@@ -172,6 +173,13 @@ func (p *pass) raise(a *attachment) {
 	}
 	if !isUp(a.link) {
 		p.settle(a, "up", func() error { return p.netlink.LinkSetUp(a.link) })
+	}
+}
+
+// shut takes down an interface that has lost its programs and cannot get them back.
+func (p *pass) shut(a *attachment) {
+	if p.ctx.Err() == nil && isUp(a.link) {
+		p.failIf(a.object(), p.netlink.LinkSetDown(a.link))
 	}
 }
 

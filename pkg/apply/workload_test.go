@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/policy"
 )
 
 // TestPath: a workload in a namespace that somebody else made has its interface
@@ -91,6 +92,81 @@ func TestFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFailsClosed: what cannot be guarded stays shut.
+func TestFailsClosed(t *testing.T) {
+	attached := grid{networks: []string{"acme"}, attachments: []plan.Attachment{netns("acme", "web-1", 256)}}
+	shut := func(t *testing.T, s plan.State) {
+		t.Helper()
+		l, err := netlink.LinkByName(s.Workloads[0].Interface)
+		if err == nil && (isUp(l) || l.Attrs().MasterIndex != 0) {
+			t.Errorf("the workload's interface is up, or a port of the bridge: %+v", l.Attrs())
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		prepare func(t *testing.T, n *node, s *plan.State)
+		shut    func(t *testing.T, s plan.State)
+	}{
+		{"programs that cannot be attached to a workload", func(t *testing.T, n *node, s *plan.State) {
+			check(t, os.Mkdir(n.bpffs()+"/links/workload_ingress-"+s.Workloads[0].Interface, 0o700))
+		}, shut},
+		{"programs that a workload has lost for good", func(t *testing.T, n *node, s *plan.State) {
+			n.apply(*s)
+			pin := n.bpffs() + "/links/workload_ingress-" + s.Workloads[0].Interface
+			check(t, os.Remove(pin))
+			check(t, os.Mkdir(pin, 0o700))
+		}, func(t *testing.T, s plan.State) {
+			if isUp(link(t, s.Workloads[0].Interface)) {
+				t.Error("the workload's interface is up")
+			}
+		}},
+		{"a policy that cannot be written", func(t *testing.T, n *node, s *plan.State) {
+			s.Networks[0].Policy.Allow = make(policy.Bits, 65)
+			s.Networks[0].Policy.Allow.Set(4096)
+		}, shut},
+		{"programs that cannot be attached to an uplink", func(t *testing.T, n *node, s *plan.State) {
+			check(t, os.Mkdir(n.bpffs()+"/links/uplink_egress-up0", 0o700))
+		}, func(t *testing.T, s plan.State) {
+			value, err := readSysctl(forwardingSysctl)
+			check(t, err)
+			if value != "0" {
+				t.Errorf("forwarding is %s while an uplink has no programs", value)
+			}
+		}},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			if elsewhere(t) {
+				return
+			}
+			n, s := startNode(t), attached.state(t)
+			c.prepare(t, n, &s)
+			if _, err := n.Apply(t.Context(), s); err == nil {
+				t.Fatal("no error")
+			}
+			c.shut(t, s)
+		})
+	}
+}
+
+// TestOldRulesStay: rules that cannot be written leave those in force that were.
+func TestOldRulesStay(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	n, s := startNode(t), two.state(t)
+	n.apply(s)
+	before := n.entry(1)
+	s.Networks[0].Policy.Allow = make(policy.Bits, 65)
+	s.Networks[0].Policy.Allow.Set(4096)
+	if _, err := n.Apply(t.Context(), s); err == nil {
+		t.Fatal("no error")
+	}
+	if after := n.entry(1); after.Policy != before.Policy {
+		t.Errorf("policy version %d is in force, was %d", after.Policy, before.Policy)
+	}
+	converse(t, "/run/netns/acme.web-1", "/run/netns/acme.web-2", s.Workloads[1].Address)
 }
 
 // TestHalfMade: what a daemon that was killed in the middle of making one object left
