@@ -23,7 +23,7 @@ INLINE enum drop_reason check_frame(struct __sk_buff *skb, const struct visit *v
 INLINE enum drop_reason check_source(struct visit *v, const struct port *port)
 {
 	const struct address *a = &v->packet.saddr;
-	struct network *n = bpf_map_lookup_elem(&networks, &port->network);
+	struct network *n = find_network(port->network);
 	struct binding *b = binding_of(a, port->network);
 
 	if (!b)
@@ -89,11 +89,11 @@ __noinline int workload_judge(struct __sk_buff *skb, struct visit *v)
 
 	if (!v)
 		return TC_ACT_SHOT;
-	port = bpf_map_lookup_elem(&ports, &v->ifindex);
+	port = find_port(v->ifindex);
 	if (!port)
 		return drop(skb, v, DROP_UNKNOWN_PORT);
 	v->network = port->network;
-	n = bpf_map_lookup_elem(&networks, &v->network);
+	n = find_network(v->network);
 	reason = check_frame(skb, v, port);
 	if (reason || !n)
 		return drop(skb, v, reason);
@@ -134,7 +134,7 @@ __noinline int workload_unreadable(struct __sk_buff *skb, struct visit *v, __u32
 
 	if (!v)
 		return TC_ACT_SHOT;
-	port = bpf_map_lookup_elem(&ports, &v->ifindex);
+	port = find_port(v->ifindex);
 	if (port)
 		v->network = port->network;
 	return drop(skb, v, port ? reason : DROP_UNKNOWN_PORT);
@@ -194,13 +194,13 @@ int workload_ingress(struct __sk_buff *skb)
 
 	if (!v)
 		return TC_ACT_SHOT;
-	port = bpf_map_lookup_elem(&ports, &v->ifindex);
+	port = find_port(v->ifindex);
 	if (!port)
 		return drop(skb, v, DROP_UNKNOWN_PORT);
 	if (skb->mark == (MARK_JUDGED | port->network))
 		return TC_ACT_OK;
 	v->network = port->network;
-	n = bpf_map_lookup_elem(&networks, &v->network);
+	n = find_network(v->network);
 	if (n && !visit_skb(skb, v) && is_from_gateway(&v->packet, n))
 		return TC_ACT_OK;
 	return drop(skb, v, DROP_UNJUDGED);

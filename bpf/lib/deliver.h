@@ -167,6 +167,7 @@ __noinline int start_flow(struct visit *v, __u32 denied)
 {
 	__u32 zero = 0, owner, share;
 	struct flow *f = bpf_map_lookup_elem(&new_flow, &zero);
+	struct flow_key key;
 	int set;
 
 	if (!v || !f)
@@ -185,7 +186,8 @@ __noinline int start_flow(struct visit *v, __u32 denied)
 		return -1;
 	f->share = share;
 	f->set = set;
-	return bpf_map_update_elem(&flows, &v->key, f, BPF_ANY);
+	key = v->key;
+	return bpf_map_update_elem(&flows, &key, f, BPF_ANY);
 }
 
 INLINE int log_verdict(struct __sk_buff *skb, struct visit *v, const struct verdict *verdict)
@@ -221,7 +223,7 @@ __noinline int deliver_new(struct __sk_buff *skb, struct visit *v)
 	}
 	if (start_flow(v, false))
 		return drop(skb, v, DROP_FLOW_LIMIT);
-	f = bpf_map_lookup_elem(&flows, &v->key);
+	f = find_flow(&v->key);
 	if (!f)
 		return drop(skb, v, DROP_FLOW_LIMIT);
 	return deliver(skb, v, f);
@@ -256,7 +258,7 @@ INLINE int deliver_judged(struct __sk_buff *skb, struct visit *v)
 	struct flow *f;
 
 	flow_key_of(v, zone_of(&v->packet.saddr, &v->packet.daddr, v->from.network));
-	f = bpf_map_lookup_elem(&flows, &v->key);
+	f = find_flow(&v->key);
 	if (!f || flow_expired(f, v->key.proto, v->now))
 		return deliver_new(skb, v);
 	if (is_syn(&v->packet) && (f->denied || !from_starter(f, v) || f->state >= FLOW_CLOSING))

@@ -95,7 +95,7 @@ __noinline int claim_address(struct __sk_buff *skb, struct visit *v, struct port
 
 	if (!v || !port || !target)
 		return DROP_ND_GUARD;
-	n = bpf_map_lookup_elem(&networks, &port->network);
+	n = find_network(port->network);
 	held = binding_of(target, port->network);
 	if (held)
 		return held->ifindex == v->ifindex ? DROP_NONE : DROP_ADDRESS_TAKEN;
@@ -172,7 +172,7 @@ __noinline int guard_neighbour(struct __sk_buff *skb, struct visit *v, struct po
 		if (!b || b->ifindex != v->ifindex)
 			return DROP_ND_GUARD;
 	}
-	n = bpf_map_lookup_elem(&networks, &port->network);
+	n = find_network(port->network);
 	if (!n || !is_on_link(n, &p->daddr)) /* else the stack would route it */
 		return DROP_ND_GUARD;
 	if (p->icmp_type == ICMPV6_ROUTER_SOLICIT)

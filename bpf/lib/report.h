@@ -75,7 +75,7 @@ INLINE void fill_event(struct event *e, const struct visit *v, enum event_kind k
 __noinline int emit(struct __sk_buff *skb, struct visit *v, __u32 kind, __u32 reason)
 {
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	__u32 head = skb->len;
+	__u32 last = skb->len - 1;
 
 	if (!e) {
 		count_lost();
@@ -87,10 +87,13 @@ __noinline int emit(struct __sk_buff *skb, struct visit *v, __u32 kind, __u32 re
 	}
 	fill_event(e, v, kind, reason);
 	e->allowed = kind == EVENT_LOG && !reason;
-	if (head > EVENT_BYTES)
-		head = EVENT_BYTES;
-	if (head && !bpf_skb_load_bytes(skb, 0, e->head, head))
-		e->captured = head;
+	/* 6.1's verifier wants to see that no frame has 0 bytes, which it does not
+	 * learn from a comparison with 0: what is clamped is the last byte's place. */
+	barrier_var(last);
+	if (last >= EVENT_BYTES)
+		last = EVENT_BYTES - 1;
+	if (!bpf_skb_load_bytes(skb, 0, e->head, last + 1))
+		e->captured = last + 1;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }

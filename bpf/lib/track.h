@@ -103,7 +103,12 @@ __noinline int share_claim(const struct flow_key *key, __u32 network, __u32 shar
 	__u64 oldest = ~0ULL;
 	__u32 way = 0;
 
-	if (!key || !n || !hands || share >= FLOW_SHARES || !n->flow_sets)
+	if (!key || !n || !hands || !n->flow_sets)
+		return -1;
+	/* Checked right before its use, from one register: what clang puts aside on
+	 * the stack in between, 6.1's verifier forgets the bounds of. */
+	barrier_var(share);
+	if (share >= FLOW_SHARES)
 		return -1;
 	set_key.set = __sync_fetch_and_add(&hands->next[share], 1) & (n->flow_sets - 1);
 	set = bpf_map_lookup_elem(&flow_sets, &set_key);

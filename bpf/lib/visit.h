@@ -62,6 +62,25 @@ INLINE struct node *this_node(void)
 	return bpf_map_lookup_elem(&node, &zero);
 }
 
+/* These copy their keys to the stack. What a function of its own gets a pointer to
+ * is plain memory to the verifier, and 6.1's takes that for no map's key. */
+INLINE struct port *find_port(__u32 ifindex)
+{
+	return bpf_map_lookup_elem(&ports, &ifindex);
+}
+
+INLINE struct network *find_network(__u32 network)
+{
+	return bpf_map_lookup_elem(&networks, &network);
+}
+
+INLINE struct flow *find_flow(const struct flow_key *key)
+{
+	struct flow_key copy = *key;
+
+	return bpf_map_lookup_elem(&flows, &copy);
+}
+
 #define PLAIN_HEADERS (sizeof(struct ethhdr) + sizeof(struct ipv6hdr) + sizeof(struct tcp_header))
 
 /* The part of the frame that the parser may need is linear. Most frames have
