@@ -60,7 +60,7 @@ func (p *pass) setUplinks() {
 		}
 	}
 	p.detachUplinks()
-	p.setUplinkEntries()
+	p.removeUplinks()
 }
 
 func (p *pass) attachUplink(u uplink) error {
@@ -68,29 +68,14 @@ func (p *pass) attachUplink(u uplink) error {
 	return err
 }
 
-// setUplinkEntries brings the flags up to date: whether VLAN interfaces on an uplink
-// judge their frames themselves. Entries of links that are gone go.
-func (p *pass) setUplinkEntries() {
+// removeUplinks forgets uplinks that are gone.
+func (p *pass) removeUplinks() {
 	have, err := p.config.Datapath.Maps().AllUplinks()
 	if p.failIf("uplinks", err) {
 		return
 	}
-	wanted := map[uint32]bool{}
-	for _, u := range p.uplinks {
-		index := uint32(u.index)
-		wanted[index] = true
-		if entry, known := have[index]; !known || entry == u.entry() {
-			continue
-		}
-		set := func() error { return p.config.Datapath.Maps().PutUplink(index, u.entry()) }
-		if p.made[uplinkObject(u.name)] {
-			p.failIf(uplinkObject(u.name), set())
-			continue
-		}
-		p.change(uplinkObject(u.name), plan.Modify, fmt.Sprintf("VLANs are uplinks: %t", u.vlans), set)
-	}
 	for _, index := range slices.Sorted(maps.Keys(have)) {
-		if !wanted[index] {
+		if !slices.ContainsFunc(p.uplinks, func(u uplink) bool { return u.index == int(index) }) {
 			p.change(uplinkObject(p.nameOf(index)), plan.Remove, "", func() error { return p.config.Datapath.Maps().DeleteUplink(index) })
 		}
 	}

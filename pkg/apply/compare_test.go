@@ -223,15 +223,15 @@ func TestChooseUplinks(t *testing.T) {
 		missing []string
 	}{
 		{"every physical link, and the bonds and VLANs on them", nil, []uplink{
-			{"eth0", 2, true, true}, {"eth1", 6, true, false}, {"eth2", 7, true, false}, {"lan1", 12, true, false},
-			{"eth0.5", 3, false, true}, {"bond0", 5, false, true}, {"eth0.5.6", 4, false, false}, {"bond0.9", 8, false, false},
+			{"eth0", 2, true}, {"eth1", 6, true}, {"eth2", 7, true}, {"lan1", 12, true},
+			{"eth0.5", 3, false}, {"bond0", 5, false}, {"eth0.5.6", 4, false}, {"bond0.9", 8, false},
 		}, nil},
-		{"one named", []string{"eth0"}, []uplink{{"eth0", 2, true, false}}, nil},
-		{"of any kind", []string{"br0", "veth0"}, []uplink{{"veth0", 9, true, false}, {"br0", 10, true, false}}, nil},
+		{"one named", []string{"eth0"}, []uplink{{"eth0", 2, true}}, nil},
+		{"of any kind", []string{"br0", "veth0"}, []uplink{{"veth0", 9, true}, {"br0", 10, true}}, nil},
 		{"a VLAN with what is below it", []string{"bond0.9"}, []uplink{
-			{"eth1", 6, true, false}, {"eth2", 7, true, false}, {"bond0", 5, false, true}, {"bond0.9", 8, false, false}}, nil},
-		{"one that is not there", []string{"eth0", "eth9"}, []uplink{{"eth0", 2, true, false}}, []string{"eth9"}},
-		{"a VLAN on another namespace's link", []string{"far.5"}, []uplink{{"far.5", 13, true, false}}, nil},
+			{"eth1", 6, true}, {"eth2", 7, true}, {"bond0", 5, false}, {"bond0.9", 8, false}}, nil},
+		{"one that is not there", []string{"eth0", "eth9"}, []uplink{{"eth0", 2, true}}, []string{"eth9"}},
+		{"a VLAN on another namespace's link", []string{"far.5"}, []uplink{{"far.5", 13, true}}, nil},
 	} {
 		got, missing := chooseUplinks(c.named, links)
 		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(uplink{})); diff != "" {

@@ -9,8 +9,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	bpf "github.com/zosnet/zosnet/pkg/maps"
 )
 
 // uplink is an interface that leads to the world.
@@ -18,14 +16,6 @@ type uplink struct {
 	name   string
 	index  int
 	lowest bool // no other is below it, so XDP goes here
-	vlans  bool // a VLAN interface on it is an uplink of its own
-}
-
-func (u uplink) entry() bpf.Uplink {
-	if u.vlans {
-		return bpf.Uplink{Flags: bpf.UplinkVLANs}
-	}
-	return bpf.Uplink{}
 }
 
 // chooseUplinks gives the uplinks among links, lower ones before those on them, and
@@ -52,11 +42,7 @@ func chooseUplinks(names []string, links map[int]netlink.Link) (chosen []uplink,
 		climb(links, depth)
 	}
 	for index, level := range depth {
-		u := uplink{name: links[index].Attrs().Name, index: index, lowest: level == 1}
-		for above := range depth {
-			u.vlans = u.vlans || links[above].Type() == "vlan" && links[above].Attrs().ParentIndex == index
-		}
-		chosen = append(chosen, u)
+		chosen = append(chosen, uplink{name: links[index].Attrs().Name, index: index, lowest: level == 1})
 	}
 	slices.SortFunc(chosen, func(a, b uplink) int {
 		return cmp.Or(cmp.Compare(depth[a.index], depth[b.index]), cmp.Compare(a.index, b.index))
