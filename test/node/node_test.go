@@ -205,6 +205,18 @@ func (n *node) pings(from *lab.Machine, to netip.Addr, want probe.Outcome) {
 // and fails the test if a single datagram of it is lost.
 func (n *node) undisturbed(from, to *lab.Workload, port uint16, f func()) {
 	n.t.Helper()
+	dropped := backlogDrops(n.t)
+	r, err := n.besides(from, to, port, f)
+	if err != nil || r.Lost > 0 || r.Duplicates > 0 {
+		n.t.Errorf("the flow %s → %s next to it was disturbed: %+v %v (meanwhile this machine's backlog dropped %d packets of all namespaces)",
+			from.Name, to.Name, r, err, backlogDrops(n.t)-dropped)
+	}
+}
+
+// besides runs a numbered flow from one workload to another while f runs, and
+// tells what became of it.
+func (n *node) besides(from, to *lab.Workload, port uint16, f func()) (probe.SequenceReport, error) {
+	n.t.Helper()
 	s, err := probe.StartSequence(n.t.Context(), from.Machine, to.Machine, netip.AddrPortFrom(to.Address, port), 1000)
 	if err != nil {
 		n.t.Fatal(err)
@@ -216,10 +228,26 @@ func (n *node) undisturbed(from, to *lab.Workload, port uint16, f func()) {
 		return nil
 	})
 	f()
-	r, err := s.Stop()
-	if err != nil || r.Lost > 0 || r.Duplicates > 0 {
-		n.t.Errorf("the flow %s → %s next to it was disturbed: %+v %v", from.Name, to.Name, r, err)
+	return s.Stop()
+}
+
+// backlogDrops is how many packets this machine has dropped since its boot
+// because a processor's backlog was full (the second column of softnet_stat).
+func backlogDrops(t *testing.T) uint64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/net/softnet_stat")
+	if err != nil {
+		t.Fatal(err)
 	}
+	var sum uint64
+	for line := range strings.Lines(string(text)) {
+		var processed, dropped uint64
+		if _, err := fmt.Sscanf(line, "%x %x", &processed, &dropped); err != nil {
+			t.Fatal(err)
+		}
+		sum += dropped
+	}
+	return sum
 }
 
 func at(w *lab.Workload, port uint16) netip.AddrPort { return netip.AddrPortFrom(w.Address, port) }
