@@ -1,14 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v4"
 	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/test/lab"
@@ -16,7 +18,7 @@ import (
 
 // labCommand is `zosnet lab`: whole machines out of network namespaces, with
 // a real daemon on one of them.
-func labCommand() *cobra.Command {
+func labCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "Make a node, a router and outside hosts out of network namespaces",
@@ -33,7 +35,7 @@ func labCommand() *cobra.Command {
 Nothing of the machine it runs on is touched. Needs root and nsenter.`,
 		Example: "  sudo zosnet lab up try\n  sudo zosnet lab exec try outside -- ping -c1 2001:db8:1::1\n  sudo zosnet lab down try",
 	}
-	cmd.AddCommand(labUpCommand(), labDownCommand(), labListCommand(), labExecCommand())
+	cmd.AddCommand(labUpCommand(), labDownCommand(), labListCommand(o), labExecCommand())
 	return cmd
 }
 
@@ -77,7 +79,7 @@ func labDownCommand() *cobra.Command {
 	}
 }
 
-func labListCommand() *cobra.Command {
+func labListCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
@@ -89,21 +91,35 @@ func labListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := table.NewWriter()
-			t.SetOutputMirror(cmd.OutOrStdout())
-			t.AppendHeader(table.Row{"Lab", "Made", "Daemon", "Machines", "Workloads"})
-			for _, l := range labs {
-				daemon := "not running"
-				if l.Daemon != 0 {
-					daemon = fmt.Sprintf("process %d", l.Daemon)
+			out := cmd.OutOrStdout()
+			switch o.format {
+			case "json":
+				return json.NewEncoder(out).Encode(labs)
+			case "yaml":
+				text, err := yaml.Dump(labs, yaml.WithIndent(2))
+				if err != nil {
+					return err
 				}
-				t.AppendRow(table.Row{l.Name, l.Made.Local().Format(time.DateTime), daemon,
-					strings.Join(l.Machines, " "), strings.Join(l.Workloads, " ")})
+				_, err = out.Write(text)
+				return err
 			}
-			t.Render()
+			showLabs(out, labs)
 			return nil
 		},
 	}
+}
+
+func showLabs(w io.Writer, labs []lab.Summary) {
+	t := newTable(w, "lab", "made", "daemon", "machines", "workloads")
+	for _, l := range labs {
+		daemon := bad("not running")
+		if l.Daemon != 0 {
+			daemon = fmt.Sprintf("process %d", l.Daemon)
+		}
+		t.AppendRow([]any{l.Name, l.Made.Local().Format(time.DateTime), daemon,
+			strings.Join(l.Machines, " "), orDash(strings.Join(l.Workloads, " "))})
+	}
+	t.Render()
 }
 
 func labExecCommand() *cobra.Command {

@@ -45,7 +45,7 @@ trace: 0 allowed, 4 denied.`,
 		attachCommand(&o), detachCommand(&o),
 		traceCommand(&o), monitorCommand(&o),
 		lockdownCommand(&o), doctorCommand(&o),
-		schemaCommand(), versionCommand(&o), labCommand(),
+		schemaCommand(), versionCommand(&o), labCommand(&o),
 	)
 	root.InitDefaultCompletionCmd()
 	describeCompletion(root)
