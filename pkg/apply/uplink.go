@@ -2,13 +2,10 @@ package apply
 
 import (
 	"cmp"
-	"fmt"
-	"math"
 	"net"
 	"slices"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // uplink is an interface that leads to the world.
@@ -99,29 +96,6 @@ func climb(links map[int]netlink.Link, depth map[int]int) {
 			}
 		}
 	}
-}
-
-// SmallestMTU gives the smallest MTU, in bytes, of the uplinks that are there of those
-// named, or of all where none is: what a packet can have on any way out. It is 0
-// where there are none.
-func SmallestMTU(uplinks []string) (uint16, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return 0, fmt.Errorf("open netlink: %w", err)
-	}
-	defer h.Close()
-	links, err := readLinks(h)
-	if err != nil {
-		return 0, err
-	}
-	chosen, _ := chooseUplinks(uplinks, links.byIndex)
-	smallest := 0
-	for _, u := range chosen {
-		if mtu := links.byIndex[u.index].Attrs().MTU; smallest == 0 || mtu < smallest {
-			smallest = mtu
-		}
-	}
-	return uint16(min(smallest, math.MaxUint16)), nil
 }
 
 func uplinkObject(name string) string { return "uplink " + name }
