@@ -42,5 +42,5 @@ func (a Accelerator) arguments() []string {
 	if a.Name == "kvm" {
 		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
-	return []string{"-accel", "tcg,thread=multi", "-cpu", "max"}
+	return []string{"-accel", "tcg,thread=single", "-cpu", "max"}
 }
