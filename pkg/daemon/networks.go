@@ -87,14 +87,16 @@ func (d *Daemon) put(ctx context.Context, documents []document, force bool, resp
 	if err != nil {
 		return err
 	}
+	_, before, broken := d.compute(snap)
 	_, after, err := d.compute(next)
-	if err != nil {
+	switch {
+	case err != nil && broken == nil:
 		return invalid(err.Error())
+	case err != nil:
+		return fmt.Errorf("what is stored has no plan, also not with this: %w", err)
 	}
-	if _, before, err := d.compute(snap); err == nil {
-		for _, c := range plan.Diff(before, after) {
-			response.Changes = append(response.Changes, &api.Change{Object: c.Object, Action: string(c.Action), Detail: c.Detail})
-		}
+	for _, c := range plan.Diff(before, after) { // from nothing where broken
+		response.Changes = append(response.Changes, &api.Change{Object: c.Object, Action: string(c.Action), Detail: c.Detail})
 	}
 	response.Revision = snap.Revision
 	for _, a := range orphaned {
