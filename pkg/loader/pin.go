@@ -85,9 +85,9 @@ func (p pin) remove() error {
 	return nil
 }
 
-// replaceLink gives a pinned link this build's program; a pin without a living
-// interface, or of a program that this build does not have, is left to whoever
-// attaches or detaches.
+// replaceLink gives a pinned link this build's program. A pin whose interface has
+// gone holds nothing, and goes too; one of a program that this build does not have
+// is left to whoever detaches.
 func (d *Datapath) replaceLink(p pin) error {
 	program, ok := d.programs[p.program]
 	if !ok {
@@ -99,7 +99,7 @@ func (d *Datapath) replaceLink(p pin) error {
 	}
 	defer func() { _ = l.Close() }()
 	if ifindex == 0 {
-		return nil
+		return p.remove()
 	}
 	if err := l.Update(program); err != nil {
 		return fmt.Errorf("replace %s on %s: %w", p.program, p.ifname, err)
