@@ -25,7 +25,7 @@ __noinline int fragment_remember(struct visit *v, __u32 network)
 	p = &v->packet;
 	f.saddr = p->saddr;
 	f.daddr = p->daddr;
-	f.seen = v->now;
+	f.seen = visit_now(v);
 	f.id = p->fragment_id;
 	f.sport = p->sport;
 	f.dport = p->dport;
@@ -47,7 +47,7 @@ __noinline int fragment_recall(struct visit *v, __u32 network)
 	p = &v->packet;
 	fragment_slot(p, network, &key);
 	f = bpf_map_lookup_elem(&fragments, &key);
-	if (!f || f->id != p->fragment_id || v->now - f->seen > FRAGMENT_TIMEOUT ||
+	if (!f || f->id != p->fragment_id || visit_now(v) - f->seen > FRAGMENT_TIMEOUT ||
 	    !address_equal(&f->saddr, &p->saddr) || !address_equal(&f->daddr, &p->daddr))
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	p->proto = f->proto; /* a later fragment may name an extension header */

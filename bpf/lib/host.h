@@ -29,10 +29,11 @@ INLINE bool failsafe_allows(const struct address *stranger, __u32 proto, __be16 
 	struct node *n = this_node();
 	struct lockdown_allow *allow;
 	__u16 port = bpf_ntohs(host_port);
+	__u32 version = n ? lockdown_version(n) : 0;
 
-	if (!n)
+	if (!version)
 		return false;
-	key.version = bpf_htonl(lockdown_version(n));
+	key.version = bpf_htonl(version);
 	__builtin_memcpy(&key.address, stranger, sizeof(key.address));
 	allow = bpf_map_lookup_elem(&lockdown_allow, &key);
 	if (!allow)
@@ -55,14 +56,14 @@ INLINE void host_flow_key_of(struct host_flow_key *key, const struct packet *p, 
 	key->proto = p->proto;
 }
 
-INLINE struct host_flow *host_flow_of(const struct packet *p, bool outgoing, __u64 now)
+INLINE struct host_flow *host_flow_of(struct visit *v, const struct packet *p, bool outgoing)
 {
 	struct host_flow_key key;
 	struct host_flow *f;
 
 	host_flow_key_of(&key, p, outgoing);
 	f = bpf_map_lookup_elem(&host_flows, &key);
-	if (!f || (__s64)(now - f->last_seen) > (__s64)flow_timeout(key.proto, f->state))
+	if (!f || (__s64)(visit_now(v) - f->last_seen) > (__s64)flow_timeout(key.proto, f->state))
 		return NULL;
 	return f;
 }
@@ -79,28 +80,25 @@ INLINE void host_flow_seen(struct host_flow *f, const struct packet *p, __u64 no
 }
 
 /* A stranger's packet belongs to a flow that the host started. */
-__noinline int is_reply(struct visit *v)
+INLINE bool is_reply(struct visit *v)
 {
+	struct packet *p = &v->packet;
 	struct host_flow *f;
-	struct packet *p;
 
-	if (!v)
-		return 0;
-	p = &v->packet;
 	if (is_syn(p) || (p->proto == IPPROTO_ICMPV6 && p->icmp_type == ICMPV6_ECHO_REQUEST) ||
 	    (p->proto == IPPROTO_ICMP &&
 	     (p->icmp_type == ICMP4_ECHO_REQUEST || p->icmp_type == ICMP4_TIMESTAMP)))
-		return 0;
-	f = host_flow_of(p, false, v->now);
+		return false;
+	f = host_flow_of(v, p, false);
 	if (!f)
-		return 0;
-	host_flow_seen(f, p, v->now);
+		return false;
+	host_flow_seen(f, p, visit_now(v));
 	if (f->state < FLOW_ESTABLISHED)
 		f->state = FLOW_ESTABLISHED;
 	f->replied = 1;
 	if (p->fragment == FRAGMENT_FIRST)
 		fragment_remember(v, OUTSIDE);
-	return 1;
+	return true;
 }
 
 INLINE bool is_dhcp(const struct packet *p, bool outgoing)
@@ -120,22 +118,23 @@ INLINE void dhcp_key_of(struct dhcp_key *key, const struct visit *v)
 	key->family = v->packet.ether_type == ETHERTYPE_IPV4 ? 4 : 6;
 }
 
-INLINE void dhcp_asked(const struct visit *v)
+INLINE void dhcp_asked(struct visit *v)
 {
+	__u64 now = visit_now(v);
 	struct dhcp_key key;
 
 	dhcp_key_of(&key, v);
-	bpf_map_update_elem(&dhcp_requests, &key, &v->now, BPF_ANY);
+	bpf_map_update_elem(&dhcp_requests, &key, &now, BPF_ANY);
 }
 
-INLINE enum drop_reason check_dhcp_answer(const struct visit *v)
+INLINE enum drop_reason check_dhcp_answer(struct visit *v)
 {
 	struct dhcp_key key;
 	__u64 *asked;
 
 	dhcp_key_of(&key, v);
 	asked = bpf_map_lookup_elem(&dhcp_requests, &key);
-	return asked && v->now - *asked < DHCP_PATIENCE ? DROP_NONE : DROP_DHCP_UNSOLICITED;
+	return asked && visit_now(v) - *asked < DHCP_PATIENCE ? DROP_NONE : DROP_DHCP_UNSOLICITED;
 }
 
 /* What the host must hear on its link to have an address and a route at all (RFC
@@ -173,7 +172,7 @@ INLINE bool quotes_host_flow(const struct span *s, struct visit *v)
 	    quoted->packet.fragment == FRAGMENT_LATER ||
 	    !address_equal(&quoted->packet.saddr, &v->packet.daddr))
 		return false;
-	return host_flow_of(&quoted->packet, true, v->now);
+	return host_flow_of(v, &quoted->packet, true);
 }
 
 /* The lockdown: what a packet for the host must be to reach it. */
@@ -217,9 +216,9 @@ __noinline int host_speaks(struct visit *v)
 	if (!v)
 		return DROP_HOST_REPLY;
 	p = &v->packet;
-	f = host_flow_of(p, true, v->now);
+	f = host_flow_of(v, p, true);
 	if (f && !is_syn(p)) {
-		host_flow_seen(f, p, v->now);
+		host_flow_seen(f, p, visit_now(v));
 		return DROP_NONE;
 	}
 	if (p->proto == IPPROTO_TCP) {
@@ -235,7 +234,7 @@ __noinline int host_speaks(struct visit *v)
 		return DROP_HOST_REPLY;
 	}
 	host_flow_key_of(&key, p, true);
-	fresh.last_seen = v->now;
+	fresh.last_seen = visit_now(v);
 	bpf_map_update_elem(&host_flows, &key, &fresh, BPF_ANY);
 	return DROP_NONE;
 }

@@ -11,7 +11,7 @@
 struct node {
 	__u64 trial_deadline; /* ns of CLOCK_BOOTTIME; 0: no trial */
 	__u32 route_epoch;    /* next hops found under another are looked up again */
-	__u32 lockdown;	      /* version of the lockdown_allow entries in force */
+	__u32 lockdown;	      /* version of the lockdown_allow entries in force; 0: none */
 	__u32 lockdown_trial; /* version in force until the deadline */
 	__u32 watched;	      /* somebody reads drop events */
 };

@@ -15,7 +15,7 @@ struct visit {
 	struct flow_key key;
 	struct endpoint from; /* set once the packet is judged */
 	struct endpoint to;
-	__u64 now;  /* ns, coarse monotonic */
+	__u64 now;  /* ns, coarse monotonic; 0: not read yet, see visit_now */
 	__u32 hook; /* enum hook */
 	__u32 ifindex;
 	__u32 network; /* 0 until it is known */
@@ -45,7 +45,7 @@ INLINE struct visit *visit_begin(__u32 slot, __u32 hook, __u32 ifindex, __u32 le
 	if (!v)
 		return NULL;
 	__builtin_memset(&v->packet, 0, sizeof(v->packet));
-	v->now = bpf_ktime_get_coarse_ns();
+	v->now = 0;
 	v->hook = hook;
 	v->ifindex = ifindex;
 	v->length = length;
@@ -53,6 +53,14 @@ INLINE struct visit *visit_begin(__u32 slot, __u32 hook, __u32 ifindex, __u32 le
 	v->entry = NO_ENTRY;
 	v->judge = OUTSIDE;
 	return v;
+}
+
+/* The time of the visit. Most of what strangers send is dropped without it. */
+INLINE __u64 visit_now(struct visit *v)
+{
+	if (!v->now)
+		v->now = bpf_ktime_get_coarse_ns();
+	return v->now;
 }
 
 INLINE struct node *this_node(void)
@@ -97,11 +105,12 @@ INLINE bool is_linear(struct __sk_buff *skb)
 	return ip6->nexthdr == IPPROTO_TCP || ip6->nexthdr == IPPROTO_UDP;
 }
 
-/* Parses the frame. */
+/* Parses the frame, and sets the visit's time. */
 INLINE enum drop_reason visit_skb(struct __sk_buff *skb, struct visit *v)
 {
 	struct span s;
 
+	v->now = bpf_ktime_get_coarse_ns();
 	if (!is_linear(skb))
 		bpf_skb_pull_data(skb, skb->len < PARSE_BYTES ? skb->len : PARSE_BYTES);
 	s.data = (void *)(long)skb->data;

@@ -146,16 +146,16 @@ type bpfFlow struct {
 }
 
 type bpfFlowEnd struct {
-	_          structs.HostLayout
-	Ifindex    uint32
-	Network    uint32
-	Generation uint32
-	Mac        bpfMac
-	Reserved   uint16
-	_          [4]byte
-	Packets    uint64
-	Bytes      uint64
-	Hop        bpfNextHop
+	_            structs.HostLayout
+	Ifindex      uint32
+	Network      uint32
+	Generation   uint32
+	Mac          bpfMac
+	Reserved     uint16
+	Acknowledged uint32
+	Packets      uint64
+	Bytes        uint64
+	Hop          bpfNextHop
 }
 
 type bpfFlowHands struct {
@@ -218,8 +218,8 @@ type bpfFragment struct {
 	Dport    uint16
 	Proto    uint32
 	IcmpType uint8
-	TcpFlags uint8
-	Reserved uint16
+	Reserved uint8
+	Headers  uint16
 }
 
 type bpfFragmentKey struct {
@@ -347,29 +347,33 @@ type bpfNode struct {
 }
 
 type bpfPacket struct {
-	_            structs.HostLayout
-	Saddr        bpfAddress
-	Daddr        bpfAddress
-	Sport        uint16
-	Dport        uint16
-	FragmentId   uint32
-	L3Offset     uint16
-	L4Offset     uint16
-	EtherType    uint16
-	Length       uint16
-	Sequence     uint32
-	Acknowledged uint32
-	Proto        uint8
-	HopLimit     uint8
-	TcpFlags     uint8
-	IcmpType     uint8
-	IcmpCode     uint8
-	Fragment     uint8
-	Tags         uint8
-	IcmpError    bool
-	Smac         bpfMac
-	Dmac         bpfMac
-	_            [4]byte
+	_              structs.HostLayout
+	Saddr          bpfAddress
+	Daddr          bpfAddress
+	Sport          uint16
+	Dport          uint16
+	FragmentId     uint32
+	L3Offset       uint16
+	L4Offset       uint16
+	L4Length       uint16
+	FragmentOffset uint16
+	Vlan           uint16
+	EtherType      uint16
+	Length         uint16
+	_              [2]byte
+	Sequence       uint32
+	Acknowledged   uint32
+	Proto          uint8
+	HopLimit       uint8
+	TcpFlags       uint8
+	IcmpType       uint8
+	IcmpCode       uint8
+	Fragment       uint8
+	Tags           uint8
+	IcmpError      bool
+	Smac           bpfMac
+	Dmac           bpfMac
+	_              [4]byte
 }
 
 type bpfPolicyCidrKey struct {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -40,6 +39,19 @@ func (f *flood) received() (uint64, error) {
 		return 0, fmt.Errorf("%s: find %s: %w", f.host.Name, f.link, err)
 	}
 	return l.Attrs().Statistics.RxPackets, nil
+}
+
+// arrivals sends so many frames and gives how many of them the host took.
+func (f *flood) arrivals(frames int) (uint64, error) {
+	before, err := f.received()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := f.source.send(frames); err != nil {
+		return 0, err
+	}
+	after, err := f.received()
+	return after - before, err
 }
 
 // drops gives how many packets are dropped, in millions a second.
@@ -93,17 +105,18 @@ func (b *bench) locked(ctx context.Context, l *lab.Lab, d *lab.Daemon) (*flood, 
 		return nil, err
 	}
 	b.after(f.source.close)
-	const frames = 10_000
-	before, err := d.Drops(ctx, "", "lockdown")
+	dropped := func() (float64, error) { return d.Drops(ctx, "", "lockdown") }
+	was, err := dropped()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.source.send(frames); err != nil {
+	arrived, err := f.arrivals(1000 * flows)
+	if err != nil {
 		return nil, err
 	}
-	after, err := d.Drops(ctx, "", "lockdown")
-	if err == nil && after-before < frames {
-		err = errors.New("the lockdown does not drop what the flood sends: what is measured is not what it says")
+	is, err := dropped()
+	if err == nil && is-was < float64(arrived) {
+		err = fmt.Errorf("of %d packets that arrived the lockdown dropped %.0f: what is measured is not what it says", arrived, is-was)
 	}
 	return f, err
 }

@@ -121,7 +121,7 @@ func (b *bench) filtered(ctx context.Context, s site, rules string, client, serv
 	if !strings.Contains(rules, "ct state") {
 		return p, nil
 	}
-	if _, err := p.source.send(flows); err != nil {
+	if _, err := p.source.send(1000 * flows); err != nil {
 		return nil, err
 	}
 	tracked, err := trackedFlows(s.machine("middle"))
@@ -153,14 +153,13 @@ table inet filter {
 }
 `
 
-// tenRules is connection tracking with ten rules, of which the last accepts, also
-// neighbour discovery, which is not tracked.
+// tenRules is connection tracking with the rules of the document that zosnet gets:
+// of ten the last accepts, also neighbour discovery, which is not tracked.
 func tenRules() string {
 	var b strings.Builder
 	b.WriteString("table inet filter {\nchain forward {\ntype filter hook forward priority filter; policy drop\n")
-	b.WriteString("ct state invalid drop\n")
-	for i := range 8 {
-		fmt.Fprintf(&b, "ip6 saddr 2001:db8:%x::/64 udp dport %d drop\n", 0x100+i, 6000+i)
+	for i := range 9 {
+		fmt.Fprintf(&b, "ip6 saddr %s ip6 daddr %s udp dport %d drop\n", bridgedClient, bridgedServer, otherPort+i)
 	}
 	b.WriteString("ct state new,established,related,untracked accept\n}\n}\n")
 	return b.String()

@@ -52,7 +52,7 @@ func newPair(ctx context.Context, client, server end, carrier *lab.Machine, cabl
 	return p, nil
 }
 
-// takesFrames makes the end of a veth take XDP frames: it does where it has NAPI,
+// takesFrames makes an end of a veth take XDP frames: it does where it has NAPI,
 // which GRO switches on.
 func takesFrames(ctx context.Context, m *lab.Machine, link string) error {
 	_, err := m.Run(ctx, "ethtool", "-K", link, "gro", "on")

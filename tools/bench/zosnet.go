@@ -15,7 +15,7 @@ func document() string {
 	b.WriteString("network: bench\nnodes: [n1]\ndefault: {inside: deny, inbound: deny, outbound: deny}\n")
 	b.WriteString("services: {client: {}, server: {}}\nrules:\n")
 	for i := range 9 {
-		fmt.Fprintf(&b, "- deny: {from: \"2001:db8:%x::/64\", to: server, ports: [udp/%d]}\n", 0x100+i, 6000+i)
+		fmt.Fprintf(&b, "- deny: {from: client, to: server, ports: [udp/%d]}\n", otherPort+i)
 	}
 	fmt.Fprintf(&b, "- allow: {from: client, to: server, ports: [udp/%d, tcp/%d, icmpv6/any]}\n", udpPort, tcpPort)
 	return b.String()
