@@ -120,6 +120,7 @@ __noinline int claim_address(struct __sk_buff *skb, struct visit *v, struct port
 		return DROP_ADDRESS_TAKEN;
 	}
 	v->packet.saddr = *target;
+	v->workload = port->workload;
 	emit(skb, v, EVENT_LEARN, DROP_NONE);
 	return DROP_NONE;
 }

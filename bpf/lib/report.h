@@ -63,6 +63,7 @@ INLINE void fill_event(struct event *e, const struct visit *v, enum event_kind k
 	e->network = v->network;
 	e->entry = v->entry;
 	e->judge = v->judge;
+	e->workload = v->workload;
 	e->length = v->length;
 	e->sport = p->sport;
 	e->dport = p->dport;

@@ -18,11 +18,12 @@ struct visit {
 	__u64 now;  /* ns, coarse monotonic; 0: not read yet, see visit_now */
 	__u32 hook; /* enum hook */
 	__u32 ifindex;
-	__u32 network; /* 0 until it is known */
-	__u32 entry;   /* policy entry that decided, or NO_ENTRY */
-	__u32 judge;   /* network of that entry */
-	__u32 length;  /* bytes of the frame */
-	bool from_low; /* the sender is the low end of key */
+	__u32 network;	/* 0 until it is known */
+	__u32 entry;	/* policy entry that decided, or NO_ENTRY */
+	__u32 judge;	/* network of that entry */
+	__u32 workload; /* that an address was learned of */
+	__u32 length;	/* bytes of the frame */
+	bool from_low;	/* the sender is the low end of key */
 };
 
 enum visit_slot {
@@ -52,6 +53,7 @@ INLINE struct visit *visit_begin(__u32 slot, __u32 hook, __u32 ifindex, __u32 le
 	v->network = OUTSIDE;
 	v->entry = NO_ENTRY;
 	v->judge = OUTSIDE;
+	v->workload = 0;
 	return v;
 }
 
