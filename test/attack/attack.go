@@ -43,11 +43,10 @@ type Attack struct {
 const port = 47777
 
 var (
-	allNodes    = netip.MustParseAddr("ff02::1")
-	dhcpServers = netip.MustParseAddr("ff02::1:2")
-	anyGroup    = netip.MustParseAddr("ff05::4777")
-	forgedMAC   = net.HardwareAddr{0x02, 0xba, 0xdb, 0xad, 0xba, 0xdb}
-	outsider    = netip.MustParseAddr("2001:db8:2::bad")
+	allNodes  = netip.MustParseAddr("ff02::1")
+	anyGroup  = netip.MustParseAddr("ff05::4777")
+	forgedMAC = net.HardwareAddr{0x02, 0xba, 0xdb, 0xad, 0xba, 0xdb}
+	outsider  = netip.MustParseAddr("2001:db8:2::bad")
 )
 
 // List is every attack of the scene.

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -40,8 +41,8 @@ func TestScan(t *testing.T) {
 	n.serve(db.Machine, at(db, dbPort))
 
 	wire := n.wire(n.Outside)
-	targets := append(hosts, db.Address, db.Gateway(),
-		netip.MustParseAddr("2001:db8:aaaa::1"), netip.MustParseAddr("2001:db8:aaaa:ffff::1"))
+	targets := slices.Concat(hosts, []netip.Addr{db.Address, db.Gateway(),
+		netip.MustParseAddr("2001:db8:aaaa::1"), netip.MustParseAddr("2001:db8:aaaa:ffff::1")})
 	var wait sync.WaitGroup
 	for _, target := range targets {
 		for _, scan := range [][]string{
