@@ -2,6 +2,8 @@ package apply
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	bpf "github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/pkg/plan"
@@ -100,16 +102,14 @@ func (p *pass) removeNetworks() {
 	for _, n := range p.want.Networks {
 		wanted[n.ID] = true
 	}
-	for id := uint32(1); id < uint32(bpf.MaxNetworks); id++ {
-		if wanted[id] {
-			continue
-		}
-		have, err := p.config.Datapath.Maps().Network(id)
-		if err != nil {
-			p.fail("networks", err)
-			return
-		}
-		if absent(have) {
+	all, err := p.config.Datapath.Maps().AllNetworks()
+	if err != nil {
+		p.fail("networks", err)
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		have := all[id]
+		if wanted[id] || absent(have) {
 			continue
 		}
 		p.change(fmt.Sprintf("network %d", id), plan.Remove, have.Gateway.Addr().String(), func() error { return p.removeNetwork(id) })

@@ -18,7 +18,7 @@ func eachRaw(m *ebpf.Map, f func(key []byte, values [][]byte) error) error {
 	switch m.Type() {
 	case ebpf.RingBuf:
 		return nil
-	case ebpf.Hash, ebpf.LRUHash:
+	case ebpf.Hash, ebpf.LRUHash, ebpf.Array:
 		return eachRawBatch(m, f)
 	}
 	it := m.Iterate()
@@ -42,8 +42,9 @@ func eachRaw(m *ebpf.Map, f func(key []byte, values [][]byte) error) error {
 	return nil
 }
 
-// eachRawBatch reads a hash bucket by bucket, so that a deletion meanwhile does
-// not send it back to the start as BPF_MAP_GET_NEXT_KEY would.
+// eachRawBatch reads many entries a system call; a hash bucket by bucket, so that a
+// deletion meanwhile does not send it back to the start as BPF_MAP_GET_NEXT_KEY
+// would.
 func eachRawBatch(m *ebpf.Map, f func(key []byte, values [][]byte) error) error {
 	n := min(batch, int(m.MaxEntries()))
 	keys, values := byteArrays(int(m.KeySize()), n), byteArrays(int(m.ValueSize()), n)

@@ -15,6 +15,13 @@ func (m *Maps) Network(id uint32) (n Network, err error) {
 	return n, err
 }
 
+// AllNetworks gives the entries of the networks that have one, by id; also of one
+// that was deleted, whose generation stays.
+func (m *Maps) AllNetworks() (map[uint32]Network, error) {
+	all, err := readAll[uint32, Network](m.Networks)
+	return withoutZeros(all), err
+}
+
 // PutNetwork writes a network's entry. Naming another policy version takes a
 // generation that its flows were not judged under, greater than what Network
 // gives: then every flow is judged again. The entry is left alone where it is
