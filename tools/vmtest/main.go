@@ -90,6 +90,14 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
+// cards are a guest's network cards: eth0 is cabled to eth1 and eth2 to eth3.
+var cards = []string{
+	"-netdev", "hubport,id=n0,hubid=0", "-device", "virtio-net-pci,netdev=n0",
+	"-netdev", "hubport,id=n1,hubid=0", "-device", "virtio-net-pci,netdev=n1",
+	"-netdev", "hubport,id=n2,hubid=1", "-device", "virtio-net-pci,netdev=n2",
+	"-netdev", "hubport,id=n3,hubid=1", "-device", "virtio-net-pci,netdev=n3",
+}
+
 // machine is a guest and the kernel that it is for.
 type machine struct {
 	guest.Guest
@@ -150,8 +158,17 @@ func (t tree) machine(k fetched, groups []group, userland string, o options) (ma
 	}
 	return machine{kernel: k.name, Guest: guest.Guest{
 		Name: "the guest of kernel " + k.name, Kernel: k.Image, Initramfs: whole,
-		CPUs: 2, Memory: "3G", Limit: limit, Interactive: o.keep,
+		CPUs: 2, Memory: "3G", Limit: limit, Interactive: o.keep, Arguments: cards,
 	}}, nil
+}
+
+// progress prints a line for each package whose tests have ended.
+func progress(kernel string) func(job.Event) {
+	return func(e job.Event) {
+		if e.Test == "" && (e.Action == "pass" || e.Action == "fail") {
+			fmt.Printf("vmtest: %s: %s %sed in %.0f s\n", kernel, e.Package, e.Action, e.Elapsed)
+		}
+	}
 }
 
 // boot runs the guests, some side by side, and collects what they say.
@@ -167,7 +184,7 @@ func boot(ctx context.Context, machines []machine, accelerator guest.Accelerator
 		group.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			result := m.Run(ctx, nil)
+			result := m.Run(ctx, progress(m.kernel))
 			mu.Lock()
 			defer mu.Unlock()
 			all.Add(m.kernel, result)

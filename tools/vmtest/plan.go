@@ -78,7 +78,7 @@ func plan(k fetched, groups []group, modules *module.Tree) (job.Job, time.Durati
 			}
 		}
 		test := job.Test{Package: g.pkg, Limit: g.limit, Env: append([]string{
-			"ZOSNET_NO_SKIP=1", "ZOSNET_BIN=/usr/bin/zosnet", "VMTEST_KERNEL=" + k.name,
+			"ZOSNET_NO_SKIP=1", "ZOSNET_BIN=/usr/bin/zosnet", "ZOSNET_VM=1",
 		}, g.env...)}
 		if g.run != "" {
 			test.Args = append(test.Args, "-test.run="+g.run)

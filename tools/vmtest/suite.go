@@ -22,13 +22,29 @@ var machineModules = []string{"virtio_pci", "virtio_console", "virtio_net", "vir
 // What the tests of several packages need.
 var (
 	links    = []string{"veth", "bridge", "8021q", "tun", "af_packet"}
-	traffic  = []string{"sch_ingress", "cls_bpf", "act_bpf", "act_gact"}
+	traffic  = []string{"sch_ingress", "cls_bpf", "act_bpf", "act_gact", "sch_netem"}
 	nftables = []string{"nf_tables", "nft_log", "nft_ct", "nft_limit", "nft_reject_inet", "nft_fib_inet"}
 	datapath = slices.Concat(links, traffic, nftables)
+	uplinks  = []string{"bonding", "dummy", "vrf"}
 )
 
 // suite is every test that runs in a guest, in the order of running: what is
-// quick and tells most comes first.
+// quick and tells most comes first. Packages that never ask a kernel anything
+// are not among them.
 var suite = []group{
-	{pkg: "pkg/loader", modules: datapath, limit: 4 * time.Minute},
+	{pkg: "pkg/loader", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "pkg/maps", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "test/datapath", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "test/differential", modules: datapath, env: []string{"ZOSNET_DIFF_CASES=20000"}, limit: 5 * time.Minute},
+	{pkg: "pkg/apply", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "pkg/apply/advert", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "pkg/telemetry", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "pkg/registry", limit: 5 * time.Minute},
+	{pkg: "pkg/daemon", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "pkg/api", limit: 5 * time.Minute},
+	{pkg: "test/lab", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "test/probe", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "test/attack", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "test/vm", modules: slices.Concat(datapath, uplinks), limit: 10 * time.Minute},
+	{pkg: "test/node", modules: datapath, limit: 15 * time.Minute},
 }

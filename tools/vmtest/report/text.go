@@ -10,7 +10,7 @@ import (
 
 const (
 	mostOutput  = 120 // lines of a failed test
-	mostConsole = 100  // lines of a guest that did not come to its end
+	mostConsole = 100 // lines of a guest that did not come to its end
 )
 
 // Text is the whole report.
