@@ -64,18 +64,21 @@ __noinline int host_judge(struct __sk_buff *skb, struct visit *v)
 	return reason ? drop(skb, v, reason) : TC_ACT_OK;
 }
 
-/* VLAN interfaces above this one are uplinks of their own and judge their frames. */
+/* VLAN interfaces above this one are uplinks of their own and judge their frames.
+ * Those of VLAN 0 the kernel takes for untagged (IEEE 802.1Q, 9.6). */
 INLINE bool is_for_vlan(struct __sk_buff *skb, const struct packet *p)
 {
+	__u16 vlan = skb->vlan_present ? skb->vlan_tci & VLAN_ID : p->vlan;
 	__u32 ifindex = skb->ifindex;
 	struct uplink *u = bpf_map_lookup_elem(&uplinks, &ifindex);
 
-	return (skb->vlan_present || p->tags) && u && (u->flags & UPLINK_VLANS);
+	return vlan && u && (u->flags & UPLINK_VLANS);
 }
 
 /* Everything from the world that is not the next packet of a known flow. */
 __noinline int uplink_judge(struct __sk_buff *skb, struct visit *v)
 {
+	enum drop_reason reason;
 	struct binding *b;
 	__u32 network;
 
@@ -99,8 +102,11 @@ __noinline int uplink_judge(struct __sk_buff *skb, struct visit *v)
 		return drop(skb, v, DROP_MULTICAST);
 	if (v->packet.icmp_error)
 		return deliver_error(skb, v, OUTSIDE);
-	if (v->packet.fragment == FRAGMENT_LATER && fragment_recall(v, network))
-		return drop(skb, v, DROP_FRAGMENT_WITHOUT_FIRST);
+	if (v->packet.fragment == FRAGMENT_LATER) {
+		reason = fragment_recall(v, network);
+		if (reason)
+			return drop(skb, v, reason);
+	}
 	__builtin_memset(&v->from, 0, sizeof(v->from));
 	v->from.address = v->packet.saddr;
 	return deliver_judged(skb, v);

@@ -62,7 +62,7 @@ INLINE enum drop_reason find_receiver(struct visit *v, const struct port *port)
 	}
 	if (is_link_local(a))
 		return DROP_UNASSIGNED;
-	if (!a->bytes[0])
+	if (is_unroutable(a))
 		return DROP_NO_ROUTE;
 	switch (prefix_of(a)) {
 	case PREFIX_TENANT:
@@ -116,7 +116,7 @@ __noinline int workload_judge(struct __sk_buff *skb, struct visit *v)
 		return deliver_error(skb, v, v->network);
 	if (is_gateway(n, &v->packet.daddr)) {
 		if (v->packet.proto == IPPROTO_ICMPV6 && v->packet.icmp_type == ICMPV6_ECHO_REQUEST)
-			return to_stack(skb, v->network);
+			return to_kernel(skb);
 		return drop(skb, v, DROP_HOST);
 	}
 	reason = find_receiver(v, port);

@@ -42,14 +42,30 @@ INLINE bool flow_carries(const struct flow *f, const struct visit *v)
 {
 	if (f->denied || !flow_current(f) || flow_expired(f, v->key.proto, v->now))
 		return false;
-	return !is_syn(&v->packet) || (from_starter(f, v) && f->state < FLOW_CLOSING);
+	return !is_start(&v->packet) || (from_starter(f, v) && f->state < FLOW_CLOSING);
+}
+
+/* Another flow of the same ports begins: from the other end, or after the last. */
+INLINE bool begins_another(const struct flow *f, const struct visit *v)
+{
+	if (!from_starter(f, v))
+		return is_start(&v->packet);
+	return is_syn(&v->packet) && (f->denied || f->state >= FLOW_CLOSING);
 }
 
 INLINE int drop_hop_limit(struct __sk_buff *skb, struct visit *v, __u32 sender_network)
 {
 	if (sender_network != OUTSIDE) /* its gateway says so */
-		return to_stack(skb, sender_network);
+		return to_kernel(skb);
 	return drop(skb, v, DROP_HOP_LIMIT);
+}
+
+/* Too big for its hop: the kernel says so, or knows of a wider one. Within one
+ * network it has nothing to carry. */
+INLINE int carry_too_big(struct __sk_buff *skb, __u32 sender_network, __u32 receiver_network)
+{
+	return sender_network == receiver_network ? to_kernel(skb)
+						  : to_stack(skb, receiver_network);
 }
 
 /* Sends a packet that is allowed to its hop. */
@@ -60,8 +76,11 @@ INLINE int carry(struct __sk_buff *skb, struct visit *v, const struct next_hop *
 		v->network = receiver_network;
 		return drop_hop_limit(skb, v, sender_network);
 	}
-	if (!fits(skb, &v->packet, hop->mtu))
-		return to_stack(skb, receiver_network);
+	if (!fits(skb, &v->packet, hop))
+		return carry_too_big(skb, sender_network, receiver_network);
+	/* a card's sum over the whole packet (CHECKSUM_COMPLETE) has the hop limit in it */
+	if (sender_network == OUTSIDE)
+		bpf_csum_update(skb, ~(__u32)bpf_htons(1));
 	if (sender_network != OUTSIDE)
 		count_egress(sender_network, v->length);
 	if (receiver_network != OUTSIDE)
@@ -261,8 +280,8 @@ INLINE int deliver_judged(struct __sk_buff *skb, struct visit *v)
 	f = find_flow(&v->key);
 	if (!f || flow_expired(f, v->key.proto, v->now))
 		return deliver_new(skb, v);
-	if (is_syn(&v->packet) && (f->denied || !from_starter(f, v) || f->state >= FLOW_CLOSING))
-		return deliver_new(skb, v); /* another connection of the same ports */
+	if (begins_another(f, v))
+		return deliver_new(skb, v);
 	return deliver_again(skb, v, f);
 }
 

@@ -65,7 +65,8 @@ struct flow_end {
 	__u32 generation; /* of that network when the flow was judged */
 	struct mac mac;
 	__u16 reserved;
-	__u64 packets; /* sent by this end */
+	__be32 acknowledged; /* TCP: the last number that it has acknowledged */
+	__u64 packets;	     /* sent by this end */
 	__u64 bytes;
 	struct next_hop hop; /* towards this end */
 };
@@ -116,8 +117,8 @@ struct fragment {
 	__be16 dport;
 	__u32 proto;
 	__u8 icmp_type;
-	__u8 tcp_flags;
-	__u16 reserved;
+	__u8 reserved;
+	__u16 headers; /* bytes that no later fragment may begin before */
 };
 
 #define FRAGMENT_SLOTS 256

@@ -31,11 +31,13 @@ __noinline int fragment_remember(struct visit *v, __u32 network)
 	f.dport = p->dport;
 	f.proto = p->proto;
 	f.icmp_type = p->icmp_type;
+	f.headers = p->fragment_offset;
 	fragment_slot(p, network, &key);
 	return bpf_map_update_elem(&fragments, &key, &f, BPF_ANY);
 }
 
-/* Gives a later fragment the ports of its first. */
+/* Gives a later fragment the ports of its first. One that reaches into the headers
+ * there is none of its (RFC 5722). */
 __noinline int fragment_recall(struct visit *v, __u32 network)
 {
 	struct fragment_key key;
@@ -47,9 +49,12 @@ __noinline int fragment_recall(struct visit *v, __u32 network)
 	p = &v->packet;
 	fragment_slot(p, network, &key);
 	f = bpf_map_lookup_elem(&fragments, &key);
-	if (!f || f->id != p->fragment_id || visit_now(v) - f->seen > FRAGMENT_TIMEOUT ||
+	if (!f || f->id != p->fragment_id ||
+	    (__s64)(visit_now(v) - f->seen) > (__s64)FRAGMENT_TIMEOUT ||
 	    !address_equal(&f->saddr, &p->saddr) || !address_equal(&f->daddr, &p->daddr))
 		return DROP_FRAGMENT_WITHOUT_FIRST;
+	if (p->fragment_offset < f->headers)
+		return DROP_FRAGMENT_OVERLAP;
 	p->proto = f->proto; /* a later fragment may name an extension header */
 	p->sport = f->sport;
 	p->dport = f->dport;

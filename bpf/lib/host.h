@@ -92,7 +92,7 @@ INLINE bool is_reply(struct visit *v)
 	f = host_flow_of(v, p, false);
 	if (!f)
 		return false;
-	host_flow_seen(f, p, visit_now(v));
+	f->last_seen = visit_now(v); /* only the host ends it: a stranger's RST may be forged */
 	if (f->state < FLOW_ESTABLISHED)
 		f->state = FLOW_ESTABLISHED;
 	f->replied = 1;
@@ -157,7 +157,8 @@ INLINE bool is_lacp(const struct packet *p)
 	return p->ether_type == ETHERTYPE_SLOW && !__builtin_memcmp(&p->dmac, slow, 6);
 }
 
-/* An ICMP error about a flow that the host started. */
+/* An ICMP error about a flow that the host started, or about what it says to whom
+ * the failsafe allows. */
 INLINE bool quotes_host_flow(const struct span *s, struct visit *v)
 {
 	struct visit *quoted;
@@ -172,13 +173,15 @@ INLINE bool quotes_host_flow(const struct span *s, struct visit *v)
 	    quoted->packet.fragment == FRAGMENT_LATER ||
 	    !address_equal(&quoted->packet.saddr, &v->packet.daddr))
 		return false;
-	return host_flow_of(v, &quoted->packet, true);
+	return host_flow_of(v, &quoted->packet, true) ||
+	       failsafe_allows(&quoted->packet.daddr, quoted->packet.proto, quoted->packet.sport);
 }
 
 /* The lockdown: what a packet for the host must be to reach it. */
 INLINE enum drop_reason lockdown(const struct span *s, struct visit *v)
 {
 	struct packet *p = &v->packet;
+	enum drop_reason reason;
 
 	if (p->ether_type == ETHERTYPE_ARP || is_lacp(p))
 		return DROP_NONE;
@@ -188,8 +191,9 @@ INLINE enum drop_reason lockdown(const struct span *s, struct visit *v)
 	if (p->ether_type == ETHERTYPE_IPV6 && is_ipv4(&p->saddr))
 		return DROP_LOCKDOWN;
 	if (p->fragment == FRAGMENT_LATER) {
-		if (fragment_recall(v, OUTSIDE))
-			return DROP_FRAGMENT_WITHOUT_FIRST;
+		reason = fragment_recall(v, OUTSIDE);
+		if (reason)
+			return reason;
 	}
 	if (failsafe_allows(&p->saddr, p->proto, p->dport)) {
 		if (p->fragment == FRAGMENT_FIRST)
@@ -271,6 +275,8 @@ INLINE enum drop_reason check_host_speech(struct visit *v)
 		return DROP_HOST_REPLY;
 	if (p->fragment == FRAGMENT_LATER && fragment_recall(v, OUTSIDE))
 		return DROP_HOST_REPLY;
+	if (p->fragment == FRAGMENT_FIRST)
+		fragment_remember(v, OUTSIDE);
 	if (failsafe_allows(&p->daddr, p->proto, p->sport))
 		return DROP_NONE;
 	if (is_dhcp(p, true)) {
@@ -279,8 +285,6 @@ INLINE enum drop_reason check_host_speech(struct visit *v)
 	}
 	if (p->icmp_error)
 		return DROP_HOST_REPLY;
-	if (p->fragment == FRAGMENT_FIRST)
-		fragment_remember(v, OUTSIDE);
 	return host_speaks(v);
 }
 

@@ -90,7 +90,12 @@ struct packet {
 	__be16 dport;
 	__be32 fragment_id;
 	__u16 l3_offset;
-	__u16 l4_offset;  /* where an ICMP error's inner packet is 8 further */
+	__u16 l4_offset; /* where an ICMP error's inner packet is 8 further */
+	__u16 l4_length; /* bytes of the transport header, options included */
+	/* Later fragment: where it begins in what was cut; first: where what must be
+	 * whole of that ends, the transport header's end. Bytes. */
+	__u16 fragment_offset;
+	__u16 vlan;	  /* id of the outermost tag; 0 says a priority only */
 	__u16 ether_type; /* host order, after VLAN tags */
 	__u16 length;	  /* IP packet, headers included */
 	__be32 sequence;  /* TCP */
@@ -136,11 +141,17 @@ INLINE bool is_unspecified(const struct address *a)
 	return !p[0] && !p[1];
 }
 
-/* A source that no packet from outside can have: ::/8 (unspecified, loopback,
- * IPv4-mapped), link-local or multicast. */
+/* ::/32: unspecified, loopback, IPv4-mapped and -compatible addresses, which are on
+ * no wire; 64:ff9b::/96 (RFC 6052) is. */
+INLINE bool is_unroutable(const struct address *a)
+{
+	return !*(const __u32 *)a->bytes;
+}
+
+/* A source that no packet from outside can have. */
 INLINE bool is_bogus_source(const struct address *a)
 {
-	return a->bytes[0] == 0 || is_link_local(a) || is_multicast(a);
+	return is_unroutable(a) || is_link_local(a) || is_multicast(a);
 }
 
 INLINE bool is_ipv4(const struct address *a)

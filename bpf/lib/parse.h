@@ -5,6 +5,7 @@
 #include "packet.h"
 
 #define MAX_VLAN_TAGS 2
+#define VLAN_ID 0x0fff
 #define MAX_EXTENSION_HEADERS 6
 #define PARSE_BYTES 320	    /* linear bytes that the longest accepted chain needs */
 #define MIN_LATER_OFFSET 64 /* a later fragment below may reach into a TCP header */
@@ -91,6 +92,8 @@ INLINE enum drop_reason parse_ethernet(const struct span *s, struct packet *p)
 			break;
 		if ((void *)(tag + 1) > s->end)
 			return DROP_MALFORMED;
+		if (!p->tags)
+			p->vlan = bpf_ntohs(tag->control) & VLAN_ID;
 		type = bpf_ntohs(tag->ether_type);
 		offset += sizeof(*tag);
 		p->tags++;
@@ -122,6 +125,7 @@ INLINE enum drop_reason parse_transport(const struct span *s, struct packet *p, 
 		p->tcp_flags = tcp->flags & 0x3f;
 		p->sequence = tcp->sequence;
 		p->acknowledged = tcp->acknowledged;
+		p->l4_length = (tcp->data_offset >> 4) * 4;
 		return DROP_NONE;
 	}
 	case IPPROTO_SCTP:
@@ -136,6 +140,7 @@ ports : {
 		return DROP_MALFORMED;
 	p->sport = udp->sport;
 	p->dport = udp->dport;
+	p->l4_length = p->proto == IPPROTO_SCTP ? 12 : sizeof(*udp);
 	return DROP_NONE;
 }
 	case IPPROTO_ICMP:
@@ -147,6 +152,7 @@ ports : {
 		p->icmp_type = icmp->type;
 		p->icmp_code = icmp->code;
 		p->sport = icmp->id;
+		p->l4_length = sizeof(*icmp);
 		return DROP_NONE;
 	}
 	}
@@ -208,11 +214,15 @@ INLINE enum drop_reason walk_extensions(const struct span *s, struct packet *p, 
 			*offset += sizeof(*frag);
 			if (field >> 3) {
 				p->fragment = FRAGMENT_LATER;
+				p->fragment_offset = field & 0xfff8;
 				return (field & 0xfff8) < MIN_LATER_OFFSET ? DROP_FRAGMENT_OVERLAP
 									   : DROP_NONE;
 			}
-			if (field & 1) /* else atomic: an ordinary packet (RFC 6946) */
+			if (field & 1) { /* else atomic: an ordinary packet (RFC 6946) */
 				p->fragment = FRAGMENT_FIRST;
+				p->fragment_offset =
+					*offset; /* parse_ipv6 makes the length of it */
+			}
 			continue;
 		}
 		default:
@@ -265,6 +275,8 @@ INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32
 	if (p->fragment == FRAGMENT_LATER)
 		return DROP_NONE;
 	reason = parse_transport(s, p, offset, end - offset);
+	if (p->fragment == FRAGMENT_FIRST)
+		p->fragment_offset = offset + p->l4_length - p->fragment_offset;
 	classify_icmp(p);
 	return reason;
 }
@@ -289,6 +301,7 @@ INLINE enum drop_reason parse_ipv4(const struct span *s, struct packet *p, __u32
 	p->fragment_id = ip->id;
 	if (field & 0x1fff) {
 		p->fragment = FRAGMENT_LATER;
+		p->fragment_offset = (field & 0x1fff) * 8;
 		return (field & 0x1fff) * 8 < MIN_LATER_OFFSET ? DROP_FRAGMENT_OVERLAP : DROP_NONE;
 	}
 	if (field & 0x2000)

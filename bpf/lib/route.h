@@ -13,11 +13,19 @@ INLINE void judged(struct __sk_buff *skb, __u32 network)
 	skb->mark = MARK_JUDGED | network;
 }
 
-/* Gives the packet to the kernel's own stack: it answers what the fast path
- * cannot (hop limit, packet too big, the gateway's own addresses). */
+/* Gives the packet to the kernel's own stack: it carries or answers what the fast
+ * path cannot. The mark lets it out to the network (or, OUTSIDE, an uplink). */
 INLINE int to_stack(struct __sk_buff *skb, __u32 network)
 {
 	judged(skb, network);
+	return TC_ACT_OK;
+}
+
+/* Gives the packet to the kernel for an answer of its own. Without a mark no program
+ * lets it further, to whichever MAC it was sent and wherever a route leads. */
+INLINE int to_kernel(struct __sk_buff *skb)
+{
+	skb->mark = 0;
 	return TC_ACT_OK;
 }
 
@@ -88,13 +96,16 @@ __noinline int hop_to_world(struct __sk_buff *skb, struct visit *v, __u32 networ
 	return DROP_NONE;
 }
 
+#define GSO_BY_FRAGS 0xffff /* SCTP: segments are of various sizes */
+
 /* The packet, or each segment that it will be cut into, fits the hop. */
-INLINE bool fits(struct __sk_buff *skb, const struct packet *p, __u16 mtu)
+INLINE bool fits(struct __sk_buff *skb, const struct packet *p, const struct next_hop *hop)
 {
-	if (skb->gso_size)
-		return p->l4_offset - p->l3_offset + sizeof(struct tcp_header) + skb->gso_size <=
-		       mtu;
-	return p->length <= mtu;
+	if (!skb->gso_size)
+		return p->length <= hop->mtu;
+	if (skb->gso_size == GSO_BY_FRAGS) /* they were cut for this link */
+		return !hop->routed;
+	return p->l4_offset - p->l3_offset + p->l4_length + skb->gso_size <= hop->mtu;
 }
 
 /* Writes the hop into the frame. */

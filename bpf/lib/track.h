@@ -76,6 +76,12 @@ INLINE bool is_syn(const struct packet *p)
 	return p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
+/* A packet with which only who starts a flow can begin. */
+INLINE bool is_start(const struct packet *p)
+{
+	return is_syn(p) || p->icmp_type == ICMPV6_ECHO_REQUEST;
+}
+
 INLINE __u32 generation_of(__u32 network)
 {
 	struct network *n = bpf_map_lookup_elem(&networks, &network);
@@ -178,6 +184,18 @@ __noinline int flow_promote(struct visit *v, struct flow *f)
 	return 0;
 }
 
+#define TCP_WINDOW 65536 /* without scaling */
+
+/* A stranger's RST or FIN counts only with a number that the other end waits for,
+ * or little more (RFC 5961, 3.2). Else who guesses the ports could have a
+ * connection forgotten that its ends go on with. */
+INLINE bool may_end(struct flow *f, const struct visit *v)
+{
+	__u32 awaited = bpf_ntohl(receiver_of(f, v)->acknowledged);
+
+	return sender_of(f, v)->ifindex || bpf_ntohl(v->packet.sequence) - awaited < TCP_WINDOW;
+}
+
 /* TCP's states, as far as a middle needs them. An opening flow is established
  * when the starter acknowledges the answer's sequence number: a stranger who
  * forges his address has not seen it. One that was picked up in the middle is
@@ -186,11 +204,11 @@ INLINE void flow_tcp(struct visit *v, struct flow *f)
 {
 	const struct packet *p = &v->packet;
 
-	if (p->tcp_flags & TCP_RST) {
-		f->state = FLOW_CLOSED;
-	} else if (p->tcp_flags & TCP_FIN) {
-		if (f->state < FLOW_CLOSING)
-			f->state = FLOW_CLOSING;
+	if (p->tcp_flags & (TCP_RST | TCP_FIN)) {
+		__u8 state = p->tcp_flags & TCP_RST ? FLOW_CLOSED : FLOW_CLOSING;
+
+		if (f->state < state && may_end(f, v))
+			f->state = state;
 	} else if (f->state == FLOW_OPENING || f->state == FLOW_ANSWERED) {
 		bool answer = !from_starter(f, v), ack = p->tcp_flags & TCP_ACK;
 
@@ -215,6 +233,7 @@ INLINE void flow_seen(struct visit *v, struct flow *f)
 	from->packets++;
 	from->bytes += v->length;
 	if (v->packet.proto == IPPROTO_TCP) {
+		from->acknowledged = v->packet.acknowledged;
 		if (f->state != FLOW_ESTABLISHED || (v->packet.tcp_flags & (TCP_FIN | TCP_RST)))
 			flow_tcp(v, f);
 		return;

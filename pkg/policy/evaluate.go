@@ -114,7 +114,7 @@ func (w *World) receiver(p *packet, port Port) (Endpoint, Reason) {
 		to = b.endpoint()
 	case isLinkLocal(p.dest):
 		return to, Unassigned
-	case p.dest.As16()[0] == 0: // unspecified, loopback, IPv4-mapped
+	case isUnroutable(p.dest):
 		return to, NoRoute
 	default:
 		if reason := w.outsideSpace(p.dest); reason != None {

@@ -13,3 +13,10 @@ func isLinkLocal(a netip.Addr) bool {
 	b := a.As16()
 	return b[0] == 0xfe && b[1]&0xc0 == 0x80
 }
+
+// isUnroutable says whether a is in ::/32, which is on no wire: unspecified,
+// loopback, IPv4-mapped and -compatible. 64:ff9b::/96 (RFC 6052) is.
+func isUnroutable(a netip.Addr) bool {
+	b := a.As16()
+	return b[0]|b[1]|b[2]|b[3] == 0
+}

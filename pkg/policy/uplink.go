@@ -35,7 +35,7 @@ func (w *World) fromUplink(p *packet, unreadable Reason) Decision {
 // isBogusSource says whether a source can have sent nothing from outside:
 // unspecified, loopback, IPv4-mapped, link-local or multicast.
 func isBogusSource(p *packet) bool {
-	return p.source.As16()[0] == 0 || isLinkLocal(p.source) || isMulticast(p.source)
+	return isUnroutable(p.source) || isLinkLocal(p.source) || isMulticast(p.source)
 }
 
 // lockdown judges what is for the host, when the host itself has said nothing

@@ -60,10 +60,11 @@ func TestLifeOfATCPConnectionFromOutside(t *testing.T) {
 	m.flow("closed", true)
 }
 
+var flowStates = []string{"opening", "answered", "established", "closing", "closed"}
+
 // flow checks the only flow there is.
 func (m *machine) flow(state string, established bool) {
 	m.t.Helper()
-	states := []string{"opening", "answered", "established", "closing", "closed"}
 	var found []maps.Flow
 	var key maps.FlowKey
 	var f maps.Flow
@@ -77,7 +78,7 @@ func (m *machine) flow(state string, established bool) {
 	if len(found) != 1 {
 		m.t.Fatalf("%d flows, expected one", len(found))
 	}
-	if got := states[found[0].State]; got != state {
+	if got := flowStates[found[0].State]; got != state {
 		m.t.Errorf("flow is %s, expected %s", got, state)
 	}
 	if (found[0].Share >= 2) != established {

@@ -85,6 +85,53 @@ func TestTheFailsafe(t *testing.T) {
 	m.knocks("pass", "past the trial's deadline", tcp(world, host, 1, 22, "S", 1, 0))
 }
 
+func TestTheFailsafeCarriesFragmentsAndPathMTU(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	host := netip.MustParseAddr(hostAddress)
+	allow := []spec.LockdownAllow{{From: netip.PrefixFrom(world, 128), Ports: []spec.Ports{{Proto: spec.ProtoUDP, First: 53, Last: 53}}}}
+	must(t, m.maps.PutLockdown(1, allow))
+	must(t, m.maps.SetLockdown(1))
+	m.knocks("pass", "the friend's question", udp(world, host, 999, 53))
+	big := udp(host, world, 53, 999)
+	big.layers = append(big.layers[:1], payload(400))
+	data := big.from(maps.MAC{}, routerMAC).bytes(t)
+	m.wantBytes("the first fragment of the answer", "pass", "uplink_egress", m.uplink, fragment(data, 7, 0, 208, true))
+	m.wantBytes("the rest", "pass", "uplink_egress", m.uplink, fragment(data, 7, 208, 408, false))
+	tooBig := func(about frame) frame {
+		quoted := about.from(maps.MAC{}, routerMAC).bytes(m.t)[14:]
+		return icmp(netip.MustParseAddr("2001:db8:eeee::1"), host, 2, 0, append([]byte{0, 0, 5, 0}, quoted...)...)
+	}
+	m.knocks("pass", "a router's packet too big about it", tooBig(udp(host, world, 53, 999)))
+	m.knocks("lockdown", "about what the friend may not have", tooBig(udp(host, world, 54, 999)))
+}
+
+func TestABlindRSTEndsNoFlowOfTheHost(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	host := netip.MustParseAddr(hostAddress)
+	m.hostSays("pass", "SYN", tcp(host, world, 5000, 443, "S", 1, 0))
+	m.knocks("pass", "SYN-ACK", tcp(world, host, 443, 5000, "SA", 1, 2))
+	for _, flags := range []string{"R", "FA"} {
+		m.knocks("pass", flags+" of whatever number", tcp(world, host, 443, 5000, flags, 900_000_000, 2))
+		m.hostFlow("established")
+	}
+	m.hostSays("pass", "the host's own FIN", tcp(host, world, 5000, 443, "FA", 2, 2))
+	m.hostFlow("closing")
+}
+
+// hostFlow checks the only flow of the host.
+func (m *machine) hostFlow(state string) {
+	m.t.Helper()
+	var key maps.HostFlowKey
+	var f maps.HostFlow
+	flows := m.maps.HostFlows.Iterate()
+	for flows.Next(&key, &f) {
+		if got := flowStates[f.State]; got != state {
+			m.t.Errorf("host's flow is %s, expected %s", got, state)
+		}
+	}
+	must(m.t, flows.Err())
+}
+
 func TestTaggedFramesAreJudgedLikeOthers(t *testing.T) {
 	m := newMachine(t, plain, plainGlobex)
 	data := tcp(world, netip.MustParseAddr(hostAddress), 1, 22, "S", 1, 0).from(routerMAC, maps.MAC{}).bytes(t)

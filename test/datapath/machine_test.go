@@ -44,6 +44,7 @@ type machine struct {
 	bridge   map[uint32]uint32
 	policies map[uint32]uint32 // version by network
 	blamed   uint32            // network that the last drop was counted for
+	mark     uint32            // that the last packet was left with
 
 	web, db, vm, api *workload
 }

@@ -128,10 +128,15 @@ func (m *machine) step(program string, ifindex uint32, data []byte) (verdict, st
 	} else {
 		options.Context = &skBuff{Ifindex: ifindex}
 	}
+	after := &skBuff{}
+	if program != "uplink_xdp" {
+		options.ContextOut = after
+	}
 	code, err := m.programs[program].Run(options)
 	if err != nil {
 		m.t.Fatalf("%s: %v", program, err)
 	}
+	m.mark = after.Mark
 	v := map[uint32]verdict{0: pass, 2: dropped, 7: redirect}[code]
 	if program == "uplink_xdp" {
 		v = map[uint32]verdict{1: dropped, 2: pass}[code]

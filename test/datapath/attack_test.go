@@ -1,0 +1,112 @@
+package datapath
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"github.com/zosnet/zosnet/pkg/maps"
+)
+
+func TestAPingOpensNoWayForPingsBack(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	web := m.web.address
+	ping := func(src, dst netip.Addr) frame { return icmp(src, dst, 128, 0, 0, 7, 0, 1) }
+	pong := func(src, dst netip.Addr) frame { return icmp(src, dst, 129, 0, 0, 7, 0, 1) }
+	m.sent(m.web, "redirect", "a workload's ping", ping(web, world))
+	m.arrives("redirect", "its answer", pong(world, web))
+	m.arrives("policy_inbound", "a stranger's ping with the same identifier", ping(world, web))
+	m.arrives("redirect", "the answer to the workload's next ping", pong(world, web))
+}
+
+// What goes to the kernel for an answer of its own is for nobody else, whatever
+// MAC it is sent to: the bridge would hand it to a neighbour, past the rules.
+func TestWhatTheKernelAnswersReachesNoNeighbour(t *testing.T) {
+	m := newMachine(t, closed, plainGlobex)
+	for what, f := range map[string]frame{
+		"a ping to the gateway":               icmp(m.web.address, gateway(acme), 128, 0, 0, 7, 0, 1),
+		"a hop limit that is used up":         udp(m.web.address, m.api.address, 5, 6).hops(1),
+		"a hop limit that is used up, marked": udp(m.web.address, world, 5, 6).hops(1),
+	} {
+		m.apply(acme, plain)
+		m.apply(globex, openGlobex)
+		f = f.from(m.web.mac, m.db.mac)
+		m.sent(m.web, "pass", what, f)
+		if m.mark != 0 {
+			t.Errorf("%s: mark %#x, expected none: it would open a neighbour's interface", what, m.mark)
+		}
+	}
+}
+
+const openGlobex = `
+network: globex
+nodes: [n1]
+services: {api: {ports: [tcp/80]}}
+rules:
+  - allow: {from: any, to: any}
+`
+
+// A first fragment's transport header may lie behind options that are part of the
+// fragmented packet; what comes later must not reach into it there either.
+func TestNoFragmentReachesIntoATransportHeaderBehindOptions(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	big := udp(world, m.web.address, 999, 53)
+	big.layers = append(big.layers[:1], payload(400))
+	data := big.from(routerMAC, maps.MAC{}).bytes(t)
+	options := make([]byte, 96)
+	options[0], options[1], options[2], options[3] = 17, 11, 1, 92 // next UDP, 96 octets, PadN
+	data = withHeaders(data, 60, options...)
+	in := func(what, want string, data []byte) {
+		t.Helper()
+		m.wantBytes(what, want, "uplink_ingress", m.uplink, data)
+	}
+	in("the first", "redirect", fragment(data, 7, 0, 208, true))
+	in("one that reaches into its transport header", "fragment_overlap", fragment(data, 7, 96, 208, true))
+	in("the later", "redirect", fragment(data, 7, 208, 504, false))
+}
+
+// A middle that believes a blind RST forgets the connection, and the ends do not.
+func TestABlindRSTOrFINFromOutsideEndsNothing(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	web := m.web.address
+	m.sent(m.web, "redirect", "SYN", tcp(web, world, 4000, 443, "S", 100, 0))
+	m.arrives("redirect", "SYN-ACK", tcp(world, web, 443, 4000, "SA", 500, 101))
+	m.sent(m.web, "redirect", "ACK", tcp(web, world, 4000, 443, "A", 101, 501))
+	m.flow("established", true)
+	m.arrives("redirect", "a RST of a number far away", tcp(world, web, 443, 4000, "R", 900_000_000, 0))
+	m.flow("established", true)
+	m.arrives("redirect", "a FIN of a number far away", tcp(world, web, 443, 4000, "FA", 900_000_000, 101))
+	m.flow("established", true)
+	m.arrives("redirect", "the other end's FIN", tcp(world, web, 443, 4000, "FA", 501, 101))
+	m.flow("closing", true)
+	m.arrives("redirect", "the other end's RST", tcp(world, web, 443, 4000, "R", 502, 0))
+	m.flow("closed", true)
+}
+
+// 64:ff9b::/96 (RFC 6052) is how IPv6 reaches IPv4; the rest of ::/32 is nobody's.
+func TestTheWorldBehindNAT64(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	web := m.web.address
+	nat64 := netip.MustParseAddr("64:ff9b::c000:20a")
+	m.sent(m.web, "redirect", "to an IPv4 host", tcp(web, nat64, 4000, 443, "S", 1, 0))
+	m.arrives("redirect", "its answer", tcp(nat64, web, 443, 4000, "SA", 1, 2))
+	for _, a := range []string{"::ffff:192.0.2.10", "::192.0.2.10", "::1"} {
+		m.sent(m.web, "no_route", "to "+a, tcp(web, netip.MustParseAddr(a), 4000, 443, "S", 1, 0))
+		m.arrives("spoofed_address", "from "+a, tcp(netip.MustParseAddr(a), web, 4000, 80, "S", 1, 0))
+	}
+}
+
+// A tag of VLAN 0 only says a priority (IEEE 802.1Q, 9.6): the kernel takes the
+// frame as untagged, so no VLAN interface judges it.
+func TestPriorityTagsAreNoWayAround(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	must(t, m.maps.PutUplink(m.uplink, maps.Uplink{Flags: maps.UplinkVLANs}))
+	data := tcp(world, netip.MustParseAddr(hostAddress), 1, 22, "S", 1, 0).from(routerMAC, maps.MAC{}).bytes(t)
+	tagged := func(control uint16) []byte {
+		tag := binary.BigEndian.AppendUint16([]byte{0x81, 0}, control)
+		return append(append(append([]byte{}, data[:12]...), tag...), data[12:]...)
+	}
+	m.wantBytes("VLAN 5: its interface judges it", "pass", "uplink_ingress", m.uplink, tagged(5))
+	m.wantBytes("priority 3 of no VLAN", "lockdown", "uplink_ingress", m.uplink, tagged(3<<13))
+	m.wantBytes("priority 0 of no VLAN", "lockdown", "uplink_ingress", m.uplink, tagged(0))
+}
