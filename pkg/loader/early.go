@@ -34,8 +34,9 @@ func Early(options EarlyOptions) error {
 	return d.LockDown(options.Uplinks, options.Allow)
 }
 
-// LockDown attaches the uplink programs to every uplink (none given: every
-// physical link, and the bonds and VLANs on them), and lets the backstop know.
+// LockDown attaches the uplink programs to every uplink and what it lies on (none
+// given: every physical link, and the bonds and VLANs on them), the lower ones
+// first, since XDP belongs there, and lets the backstop know.
 // What is allowed is put in force where nothing is yet.
 func (d *Datapath) LockDown(uplinks []string, allow []spec.LockdownAllow) error {
 	node, err := d.maps.ReadNode()
@@ -52,9 +53,12 @@ func (d *Datapath) LockDown(uplinks []string, allow []spec.LockdownAllow) error 
 		}
 	}
 	if len(uplinks) == 0 {
-		if uplinks, err = PhysicalLinks(); err != nil {
-			return err
-		}
+		uplinks, err = PhysicalLinks()
+	} else {
+		uplinks, err = withLower(uplinks)
+	}
+	if err != nil {
+		return err
 	}
 	var errs []error
 	for _, ifname := range uplinks {
@@ -82,6 +86,15 @@ func (d *Datapath) lock(ifname string) error {
 		d.log.Info("attached", "program", a.Program, "interface", a.Interface, "hook", a.Hook, "mode", a.Mode)
 	}
 	return ExtendBackstop([]uint32{uint32(dev.Attrs().Index)})
+}
+
+// withLower gives named interfaces and those that they lie on, the lower ones first.
+func withLower(names []string) ([]string, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	return lowestFirst(links, names), nil
 }
 
 // PhysicalLinks gives the names of every physical link of this network namespace,

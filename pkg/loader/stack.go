@@ -53,20 +53,50 @@ func vlanFlag(links []netlink.Link, ifindex int, uplinks map[uint32]maps.Uplink)
 	return 0
 }
 
-// hasXDPBelow says whether every way into an interface passes XDP below it.
+// lowestFirst gives named interfaces and those that they lie on, each after what is
+// below it. A name that no interface has stays.
+func lowestFirst(links []netlink.Link, names []string) []string {
+	var list []string
+	var add func(l netlink.Link)
+	add = func(l netlink.Link) {
+		for _, lower := range below(links, l.Attrs().Index) {
+			add(lower)
+		}
+		if !slices.Contains(list, l.Attrs().Name) {
+			list = append(list, l.Attrs().Name)
+		}
+	}
+	for _, name := range names {
+		at := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Name == name })
+		if at >= 0 {
+			add(links[at])
+		} else if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// hasXDPBelow says whether an interface below has XDP. The kernel then refuses it
+// in the driver of a bond, and would refuse it to the bond's other ports if the bond
+// had it in the stack.
 func hasXDPBelow(links []netlink.Link, ifindex int) bool {
-	lower := below(links, ifindex)
-	return len(lower) > 0 && !slices.ContainsFunc(lower, func(l netlink.Link) bool {
-		return !hasXDP(l) && !hasXDPBelow(links, l.Attrs().Index)
+	return slices.ContainsFunc(below(links, ifindex), func(l netlink.Link) bool {
+		return hasXDP(l) || hasXDPBelow(links, l.Attrs().Index)
 	})
 }
 
-// hasXDPAbove says whether an interface above has XDP, which the kernel then
+// withXDPAbove gives the interfaces above that have XDP, which the kernel then
 // refuses below.
-func hasXDPAbove(links []netlink.Link, ifindex int) bool {
-	return slices.ContainsFunc(above(links, ifindex), func(l netlink.Link) bool {
-		return hasXDP(l) || hasXDPAbove(links, l.Attrs().Index)
-	})
+func withXDPAbove(links []netlink.Link, ifindex int) []netlink.Link {
+	var list []netlink.Link
+	for _, l := range above(links, ifindex) {
+		if hasXDP(l) {
+			list = append(list, l)
+		}
+		list = append(list, withXDPAbove(links, l.Attrs().Index)...)
+	}
+	return list
 }
 
 func hasXDP(l netlink.Link) bool {

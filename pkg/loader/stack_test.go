@@ -1,6 +1,8 @@
 package loader
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -38,22 +40,43 @@ func TestWhereXDPGoes(t *testing.T) {
 		name    string
 		withXDP []string
 		ifindex int
-		refused bool
+		below   bool
+		above   []string
 	}{
-		{"a plain interface", nil, 2, false},
-		{"a bond over nothing that has XDP", nil, 5, false},
-		{"a bond of which one has it", []string{"eth0"}, 5, false},
-		{"a bond of which both have it", []string{"eth0", "eth1"}, 5, true},
-		{"a VLAN on that bond", []string{"eth0", "eth1"}, 6, true},
-		{"a VLAN on a bond that has it", []string{"bond0"}, 6, true},
-		{"below a bond that has it", []string{"bond0"}, 2, true},
-		{"below a VLAN two levels up that has it", []string{"bond0.7"}, 3, true},
-		{"beside another that has it", []string{"eth0", "bond0"}, 4, false},
-		{"a veth whose peer has it", []string{"eth2"}, 8, false},
+		{"a plain interface", nil, 2, false, nil},
+		{"a bond over nothing that has XDP", nil, 5, false, nil},
+		{"a bond of which one has it", []string{"eth0"}, 5, true, nil},
+		{"a bond of which both have it", []string{"eth0", "eth1"}, 5, true, nil},
+		{"a VLAN on that bond", []string{"eth0", "eth1"}, 6, true, nil},
+		{"a VLAN on a bond that has it", []string{"bond0"}, 6, true, nil},
+		{"below a bond that has it", []string{"bond0"}, 2, false, []string{"bond0"}},
+		{"below a VLAN two levels up that has it", []string{"bond0.7"}, 3, false, []string{"bond0.7"}},
+		{"beside another that has it", []string{"eth0", "bond0"}, 4, false, nil},
+		{"a veth whose peer has it", []string{"eth2"}, 8, false, nil},
 	} {
 		links := machine(c.withXDP...)
-		if got := hasXDPBelow(links, c.ifindex) || hasXDPAbove(links, c.ifindex); got != c.refused {
-			t.Errorf("%s: left out %v, wanted %v", c.name, got, c.refused)
+		var above []string
+		for _, l := range withXDPAbove(links, c.ifindex) {
+			above = append(above, l.Attrs().Name)
+		}
+		if below := hasXDPBelow(links, c.ifindex); below != c.below || !slices.Equal(above, c.above) {
+			t.Errorf("%s: below %v, above %q; wanted %v, %q", c.name, below, above, c.below, c.above)
+		}
+	}
+}
+
+// A named bond or VLAN is locked with all that it lies on, which comes first.
+func TestLowestFirst(t *testing.T) {
+	for _, c := range []struct{ names, want string }{
+		{"eth2", "eth2"},
+		{"bond0", "eth0 eth1 bond0"},
+		{"bond0.7", "eth0 eth1 bond0 bond0.7"},
+		{"bond0 eth1", "eth0 eth1 bond0"},
+		{"later0 eth2.9", "later0 eth2 eth2.9"},
+	} {
+		got := strings.Join(lowestFirst(machine(), strings.Fields(c.names)), " ")
+		if got != c.want {
+			t.Errorf("%s: %s, wanted %s", c.names, got, c.want)
 		}
 	}
 }

@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attachXDP attaches an XDP program in the driver, else in the stack. Nothing is
-// attached where the interfaces below have it, or one above does: the kernel
-// refuses both over each other, and the lowest sees all frames.
+// attachXDP attaches an XDP program in the driver, else in the stack. The kernel
+// refuses it below an interface that has it, and the lowest sees all frames: so
+// nothing is attached above one that has it, ours comes down from above, and
+// somebody else's stays there.
 func (d *Datapath) attachXDP(name string, dev netlink.Link) error {
 	program, err := d.program(name)
 	if err != nil {
@@ -26,9 +27,12 @@ func (d *Datapath) attachXDP(name string, dev netlink.Link) error {
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
-	if hasXDPBelow(links, ifindex) || hasXDPAbove(links, ifindex) {
-		d.log.Debug("no XDP: the interface above or below has it", "interface", ifname)
+	if hasXDPBelow(links, ifindex) {
+		d.log.Debug("no XDP: an interface below has it", "interface", ifname)
 		return nil
+	}
+	if free, err := d.freeAbove(name, links, ifindex); !free || err != nil {
+		return err
 	}
 	options := link.XDPOptions{Program: program, Interface: ifindex, Flags: link.XDPDriverMode}
 	if !d.options.ForceGenericXDP {
@@ -50,6 +54,30 @@ func (d *Datapath) attachXDP(name string, dev netlink.Link) error {
 		return fmt.Errorf("attach %s to %s: generic XDP: %w", name, ifname, err)
 	}
 	return pinNew(l, p)
+}
+
+// freeAbove takes our XDP program off the interfaces above one that is about to get
+// it. The programs of tc judge all frames meanwhile. It says false where somebody
+// else's program is above.
+func (d *Datapath) freeAbove(name string, links []netlink.Link, ifindex int) (bool, error) {
+	for _, upper := range withXDPAbove(links, ifindex) {
+		p := d.pin(name, upper.Attrs().Name)
+		l, on, err := p.open()
+		if err != nil {
+			return false, err
+		}
+		if l != nil {
+			_ = l.Close()
+		}
+		if on != upper.Attrs().Index {
+			d.log.Warn("no XDP: an interface above has another program", "above", upper.Attrs().Name)
+			return false, nil
+		}
+		if err := p.remove(); err != nil {
+			return false, fmt.Errorf("take %s off %s, for an interface below it: %w", name, upper.Attrs().Name, err)
+		}
+	}
+	return true, nil
 }
 
 func busyXDP(name, ifname string, err error) error {
