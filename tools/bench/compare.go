@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -49,22 +50,23 @@ func (c *comparison) measure(ctx context.Context) error {
 	return nil
 }
 
-// print writes the ratios of each round: their median, and between which two half
-// and all of them lie.
+// print writes the ratios within each round: their median, and between which two
+// half of them lie.
 func (b *bench) print(w io.Writer) {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"measured", "way", "median rate", "zosnet is", "least", "most", "aim"})
+	t.AppendHeader(table.Row{"measured", "way", "median rate", "zosnet is", "half of the rounds", "aim"})
 	for _, c := range b.comparisons {
 		first := c.ways[0]
 		for _, each := range c.ways {
-			row := table.Row{c.name, each.name, fmt.Sprintf("%.2f %s", median(each.results), c.unit)}
+			row := table.Row{c.name, each.name, fmt.Sprintf("%.2f %s", quantile(each.results, 0.5), c.unit)}
 			if each != first {
 				ratios := ratios(first.results, each.results)
-				row = append(row, fmt.Sprintf("%.2f×", median(ratios)), fmt.Sprintf("%.2f", slices.Min(ratios)), fmt.Sprintf("%.2f", slices.Max(ratios)))
+				row = append(row, fmt.Sprintf("%.2f×", quantile(ratios, 0.5)),
+					fmt.Sprintf("%.2f to %.2f", quantile(ratios, 0.25), quantile(ratios, 0.75)))
 			} else {
-				row = append(row, "", "", "")
+				row = append(row, "", "")
 			}
 			if each.aim > 0 {
 				row = append(row, fmt.Sprintf("≥ %.1f×", each.aim))
@@ -84,9 +86,10 @@ func ratios(a, b []float64) []float64 {
 	return list
 }
 
-func median(values []float64) float64 {
+// quantile gives the value that a part of all values lie below.
+func quantile(values []float64, part float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+	return sorted[int(math.Round(part*float64(len(sorted)-1)))]
 }
 
 // after has something undone when the bench ends, last things first.

@@ -6,7 +6,7 @@
 // ends. It must not know more of zosnet than its command line.
 package main
 
-//go:generate go tool bpf2go -cc clang-16 -strip llvm-strip-16 -target amd64,arm64 -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" -type flows traffic bpf/traffic.bpf.c
+//go:generate go tool bpf2go -cc clang-16 -strip llvm-strip-16 -target amd64,arm64 -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" -type limit traffic bpf/traffic.bpf.c
 
 import (
 	"context"
@@ -25,8 +25,8 @@ import (
 
 func main() {
 	zosnet := flag.String("zosnet", "build/zosnet", "the zosnet binary to measure")
-	rounds := flag.Int("rounds", 7, "how often everything is measured")
-	span := flag.Duration("for", time.Second, "how long each measurement takes")
+	rounds := flag.Int("rounds", 15, "how often everything is measured")
+	span := flag.Duration("for", 300*time.Millisecond, "how long each measurement takes")
 	only := flag.String("only", "", "measure only comparisons whose name holds this")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
@@ -59,7 +59,7 @@ func run(ctx context.Context, zosnet, only string, rounds int, span time.Duratio
 	}
 	b.comparisons = slices.DeleteFunc(b.comparisons, func(c *comparison) bool { return !strings.Contains(c.name, only) })
 	for i := range rounds {
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, rounds)
+		_, _ = fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, rounds)
 		for _, c := range b.comparisons {
 			if err := c.measure(ctx); err != nil {
 				return err

@@ -20,11 +20,12 @@ type trafficEthhdr struct {
 	H_proto  uint16
 }
 
-type trafficFlows uint32
+type trafficLimit uint32
 
 const (
-	trafficFlowsFLOWS      trafficFlows = 1024
-	trafficFlowsFIRST_PORT trafficFlows = 1024
+	trafficLimitFLOWS      trafficLimit = 1024
+	trafficLimitFIRST_PORT trafficLimit = 1024
+	trafficLimitSTAMPS     trafficLimit = 4096
 )
 
 // Names of all BPF objects in the ELF.
@@ -36,7 +37,9 @@ const (
 	trafficProgSink     = "sink"
 	trafficVarAddresses = "addresses"
 	trafficVarCable     = "cable"
-	trafficVarFlowsType = "flows_type"
+	trafficVarLimitType = "limit_type"
+	trafficVarStamps    = "stamps"
+	trafficVarTurn      = "turn"
 )
 
 // loadTraffic returns the embedded CollectionSpec for traffic.
@@ -98,7 +101,9 @@ type trafficMapSpecs struct {
 type trafficVariableSpecs struct {
 	Addresses *ebpf.VariableSpec `ebpf:"addresses"`
 	Cable     *ebpf.VariableSpec `ebpf:"cable"`
-	FlowsType *ebpf.VariableSpec `ebpf:"flows_type"`
+	LimitType *ebpf.VariableSpec `ebpf:"limit_type"`
+	Stamps    *ebpf.VariableSpec `ebpf:"stamps"`
+	Turn      *ebpf.VariableSpec `ebpf:"turn"`
 }
 
 // trafficObjects contains all objects after they have been loaded into the kernel.
@@ -136,7 +141,9 @@ func (m *trafficMaps) Close() error {
 type trafficVariables struct {
 	Addresses *ebpf.Variable `ebpf:"addresses"`
 	Cable     *ebpf.Variable `ebpf:"cable"`
-	FlowsType *ebpf.Variable `ebpf:"flows_type"`
+	LimitType *ebpf.Variable `ebpf:"limit_type"`
+	Stamps    *ebpf.Variable `ebpf:"stamps"`
+	Turn      *ebpf.Variable `ebpf:"turn"`
 }
 
 // trafficPrograms contains all programs after they have been loaded into the kernel.

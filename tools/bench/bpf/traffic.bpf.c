@@ -9,15 +9,17 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-enum flows {
+enum limit {
 	FLOWS = 1024, /* a power of two */
 	FIRST_PORT = 1024,
+	STAMPS = 4096,
 };
 
 const volatile __u32 cable; /* ifindex that emit sends to */
 const volatile struct ethhdr addresses;
 
-static __u32 turn;
+__u32 turn;
+__u64 stamps[STAMPS]; /* ns, when each turn of all flows began */
 
 /* Gives the frame the next flow's source port, and a checksum that is right
  * (RFC 1624): connection tracking would not follow it otherwise. */
@@ -43,6 +45,8 @@ int emit(struct xdp_md *ctx)
 
 	if ((void *)(udp + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
+	if (!(turn & (FLOWS - 1)) && turn / FLOWS < STAMPS)
+		stamps[turn / FLOWS & (STAMPS - 1)] = bpf_ktime_get_ns();
 	*eth = addresses;
 	ip6->hop_limit = 64;
 	next_flow(udp);
@@ -75,6 +79,6 @@ int sink(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
-const enum flows *flows_type __attribute__((unused));
+const enum limit *limit_type __attribute__((unused));
 
 char _license[] SEC("license") = "Dual BSD/GPL";
