@@ -296,6 +296,75 @@ func TestPathMTU(t *testing.T) {
 	})
 }
 
+// TestTooBigForTheNetwork: the world's packets fit the uplink, but not a network's
+// links. Its gateway says so, and the sender's kernel believes it: what it cuts
+// after that arrives.
+func TestTooBigForTheNetwork(t *testing.T) {
+	n := start(t, lab.Config{})
+	n.apply(red)
+	web := n.attach("red", "web", "web-1")
+	for link, on := range map[string]*lab.Machine{"near": n.Router, "far": n.Router, "eth0": n.Node} {
+		n.setMTU(on, link, 3000)
+	}
+	n.setMTU(n.Outside, "eth0", 3000)
+	server, err := n.Outside.ListenPacket("udp6", "[::]:7777")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	client, err := web.Machine.Dial(t.Context(), "udp6", netip.AddrPortFrom(lab.OutsideIPv6, 7777).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	if _, err := client.Write([]byte("send me much")); err != nil {
+		t.Fatal(err)
+	}
+	wire := n.wire(n.Outside)
+	_ = server.SetReadDeadline(time.Now().Add(3 * time.Second))
+	_, from, err := server.ReadFrom(make([]byte, 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.eventually(3*time.Second, func() error {
+		if _, err := server.WriteTo(make([]byte, 2500), from); err != nil {
+			return err
+		}
+		_ = client.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		got, err := client.Read(make([]byte, 4000))
+		if err == nil && got != 2500 {
+			err = fmt.Errorf("%d bytes, want 2500", got)
+		}
+		return err
+	})
+	told := wire.Frames(func(p gopacket.Packet) bool {
+		icmp, ok := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6)
+		return ok && icmp.TypeCode.Type() == layers.ICMPv6TypePacketTooBig
+	})
+	if len(told) == 0 {
+		t.Fatal("nobody said packet too big")
+	}
+	if src, _ := netip.AddrFromSlice(told[0].NetworkLayer().NetworkFlow().Src().Raw()); src != web.Gateway() {
+		t.Errorf("packet too big by %v, want the gateway %v", src, web.Gateway())
+	}
+}
+
+func (n *node) setMTU(on *lab.Machine, link string, bytes int) {
+	n.t.Helper()
+	h, err := on.Netlink()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer h.Close()
+	l, err := h.LinkByName(link)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := h.LinkSetMTU(l, bytes); err != nil {
+		n.t.Fatalf("%s: MTU of %s: %v", on.Name, link, err)
+	}
+}
+
 func (n *node) inTest(t *testing.T) *node {
 	inner := *n
 	inner.t = t
