@@ -39,6 +39,9 @@ func (l *Lab) StartDaemon(ctx context.Context) (*Daemon, error) {
 			return nil, fmt.Errorf("lab %s: wait for other labs with a daemon: %w", l.config.Name, err)
 		}
 		l.attach = held
+		if err := sweep(); err != nil {
+			return nil, fmt.Errorf("remove what killed processes left: %w", err)
+		}
 	}
 	d := &Daemon{lab: l, config: l.Path("node.yaml")}
 	if err := os.WriteFile(d.config, []byte(l.nodeDocument()), 0o644); err != nil {

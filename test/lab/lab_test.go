@@ -152,14 +152,58 @@ func commandName(pid int) string {
 func TestKilledProcess(t *testing.T) {
 	testenv.RequireRoot(t)
 	const name = "killed"
-	if os.Getenv("LAB_TEST_CHILD") == "1" {
-		if _, err := lab.New(t.Context(), lab.Config{Name: name}); err != nil {
-			t.Fatal(err)
-		}
-		_, _ = os.Stdout.WriteString("up\n")
-		select {}
+	beChild(t, name)
+	child := startChild(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if l, err := lab.New(ctx, lab.Config{Name: name}); err == nil {
+		_ = l.Close()
+		t.Error("two labs of one name")
 	}
-	child := exec.Command(os.Args[0], "-test.run=^TestKilledProcess$")
+	kill(t, child, name)
+	l := newLab(t, lab.Config{Name: name})
+	if out, err := l.Outside.Run(t.Context(), "ping", "-c1", "-W2", lab.NodeIPv6.String()); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestDaemonSweeps starts a daemon after a process with another lab was
+// killed: workload names are the machine's, so that lab has to go first, and
+// one whose process lives has to stay.
+func TestDaemonSweeps(t *testing.T) {
+	testenv.RequireRoot(t)
+	const name = "swept"
+	beChild(t, name)
+	kill(t, startChild(t), name)
+	alive := newLab(t, lab.Config{Name: "alive"})
+	l := newLab(t, lab.Config{Name: "sweeper", Zosnet: "/bin/true"}) // ends at once, and says all is well
+	if _, err := l.StartDaemon(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustBeGone(t, name)
+	if _, err := os.Stat(alive.Node.Path()); err != nil {
+		t.Errorf("a lab that is in use was swept: %v", err)
+	}
+}
+
+// beChild makes a lab and waits to be killed, in the process that startChild
+// starts.
+func beChild(t *testing.T, name string) {
+	t.Helper()
+	if os.Getenv("LAB_TEST_CHILD") != "1" {
+		return
+	}
+	if _, err := lab.New(t.Context(), lab.Config{Name: name}); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = os.Stdout.WriteString("up\n")
+	select {}
+}
+
+// startChild runs the same test in another process until it has its lab up.
+func startChild(t *testing.T) *exec.Cmd {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 	child.Env = append(os.Environ(), "LAB_TEST_CHILD=1")
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -171,22 +215,19 @@ func TestKilledProcess(t *testing.T) {
 	if _, err := out.Read(make([]byte, 3)); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if l, err := lab.New(ctx, lab.Config{Name: name}); err == nil {
-		_ = l.Close()
-		t.Error("two labs of one name")
-	}
+	return child
+}
+
+// kill kills a child, and holds that it left its lab behind: else the test
+// proves nothing.
+func kill(t *testing.T, child *exec.Cmd, name string) {
+	t.Helper()
 	if err := child.Process.Signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	_ = child.Wait()
 	if left, _ := filepath.Glob("/run/netns/zl-" + name + "-*"); len(left) != 3 {
-		t.Errorf("the killed process left %q, want its three namespaces: the test proves nothing", left)
-	}
-	l := newLab(t, lab.Config{Name: name})
-	if out, err := l.Outside.Run(t.Context(), "ping", "-c1", "-W2", lab.NodeIPv6.String()); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("the killed process left %q, want its three namespaces", left)
 	}
 }
 

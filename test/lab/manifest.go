@@ -81,6 +81,28 @@ func (m *manifest) remove(dir string) error {
 	return nil
 }
 
+// sweep removes the labs whose processes were killed: their workloads still
+// have names that other labs want. A lab whose name is locked is somebody's.
+func sweep() error {
+	files, err := filepath.Glob(filepath.Join(Dir, "*", manifestFile))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, file := range files {
+		dir := filepath.Dir(file)
+		held, err := tryLock(filepath.Base(dir))
+		if err != nil {
+			continue
+		}
+		if m, err := readManifest(dir); err == nil && !m.Keep {
+			errs = append(errs, m.remove(dir))
+		}
+		held.release()
+	}
+	return errors.Join(errs...)
+}
+
 // attached lists the workload namespaces of this lab: those recorded, and
 // those that somebody attached through the daemon's own command line, which
 // the kernel knows as peers of the node's namespace.

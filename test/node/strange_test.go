@@ -14,7 +14,7 @@ import (
 
 // answerTime is how long an answer to a crafted frame may take. On a veth it
 // takes microseconds.
-const answerTime = 40 * time.Millisecond
+const answerTime = 60 * time.Millisecond
 
 // strangeFrame is something a stranger on the link may send to make a host
 // show itself.
