@@ -52,7 +52,6 @@ func TestBond(t *testing.T) {
 // TestBondEarly: early lockdown of a bond closes its ports.
 func TestBondEarly(t *testing.T) {
 	s := newScene(t, "uplinks: [up0]\n", func(node, world *lab.Machine) { layBond(t, node, world) })
-	serve(t, s.Machine, everywhere(sshPort))
 	open(t, s.world, lab.NodeIPv4, lab.NodeIPv6)
 	s.early()
 	closed(t, s.world, lab.NodeIPv4, lab.NodeIPv6)
@@ -71,7 +70,6 @@ func TestBondGrows(t *testing.T) {
 	} {
 		t.Run(order[0]+" "+order[1]+" "+order[2], func(t *testing.T) {
 			s := newScene(t, "uplinks: [up0]\n", func(node, world *lab.Machine) { layBond(t, node, world) })
-			serve(t, s.Machine, everywhere(sshPort))
 			err := s.Do(func() error {
 				d, err := loader.Open(loader.Options{BPFFS: s.path("bpf/zosnet")})
 				if err != nil {

@@ -111,7 +111,7 @@ func tcMode(t *testing.T) string {
 	return "clsact"
 }
 
-// silence lets a closing test tell of an error.
+// check fails the test for an error, and goes on.
 func check(t *testing.T, what string, err error) {
 	t.Helper()
 	if err != nil {

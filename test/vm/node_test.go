@@ -31,25 +31,21 @@ type node struct {
 	t      *testing.T
 	zosnet string
 	dir    string // node.yaml, its state, sockets and bpffs
-	state  string
 	cmd    *exec.Cmd
 	ended  chan struct{}
 }
 
 // newNode makes what a daemon on the machine needs; document is the rest of its
-// node.yaml. All of it goes with the test, a state directory of its own apart.
-func newNode(t *testing.T, on *lab.Machine, state, document string) *node {
+// node.yaml. All of it goes with the test.
+func newNode(t *testing.T, on *lab.Machine, document string) *node {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "node")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{Machine: on, t: t, zosnet: testenv.Zosnet(t), dir: dir, state: state}
-	if state == "" {
-		n.state = n.path("state")
-	}
+	n := &node{Machine: on, t: t, zosnet: testenv.Zosnet(t), dir: dir}
 	text := fmt.Sprintf("node: n1\nprefixes: [%s]\nstateDir: %s\nrunDir: %s\nbpffs: %s\n%s",
-		lab.Allocation, n.state, n.path("run"), n.path("bpf/zosnet"), document)
+		lab.Allocation, n.path("state"), n.path("run"), n.path("bpf/zosnet"), document)
 	if err := os.WriteFile(n.path("node.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -148,12 +144,6 @@ func (w *workload) at(port uint16) netip.AddrPort { return netip.AddrPortFrom(w.
 func (n *node) attach(network, service, name string) *workload {
 	n.t.Helper()
 	n.mustCLI("attach", "--network", network, "--service", service, "--name", name)
-	return n.workload(network, name)
-}
-
-// workload finds one that is attached already.
-func (n *node) workload(network, name string) *workload {
-	n.t.Helper()
 	var shown lab.Network
 	n.decode(&shown, "network", "show", network)
 	for _, w := range shown.Workloads {
@@ -194,8 +184,7 @@ func (n *node) stop(signal unix.Signal) {
 	n.cmd = nil
 }
 
-// remove takes the node away, its state apart, and shows its log if the test
-// has failed.
+// remove takes the node away, and shows its log if the test has failed.
 func (n *node) remove() {
 	if n.cmd != nil {
 		for _, network := range []string{"red", "blue"} {

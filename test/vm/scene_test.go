@@ -18,14 +18,16 @@ type scene struct {
 	world *lab.Machine
 }
 
-// newScene makes both machines; document is the rest of node.yaml. lay makes the
-// link, before a daemon runs.
+// newScene makes both machines, each with a server on all of its addresses, the
+// node's at sshPort and the world's at webPort; document is the rest of node.yaml.
+// lay makes the link, before a daemon runs.
 func newScene(t *testing.T, document string, lay func(node, world *lab.Machine)) *scene {
 	t.Helper()
 	on, world := machine(t, "node"), machine(t, "world")
 	lay(on, world)
-	s := &scene{newNode(t, on, "", document), world}
-	return s
+	serve(t, on, everywhere(sshPort))
+	serve(t, world, everywhere(webPort))
+	return &scene{newNode(t, on, document), world}
 }
 
 // cable makes a veth pair between two machines.
@@ -65,8 +67,6 @@ func addressBoth(t *testing.T, node *lab.Machine, nodeLink string, world *lab.Ma
 // and of a tenant the world reaches what is exposed.
 func (s *scene) behaves() {
 	s.t.Helper()
-	serve(s.t, s.Machine, everywhere(sshPort))
-	serve(s.t, s.world, everywhere(webPort))
 	closed(s.t, s.world, lab.NodeIPv4, lab.NodeIPv6)
 	for _, a := range []netip.Addr{worldIPv4, worldIPv6} {
 		pings(s.t, s.Machine, a, probe.Answered)

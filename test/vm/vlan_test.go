@@ -132,7 +132,6 @@ func linkMAC(t *testing.T, on *lab.Machine, name string) net.HardwareAddr {
 // that follows finds nothing to repair.
 func TestVLANEarly(t *testing.T) {
 	s := newScene(t, "uplinks: [up0]\n", func(node, world *lab.Machine) { layVLAN(t, node, world) })
-	serve(t, s.Machine, everywhere(sshPort))
 	open(t, s.world, lab.NodeIPv4, lowNodeIPv6)
 	s.early()
 	closed(t, s.world, lab.NodeIPv4, lab.NodeIPv6, lowNodeIPv4, lowNodeIPv6)
