@@ -2,7 +2,7 @@
 # Every test of the tree. A skip is a failure unless this machine is known to lack
 # what it names; the closing lines are the test runner's own.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 [ "$(id -u)" = 0 ] || { echo "test: making network namespaces needs root: run it with sudo" >&2; exit 1; }
 export ZOSNET_BIN=$PWD/build/zosnet ZOSNET_NO_SKIP=1
 mkdir -p build
