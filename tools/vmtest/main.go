@@ -72,9 +72,12 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	if len(machines) == 0 {
+		return errors.New("no test for these kernels: RUN and KERNELS leave none")
+	}
 	accelerator := guest.ChooseAccelerator(ctx, machines[len(machines)-1].Guest)
 	fmt.Printf("vmtest: %d guests by %s: %s\n", len(machines), accelerator.Name, accelerator.Why)
-	all := boot(ctx, machines, accelerator, o)
+	all := t.runAll(ctx, machines, accelerator, o)
 	for _, k := range kernels {
 		all.Kernels = append(all.Kernels, report.Kernel{Name: k.name, Release: k.Release})
 	}
@@ -92,16 +95,17 @@ func run(ctx context.Context, o options) error {
 
 // cards are a guest's network cards: eth0 is cabled to eth1 and eth2 to eth3.
 var cards = []string{
-	"-netdev", "hubport,id=n0,hubid=0", "-device", "virtio-net-pci,netdev=n0",
-	"-netdev", "hubport,id=n1,hubid=0", "-device", "virtio-net-pci,netdev=n1",
-	"-netdev", "hubport,id=n2,hubid=1", "-device", "virtio-net-pci,netdev=n2",
-	"-netdev", "hubport,id=n3,hubid=1", "-device", "virtio-net-pci,netdev=n3",
+	"-netdev", "hubport,id=n0,hubid=0", "-device", "virtio-net-pci,romfile=,netdev=n0",
+	"-netdev", "hubport,id=n1,hubid=0", "-device", "virtio-net-pci,romfile=,netdev=n1",
+	"-netdev", "hubport,id=n2,hubid=1", "-device", "virtio-net-pci,romfile=,netdev=n2",
+	"-netdev", "hubport,id=n3,hubid=1", "-device", "virtio-net-pci,romfile=,netdev=n3",
 }
 
 // machine is a guest and the kernel that it is for.
 type machine struct {
 	guest.Guest
 	kernel string
+	stages []string // initramfs of each boot, for one that reboots
 }
 
 // prepare makes everything that guests need.
@@ -119,17 +123,51 @@ func prepare(ctx context.Context, t tree, kernels []fetched, o options) ([]machi
 	}
 	var machines []machine
 	for _, k := range kernels {
-		m, err := t.machine(k, selected, userland, o)
+		made, err := t.machines(k, selected, userland, o)
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s: %w", k.name, err)
 		}
-		machines = append(machines, m)
+		machines = append(machines, made...)
 	}
 	return machines, nil
 }
 
-// machine makes the guest that runs the suite on one kernel.
-func (t tree) machine(k fetched, groups []group, userland string, o options) (machine, error) {
+// machines makes the guests of one kernel: one that runs the suite, and one that
+// reboots.
+func (t tree) machines(k fetched, groups []group, userland string, o options) ([]machine, error) {
+	var once, stages []group
+	for _, g := range wanted(k, groups) {
+		if g.reboots {
+			stages = append(stages, g)
+		} else {
+			once = append(once, g)
+		}
+	}
+	var machines []machine
+	if len(once) > 0 {
+		m, err := t.machine(k, k.name, once, userland, o)
+		if err != nil {
+			return nil, err
+		}
+		m.Arguments = cards
+		machines = append(machines, m)
+	}
+	if len(stages) > 0 && !o.keep {
+		var all machine
+		for _, g := range stages {
+			m, err := t.machine(k, k.name+"-"+g.run, []group{g}, userland, o)
+			if err != nil {
+				return nil, err
+			}
+			all.kernel, all.Guest, all.stages = m.kernel, m.Guest, append(all.stages, m.Initramfs)
+		}
+		machines = append(machines, all)
+	}
+	return machines, nil
+}
+
+// machine makes a guest that runs some groups.
+func (t tree) machine(k fetched, name string, groups []group, userland string, o options) (machine, error) {
 	modules, err := module.Open(k.Modules, k.BuiltIn)
 	if err != nil {
 		return machine{}, err
@@ -139,14 +177,14 @@ func (t tree) machine(k fetched, groups []group, userland string, o options) (ma
 		return machine{}, err
 	}
 	j.Shell = o.keep
-	closure, err := modules.Closure(needed(k, groups))
+	closure, err := modules.Closure(needed(groups))
 	if err != nil {
 		return machine{}, err
 	}
 	for _, m := range closure {
 		j.Modules = append(j.Modules, job.Module{Name: m.Name, Aliases: m.Aliases})
 	}
-	own, whole := filepath.Join(t.build, k.name+"-tests.cpio"), filepath.Join(t.build, k.name+".cpio")
+	own, whole := filepath.Join(t.build, name+"-tests.cpio"), filepath.Join(t.build, name+".cpio")
 	if err := t.assemble(own, j, closure); err != nil {
 		return machine{}, err
 	}
@@ -158,7 +196,7 @@ func (t tree) machine(k fetched, groups []group, userland string, o options) (ma
 	}
 	return machine{kernel: k.name, Guest: guest.Guest{
 		Name: "the guest of kernel " + k.name, Kernel: k.Image, Initramfs: whole,
-		CPUs: 2, Memory: "3G", Limit: limit, Interactive: o.keep, Arguments: cards,
+		CPUs: 2, Memory: "3G", Limit: limit, Interactive: o.keep,
 	}}, nil
 }
 
@@ -171,8 +209,8 @@ func progress(kernel string) func(job.Event) {
 	}
 }
 
-// boot runs the guests, some side by side, and collects what they say.
-func boot(ctx context.Context, machines []machine, accelerator guest.Accelerator, o options) *report.Report {
+// runAll runs the guests, some side by side, and collects what they say.
+func (t tree) runAll(ctx context.Context, machines []machine, accelerator guest.Accelerator, o options) *report.Report {
 	var (
 		all   = &report.Report{}
 		mu    sync.Mutex
@@ -184,13 +222,26 @@ func boot(ctx context.Context, machines []machine, accelerator guest.Accelerator
 		group.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			result := m.Run(ctx, progress(m.kernel))
-			mu.Lock()
-			defer mu.Unlock()
-			all.Add(m.kernel, result)
-			fmt.Printf("vmtest: %s: %s\n", m.kernel, report.Summary(result))
+			for _, result := range t.runOne(ctx, m) {
+				mu.Lock()
+				all.Add(m.kernel, result)
+				fmt.Printf("vmtest: %s: %s\n", m.kernel, report.Summary(result))
+				mu.Unlock()
+			}
 		})
 	}
 	group.Wait()
 	return all
+}
+
+// runOne runs a guest as often as it has to boot.
+func (t tree) runOne(ctx context.Context, m machine) []guest.Result {
+	if len(m.stages) == 0 {
+		return []guest.Result{m.Run(ctx, progress(m.kernel))}
+	}
+	results, err := t.reboot(ctx, m)
+	if err != nil {
+		results = append(results, guest.Result{Err: err})
+	}
+	return results
 }

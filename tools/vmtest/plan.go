@@ -12,8 +12,8 @@ import (
 	"github.com/zosnet/zosnet/tools/vmtest/module"
 )
 
-// boots is what a guest may need besides its tests: to boot and to switch off.
-const boots = 3 * time.Minute
+// around is what a guest may need besides its tests: to boot and to switch off.
+const around = 3 * time.Minute
 
 // choose gives the groups that RUN matches: a package, or a test of it, such as
 // pkg/loader or TestRemove or pkg/loader/TestRemove.
@@ -51,13 +51,13 @@ func choose(all []group, run string) ([]group, error) {
 
 // wanted gives the groups for a kernel.
 func wanted(k fetched, groups []group) []group {
-	return slices.DeleteFunc(slices.Clone(groups), func(g group) bool { return g.refused != k.refused })
+	return slices.DeleteFunc(slices.Clone(groups), func(g group) bool { return k.refused && !g.refused })
 }
 
-// needed gives the modules that a kernel's groups need.
-func needed(k fetched, groups []group) []string {
+// needed gives the modules that groups need.
+func needed(groups []group) []string {
 	names := slices.Clone(machineModules)
-	for _, g := range wanted(k, groups) {
+	for _, g := range groups {
 		names = append(names, g.modules...)
 	}
 	return names
@@ -68,10 +68,10 @@ func needed(k fetched, groups []group) []string {
 func plan(k fetched, groups []group, modules *module.Tree) (job.Job, time.Duration, error) {
 	var (
 		j       job.Job
-		limit   = boots
+		limit   = around
 		missing []error
 	)
-	for _, g := range wanted(k, groups) {
+	for _, g := range groups {
 		for _, name := range g.modules {
 			if !modules.Has(name) {
 				missing = append(missing, fmt.Errorf("%s needs the module %s, which %s has not", g.pkg, name, k.Package))
@@ -87,6 +87,7 @@ func plan(k fetched, groups []group, modules *module.Tree) (job.Job, time.Durati
 			test.Args = append(test.Args, "-test.skip="+g.skip)
 		}
 		j.Tests = append(j.Tests, test)
+		j.Disk = j.Disk || g.reboots
 		limit += g.limit
 	}
 	return j, limit, errors.Join(missing...)

@@ -13,7 +13,8 @@ type group struct {
 	modules []string // that it needs, besides those of the machine itself
 	env     []string
 	limit   time.Duration
-	refused bool // for kernels that must be refused, and only there
+	refused bool // also for kernels that must be refused
+	reboots bool // in a machine of its own, with a disk; each such group is one boot of it
 }
 
 // What every guest needs to come up, to report and to hold a disk.
@@ -32,6 +33,9 @@ var (
 // quick and tells most comes first. Packages that never ask a kernel anything
 // are not among them.
 var suite = []group{
+	{pkg: bootPackage, run: "TestDoctor|TestDaemonRefuses", modules: datapath, limit: 2 * time.Minute, refused: true},
+	{pkg: bootPackage, run: "TestFirst", modules: datapath, limit: 4 * time.Minute, reboots: true},
+	{pkg: bootPackage, run: "TestSecond", modules: datapath, limit: 5 * time.Minute, reboots: true},
 	{pkg: "pkg/loader", modules: datapath, limit: 5 * time.Minute},
 	{pkg: "pkg/maps", modules: datapath, limit: 5 * time.Minute},
 	{pkg: "test/datapath", modules: datapath, limit: 5 * time.Minute},
