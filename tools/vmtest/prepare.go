@@ -83,7 +83,7 @@ func (t tree) userland(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("fetch the guests' user space: %w", err)
 	}
 	path, record := filepath.Join(t.cache, "userland.cpio"), filepath.Join(t.cache, "userland.list")
-	list := []byte(strings.Join(dirs, "\n"))
+	list := fmt.Appendf(nil, "%q %q", dirs, alternatives)
 	if before, err := os.ReadFile(record); err == nil && bytes.Equal(before, list) {
 		return path, nil
 	}
@@ -96,6 +96,11 @@ func (t tree) userland(ctx context.Context) (string, error) {
 				return err
 			}
 		}
+		for path, target := range alternatives {
+			if err := a.AddLink(path, target); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -104,8 +109,20 @@ func (t tree) userland(ctx context.Context) (string, error) {
 	return path, os.WriteFile(record, list, 0o644)
 }
 
-// accounts are those that a package's script would have made.
-const accounts = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
+// accounts are those that packages' scripts would have made.
+const accounts = `root:x:0:0:root:/root:/bin/bash
+tcpdump:x:100:65534:tcpdump:/:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/:/usr/sbin/nologin
+`
+
+// alternatives are links that packages' scripts would have made.
+var alternatives = map[string]string{
+	"/usr/lib/x86_64-linux-gnu/libblas.so.3": "blas/libblas.so.3", // nmap's
+	"/usr/bin/awk":                           "mawk",
+}
+
+// sources is what tests read of the tree besides their own package's directory.
+var sources = []string{"bpf", "packaging", "docs"}
 
 // assemble makes the tests' part of the initramfs.
 func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
@@ -120,6 +137,15 @@ func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
 			job.TestDir + "/test2json": filepath.Join(t.build, "tests/test2json"),
 		} {
 			if err := a.AddFile(at, source); err != nil {
+				return err
+			}
+		}
+		// Where the tree was when the tests were compiled, they look for it.
+		if err := a.AddLink(t.root, job.SourceDir); err != nil {
+			return err
+		}
+		for _, dir := range sources {
+			if err := a.AddTree(filepath.Join(job.SourceDir, dir), filepath.Join(t.root, dir), isObject); err != nil {
 				return err
 			}
 		}
@@ -140,7 +166,7 @@ func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
 			if err := a.AddFile(filepath.Join(job.TestDir, binary(test.Package)), filepath.Join(t.build, "tests", binary(test.Package))); err != nil {
 				return err
 			}
-			if err := a.AddTree(filepath.Join(job.SourceDir, test.Package), filepath.Join(t.root, test.Package), isCode); err != nil {
+			if err := a.AddTree(filepath.Join(job.SourceDir, test.Package), filepath.Join(t.root, test.Package), isObject); err != nil {
 				return err
 			}
 		}
@@ -148,8 +174,8 @@ func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
 	})
 }
 
-// isCode leaves out of a package's directory what only the compiler reads.
-func isCode(path string) bool { return filepath.Ext(path) == ".go" || filepath.Ext(path) == ".o" }
+// isObject leaves out compiled programs, which the tests have in them.
+func isObject(path string) bool { return filepath.Ext(path) == ".o" }
 
 // writeArchive writes to another file first, so that path is there only whole.
 func writeArchive(path string, fill func(*guest.Archive) error) (err error) {
