@@ -70,9 +70,12 @@ INLINE bool is_for_vlan(struct __sk_buff *skb, const struct packet *p)
 {
 	__u16 vlan = skb->vlan_present ? skb->vlan_tci & VLAN_ID : p->vlan;
 	__u32 ifindex = skb->ifindex;
-	struct uplink *u = bpf_map_lookup_elem(&uplinks, &ifindex);
+	struct uplink *u;
 
-	return vlan && u && (u->flags & UPLINK_VLANS);
+	if (!vlan)
+		return false;
+	u = bpf_map_lookup_elem(&uplinks, &ifindex);
+	return u && (u->flags & UPLINK_VLANS);
 }
 
 /* Everything from the world that is not the next packet of a known flow. */

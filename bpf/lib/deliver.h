@@ -81,10 +81,7 @@ INLINE int carry(struct __sk_buff *skb, struct visit *v, const struct next_hop *
 	/* a card's sum over the whole packet (CHECKSUM_COMPLETE) has the hop limit in it */
 	if (sender_network == OUTSIDE)
 		bpf_csum_update(skb, ~(__u32)bpf_htons(1));
-	if (sender_network != OUTSIDE)
-		count_egress(sender_network, v->length);
-	if (receiver_network != OUTSIDE)
-		count_ingress(receiver_network, v->length);
+	count_traffic(sender_network, receiver_network, v->length);
 	if (hop->kind == HOP_NONE)
 		return send_by_neighbour(skb, hop);
 	return send(skb, &v->packet, hop, receiver_network);

@@ -18,8 +18,8 @@ struct flow_key {
 
 enum flow_state {
 	FLOW_OPENING,	  /* TCP: SYN seen; else: no reply yet */
-	FLOW_ANSWERED,	  /* TCP: SYN-ACK seen */
-	FLOW_ESTABLISHED, /* TCP: handshake done, or picked up; else: replied */
+	FLOW_ANSWERED,	  /* TCP: SYN-ACK seen; else: a reply seen */
+	FLOW_ESTABLISHED, /* TCP: handshake done, or picked up; else: gone on after a reply */
 	FLOW_CLOSING,	  /* TCP: one FIN seen */
 	FLOW_CLOSED,	  /* TCP: RST, or both FINs */
 };
@@ -72,16 +72,16 @@ struct flow_end {
 };
 
 struct flow {
-	__u64 last_seen; /* ns, coarse monotonic */
-	struct flow_end low;
-	struct flow_end high;
-	__u32 owner;	  /* network whose room it uses */
-	__u32 set;	  /* of that share; see flow_set */
-	__u32 sequence;	  /* TCP: what the answering end expects to be acknowledged */
+	__u64 last_seen;  /* ns, coarse monotonic */
 	__u8 share;	  /* enum flow_share */
 	__u8 state;	  /* enum flow_state */
 	__u8 started_low; /* the low end started it */
 	__u8 denied;	  /* judged again and refused: stays until it is idle */
+	__u32 sequence;	  /* TCP: what the answering end expects to be acknowledged */
+	struct flow_end low;
+	struct flow_end high;
+	__u32 owner; /* network whose room it uses */
+	__u32 set;   /* of that share; see flow_set */
 };
 
 /* A share is a ring of sets of four. A new flow takes a free or expired way of

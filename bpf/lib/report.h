@@ -22,18 +22,20 @@ INLINE void count_drop(__u32 network, enum drop_reason reason, __u32 bytes)
 		bpf_map_update_elem(&drops, &key, &first, BPF_NOEXIST);
 }
 
-INLINE void count_egress(__u32 network, __u32 bytes)
+/* Counts a packet where it comes from and where it goes, but not outside. */
+INLINE void count_traffic(__u32 sender, __u32 receiver, __u32 bytes)
 {
-	struct traffic *t = bpf_map_lookup_elem(&traffic, &network);
+	struct traffic *t = NULL;
 
-	if (t)
-		count(&t->egress, bytes);
-}
-
-INLINE void count_ingress(__u32 network, __u32 bytes)
-{
-	struct traffic *t = bpf_map_lookup_elem(&traffic, &network);
-
+	if (sender != OUTSIDE) {
+		t = bpf_map_lookup_elem(&traffic, &sender);
+		if (t)
+			count(&t->egress, bytes);
+	}
+	if (receiver == OUTSIDE)
+		return;
+	if (receiver != sender)
+		t = bpf_map_lookup_elem(&traffic, &receiver);
 	if (t)
 		count(&t->ingress, bytes);
 }

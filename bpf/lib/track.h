@@ -92,8 +92,11 @@ INLINE __u32 generation_of(__u32 network)
 /* Judged by the rules of now, on both sides. */
 INLINE bool flow_current(const struct flow *f)
 {
-	return f->low.generation == generation_of(f->low.network) &&
-	       f->high.generation == generation_of(f->high.network);
+	__u32 low = generation_of(f->low.network);
+
+	if (f->low.network == f->high.network)
+		return f->low.generation == low && f->high.generation == low;
+	return f->low.generation == low && f->high.generation == generation_of(f->high.network);
 }
 
 /* Takes the way of the next set of a share that is free, expired or idle the
@@ -224,6 +227,18 @@ INLINE void flow_tcp(struct visit *v, struct flow *f)
 	}
 }
 
+/* Question, answer, and on: a stranger who forges his address sees no answer, so
+ * that alone counts for nothing. One-way packets of a workload's own are as good as
+ * answered after 16. */
+INLINE void flow_exchange(struct visit *v, struct flow *f)
+{
+	if (!from_starter(f, v))
+		f->state = FLOW_ANSWERED;
+	else if (f->state == FLOW_ANSWERED ||
+		 (sender_of(f, v)->packets > 16 && !started_inbound(f)))
+		flow_promote(v, f);
+}
+
 /* Counts the packet in its flow and moves the flow's state. */
 INLINE void flow_seen(struct visit *v, struct flow *f)
 {
@@ -238,10 +253,8 @@ INLINE void flow_seen(struct visit *v, struct flow *f)
 			flow_tcp(v, f);
 		return;
 	}
-	/* one-way UDP of a workload's own is as good as answered after 16 packets */
-	if (f->state == FLOW_OPENING && v->packet.fragment != FRAGMENT_LATER &&
-	    (!from_starter(f, v) || (from->packets > 16 && !started_inbound(f))))
-		flow_promote(v, f);
+	if (f->state < FLOW_ESTABLISHED && v->packet.fragment != FRAGMENT_LATER)
+		flow_exchange(v, f);
 }
 
 #endif

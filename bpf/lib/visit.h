@@ -15,7 +15,8 @@ struct visit {
 	struct flow_key key;
 	struct endpoint from; /* set once the packet is judged */
 	struct endpoint to;
-	__u64 now;  /* ns, coarse monotonic; 0: not read yet, see visit_now */
+	__u64 now;  /* ns, coarse monotonic, once visit_now was asked */
+	__u64 tick; /* jiffies at now; both outlive the visit */
 	__u32 hook; /* enum hook */
 	__u32 ifindex;
 	__u32 network;	/* 0 until it is known */
@@ -46,7 +47,6 @@ INLINE struct visit *visit_begin(__u32 slot, __u32 hook, __u32 ifindex, __u32 le
 	if (!v)
 		return NULL;
 	__builtin_memset(&v->packet, 0, sizeof(v->packet));
-	v->now = 0;
 	v->hook = hook;
 	v->ifindex = ifindex;
 	v->length = length;
@@ -57,11 +57,16 @@ INLINE struct visit *visit_begin(__u32 slot, __u32 hook, __u32 ifindex, __u32 le
 	return v;
 }
 
-/* The time of the visit. Most of what strangers send is dropped without it. */
+/* The time of the visit. The coarse clock goes on with each tick, so it is read once
+ * in a tick: reading jiffies is one instruction, the clock some calls. */
 INLINE __u64 visit_now(struct visit *v)
 {
-	if (!v->now)
+	__u64 tick = bpf_jiffies64();
+
+	if (v->tick != tick) {
+		v->tick = tick;
 		v->now = bpf_ktime_get_coarse_ns();
+	}
 	return v->now;
 }
 
@@ -112,7 +117,7 @@ INLINE enum drop_reason visit_skb(struct __sk_buff *skb, struct visit *v)
 {
 	struct span s;
 
-	v->now = bpf_ktime_get_coarse_ns();
+	visit_now(v);
 	if (!is_linear(skb))
 		bpf_skb_pull_data(skb, skb->len < PARSE_BYTES ? skb->len : PARSE_BYTES);
 	s.data = (void *)(long)skb->data;

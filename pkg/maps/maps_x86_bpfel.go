@@ -134,15 +134,15 @@ const (
 type bpfFlow struct {
 	_          structs.HostLayout
 	LastSeen   uint64
-	Low        bpfFlowEnd
-	High       bpfFlowEnd
-	Owner      uint32
-	Set        uint32
-	Sequence   uint32
 	Share      uint8
 	State      uint8
 	StartedLow uint8
 	Denied     uint8
+	Sequence   uint32
+	Low        bpfFlowEnd
+	High       bpfFlowEnd
+	Owner      uint32
+	Set        uint32
 }
 
 type bpfFlowEnd struct {

@@ -54,7 +54,7 @@ func newSource(m *lab.Machine, link string, dmac net.HardwareAddr, src, dst neti
 	if err := spec.Variables["cable"].Set(uint32(from.Index)); err != nil {
 		return nil, err
 	}
-	if err := spec.Variables["addresses"].Set([14]byte(s.frame)); err != nil {
+	if err := spec.Variables["ethernet"].Set([14]byte(s.frame)); err != nil {
 		return nil, err
 	}
 	if err := spec.LoadAndAssign(&s.objects, nil); err != nil {

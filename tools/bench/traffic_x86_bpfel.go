@@ -8,17 +8,9 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"structs"
 
 	"github.com/cilium/ebpf"
 )
-
-type trafficEthhdr struct {
-	_        structs.HostLayout
-	H_dest   [6]uint8
-	H_source [6]uint8
-	H_proto  uint16
-}
 
 type trafficLimit uint32
 
@@ -35,8 +27,8 @@ const (
 	trafficMapArrived   = "arrived"
 	trafficProgEmit     = "emit"
 	trafficProgSink     = "sink"
-	trafficVarAddresses = "addresses"
 	trafficVarCable     = "cable"
+	trafficVarEthernet  = "ethernet"
 	trafficVarLimitType = "limit_type"
 	trafficVarStamps    = "stamps"
 	trafficVarTurn      = "turn"
@@ -99,8 +91,8 @@ type trafficMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trafficVariableSpecs struct {
-	Addresses *ebpf.VariableSpec `ebpf:"addresses"`
 	Cable     *ebpf.VariableSpec `ebpf:"cable"`
+	Ethernet  *ebpf.VariableSpec `ebpf:"ethernet"`
 	LimitType *ebpf.VariableSpec `ebpf:"limit_type"`
 	Stamps    *ebpf.VariableSpec `ebpf:"stamps"`
 	Turn      *ebpf.VariableSpec `ebpf:"turn"`
@@ -139,8 +131,8 @@ func (m *trafficMaps) Close() error {
 //
 // It can be passed to loadTrafficObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trafficVariables struct {
-	Addresses *ebpf.Variable `ebpf:"addresses"`
 	Cable     *ebpf.Variable `ebpf:"cable"`
+	Ethernet  *ebpf.Variable `ebpf:"ethernet"`
 	LimitType *ebpf.Variable `ebpf:"limit_type"`
 	Stamps    *ebpf.Variable `ebpf:"stamps"`
 	Turn      *ebpf.Variable `ebpf:"turn"`

@@ -16,7 +16,7 @@ enum limit {
 };
 
 const volatile __u32 cable; /* ifindex that emit sends to */
-const volatile struct ethhdr addresses;
+const volatile __u16 ethernet[sizeof(struct ethhdr) / 2];
 
 __u32 turn;
 __u64 stamps[STAMPS]; /* ns, when each turn of all flows began */
@@ -47,7 +47,8 @@ int emit(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	if (!(turn & (FLOWS - 1)) && turn / FLOWS < STAMPS)
 		stamps[turn / FLOWS & (STAMPS - 1)] = bpf_ktime_get_ns();
-	*eth = addresses;
+	for (int i = 0; i < sizeof(ethernet) / 2; i++)
+		((__u16 *)eth)[i] = ethernet[i];
 	ip6->hop_limit = 64;
 	next_flow(udp);
 	return bpf_redirect(cable, 0);
