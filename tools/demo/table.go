@@ -72,7 +72,7 @@ Everything is still running. To look around, as root:
   zosnet lab exec %[1]s outside -- nmap -n -Pn --top-ports 100 192.0.2.10
   zosnet lab exec %[1]s acme.web-1 -- ping -c1 2001:db8:2::2
   zosnet lab exec %[1]s node -- ip -6 route
-  bpftool map dump pinned %[3]s/maps/NAME
+  bpftool map dump pinned %[3]s/maps/bindings
   zosnet lab down %[1]s        # the end of it
 `, l.Name(), l.Path("run/zosnet.sock"), l.Path("bpf"))
 }
