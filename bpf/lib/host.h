@@ -112,27 +112,24 @@ INLINE bool is_dhcp(const struct packet *p, bool outgoing)
 	return client == DHCPV6_CLIENT && server == DHCPV6_SERVER;
 }
 
-INLINE void dhcp_key_of(struct dhcp_key *key, const struct visit *v)
+INLINE struct dhcp_key dhcp_key_of(const struct packet *p)
 {
-	key->ifindex = v->ifindex;
-	key->family = v->packet.ether_type == ETHERTYPE_IPV4 ? 4 : 6;
+	return (struct dhcp_key){.family = p->ether_type == ETHERTYPE_IPV4 ? 4 : 6};
 }
 
 INLINE void dhcp_asked(struct visit *v)
 {
+	struct dhcp_key key = dhcp_key_of(&v->packet);
 	__u64 now = visit_now(v);
-	struct dhcp_key key;
 
-	dhcp_key_of(&key, v);
 	bpf_map_update_elem(&dhcp_requests, &key, &now, BPF_ANY);
 }
 
 INLINE enum drop_reason check_dhcp_answer(struct visit *v)
 {
-	struct dhcp_key key;
+	struct dhcp_key key = dhcp_key_of(&v->packet);
 	__u64 *asked;
 
-	dhcp_key_of(&key, v);
 	asked = bpf_map_lookup_elem(&dhcp_requests, &key);
 	return asked && visit_now(v) - *asked < DHCP_PATIENCE ? DROP_NONE : DROP_DHCP_UNSOLICITED;
 }

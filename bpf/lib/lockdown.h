@@ -45,9 +45,9 @@ struct uplink {
 	__u32 flags; /* enum uplink_flag */
 };
 
-/* When the host last asked for an address, by ifindex and family. */
+/* When the host last asked for an address. Where is all one: the answer comes in by
+ * whichever card of a bond. */
 struct dhcp_key {
-	__u32 ifindex;
 	__u32 family; /* 4 or 6 */
 };
 

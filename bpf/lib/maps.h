@@ -56,7 +56,7 @@ MAP(flow_sets, BPF_MAP_TYPE_HASH, struct flow_set_key, struct flow_set, FLOW_TAB
 MAP(flow_hands, BPF_MAP_TYPE_ARRAY, __u32, struct flow_hands, MAX_NETWORKS, 0);
 MAP(fragments, BPF_MAP_TYPE_HASH, struct fragment_key, struct fragment, 65536, BPF_F_NO_PREALLOC);
 MAP(host_flows, BPF_MAP_TYPE_LRU_HASH, struct host_flow_key, struct host_flow, 65536, 0);
-MAP(dhcp_requests, BPF_MAP_TYPE_HASH, struct dhcp_key, __u64, 512, BPF_F_NO_PREALLOC);
+MAP(dhcp_requests, BPF_MAP_TYPE_HASH, struct dhcp_key, __u64, 2, BPF_F_NO_PREALLOC);
 
 /* What there is to see: read by the daemon. */
 MAP(drops, BPF_MAP_TYPE_PERCPU_HASH, struct drop_key, struct counter, 65536, BPF_F_NO_PREALLOC);

@@ -44,9 +44,8 @@ type bpfCounter struct {
 }
 
 type bpfDhcpKey struct {
-	_       structs.HostLayout
-	Ifindex uint32
-	Family  uint32
+	_      structs.HostLayout
+	Family uint32
 }
 
 type bpfDropKey struct {

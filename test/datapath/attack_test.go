@@ -3,6 +3,7 @@ package datapath
 import (
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/zosnet/zosnet/pkg/maps"
@@ -109,4 +110,23 @@ func TestPriorityTagsAreNoWayAround(t *testing.T) {
 	m.wantBytes("VLAN 5: its interface judges it", "pass", "uplink_ingress", m.uplink, tagged(5))
 	m.wantBytes("priority 3 of no VLAN", "lockdown", "uplink_ingress", m.uplink, tagged(3<<13))
 	m.wantBytes("priority 0 of no VLAN", "lockdown", "uplink_ingress", m.uplink, tagged(0))
+}
+
+// An answer proves nothing about who asked: one who forges his address does not see
+// it. Only flows that go on after it count as established.
+func TestAFloodOfQuestionsLeavesExchangesAlone(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	web := m.web.address
+	m.arrives("redirect", "a question", udp(world, web, 999, 53))
+	m.sent(m.web, "redirect", "its answer", udp(web, world, 53, 999))
+	m.flow("answered", false)
+	m.arrives("redirect", "the next question", udp(world, web, 999, 53))
+	m.flow("established", true)
+	for i := range 1000 {
+		stranger := netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0xbb, 14: byte(i >> 8), 15: byte(i)})
+		m.step("uplink_ingress", m.uplink, udp(stranger, web, 1, 53).from(routerMAC, maps.MAC{}).bytes(t))
+		m.step("workload_egress", m.web.ifindex, udp(web, stranger, 53, 1).from(m.web.mac, gatewayMAC).bytes(t))
+	}
+	m.apply(acme, strings.Replace(plain, "expose:", "default: {inbound: deny, outbound: deny}\nexpose:", 1))
+	m.sent(m.web, "redirect", "an answer to the first who asked", udp(web, world, 53, 999))
 }

@@ -68,6 +68,19 @@ func TestTheHostsOwnFlows(t *testing.T) {
 	m.knocks("pass", "its answer, from another address", udp(linkGateway, linkLocal(routerMAC), 547, 546))
 }
 
+// A bond asks through one of its cards, and the answer comes in by whichever the
+// switch takes.
+func TestADHCPAnswerMayComeInByAnotherCard(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	other := m.veth("up1")
+	must(t, m.maps.PutUplink(other, maps.Uplink{}))
+	self := linkLocal(routerMAC)
+	answer := udp(linkGateway, self, 547, 546).from(routerMAC, maps.MAC{})
+	m.want("an answer before the request", "dhcp_unsolicited", "uplink_xdp", other, answer)
+	m.hostSays("pass", "DHCPv6 request", udp(self, netip.MustParseAddr("ff02::1:2"), 546, 547))
+	m.want("its answer", "pass", "uplink_xdp", other, answer)
+}
+
 func TestTheFailsafe(t *testing.T) {
 	m := newMachine(t, plain, plainGlobex)
 	host := netip.MustParseAddr(hostAddress)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -125,12 +126,30 @@ func (m *machine) makeLinks() {
 	must(m.t, err)
 	host.Flags = unix.IFA_F_NODAD
 	must(m.t, netlink.AddrAdd(up, host))
+	m.waitLocal(netlink.NewIPNet(host.IP))
 	must(m.t, m.maps.PutUplink(m.uplink, maps.Uplink{}))
 	must(m.t, m.maps.PutPrefixes(map[netip.Prefix]uint32{
 		netip.MustParsePrefix("2001:db8:aaaa::/48"): maps.PrefixTenant,
 		netip.MustParsePrefix("2001:db8:aaaa::/64"): maps.PrefixNode,
 	}))
 	must(m.t, m.maps.SetWatched(true))
+}
+
+// waitLocal waits for the kernel to know an address as its own, which it does a
+// moment after the link is up.
+func (m *machine) waitLocal(dst *net.IPNet) {
+	m.t.Helper()
+	local := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Dst: dst}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, local, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+		must(m.t, err)
+		if len(routes) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("%s is not the host's own", dst)
+		}
+	}
 }
 
 func (m *machine) makeNetworks(acmeDocument, globexDocument string) {
