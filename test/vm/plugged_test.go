@@ -105,12 +105,15 @@ func linkWith(mac net.HardwareAddr) (string, error) {
 	}
 	defer h.Close()
 	links, err := h.LinkList()
+	if err != nil {
+		return "", err
+	}
 	for _, l := range links {
 		if bytes.Equal(l.Attrs().HardwareAddr, mac) {
 			return l.Attrs().Name, nil
 		}
 	}
-	return "", fmt.Errorf("no link has the MAC %v (%v)", mac, err)
+	return "", fmt.Errorf("no link has the MAC %v", mac)
 }
 
 func addressLater(t *testing.T, name string) {

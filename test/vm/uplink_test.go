@@ -55,6 +55,7 @@ func TestNetkit(t *testing.T) {
 		layNetkit(t, node, world)
 		addressBoth(t, node, "up0", world, "eth0")
 	})
+	open(t, s.world, lab.NodeIPv4, lab.NodeIPv6)
 	s.start()
 	s.hasUplinks(hooks(t, "up0", "generic"))
 	s.behaves()
@@ -96,9 +97,10 @@ func TestVRFMember(t *testing.T) {
 		run(t, node, "ip -6 route add default via "+worldIPv6.String()+" dev up0")
 		run(t, world, "ip -6 route add "+lab.Allocation.String()+" via "+lab.NodeIPv6.String())
 	})
+	s.acceptFromVRF()
+	open(t, s.world, lab.NodeIPv4, lab.NodeIPv6)
 	s.start()
 	s.hasUplinks(hooks(t, "up0", "native"))
-	s.acceptFromVRF()
 	closed(t, s.world, lab.NodeIPv4, lab.NodeIPv6)
 	dialer := net.Dialer{Timeout: within, Control: func(_, _ string, raw syscall.RawConn) error {
 		var set error
