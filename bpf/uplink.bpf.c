@@ -64,11 +64,35 @@ __noinline int host_judge(struct __sk_buff *skb, struct visit *v)
 	return reason ? drop(skb, v, reason) : TC_ACT_OK;
 }
 
-/* VLAN interfaces above this one are uplinks of their own and judge their frames.
- * Those of VLAN 0 the kernel takes for untagged (IEEE 802.1Q, 9.6). */
+/* The outermost tag's VLAN. A frame of VLAN 0 has only a priority and is otherwise
+ * untagged, also to the kernel (IEEE 802.1Q, 9.6). */
+INLINE __u16 vlan_of(struct __sk_buff *skb, const struct packet *p)
+{
+	return skb->vlan_present ? skb->vlan_tci & VLAN_ID : p->vlan;
+}
+
+/* Takes the tag off a frame of VLAN 0. One with more tags, or of a VLAN, stays. */
+__noinline int take_priority_off(struct __sk_buff *skb, struct visit *v)
+{
+	__u32 tags = skb->vlan_present ? 1 : 0;
+
+	if (!v)
+		return DROP_VLAN;
+	tags += v->packet.tags;
+	if (tags != 1 || vlan_of(skb, &v->packet) || bpf_skb_vlan_pop(skb))
+		return DROP_VLAN;
+	if (v->packet.tags) { /* it was in the frame itself */
+		v->packet.tags = 0;
+		v->packet.l3_offset -= sizeof(struct vlan_tag);
+		v->packet.l4_offset -= sizeof(struct vlan_tag);
+	}
+	return DROP_NONE;
+}
+
+/* VLAN interfaces above this one are uplinks of their own and judge their frames. */
 INLINE bool is_for_vlan(struct __sk_buff *skb, const struct packet *p)
 {
-	__u16 vlan = skb->vlan_present ? skb->vlan_tci & VLAN_ID : p->vlan;
+	__u16 vlan = vlan_of(skb, p);
 	__u32 ifindex = skb->ifindex;
 	struct uplink *u;
 
@@ -95,7 +119,7 @@ __noinline int uplink_judge(struct __sk_buff *skb, struct visit *v)
 	network = b->network;
 	v->network = network;
 	endpoint_from(&v->to, &v->packet.daddr, b);
-	if (skb->vlan_present || v->packet.tags)
+	if ((skb->vlan_present || v->packet.tags) && take_priority_off(skb, v))
 		return drop(skb, v, DROP_VLAN);
 	if (is_bogus_source(&v->packet.saddr) || prefix_of(&v->packet.saddr))
 		return drop(skb, v, DROP_SPOOFED_ADDRESS);

@@ -23,6 +23,7 @@ type packet struct {
 	toMAC     [6]byte
 	fromMAC   [6]byte
 	tags      int
+	vlan      uint16 // of the outermost tag
 	etherType uint16
 	network   int // where the IP header begins
 	length    int // of the IP packet
@@ -54,6 +55,9 @@ func readFrame(frame []byte) (*packet, Reason) {
 		}
 		if len(frame) < p.network+4 {
 			return p, Malformed
+		}
+		if p.tags == 0 {
+			p.vlan = be16(frame, p.network) & 0xfff
 		}
 		p.etherType = be16(frame, p.network+2)
 		p.network += 4

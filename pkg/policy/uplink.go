@@ -17,7 +17,7 @@ func (w *World) fromUplink(p *packet, unreadable Reason) Decision {
 	}
 	d.Network = to.Network
 	switch {
-	case p.tags > 0:
+	case p.tags > 1, p.tags > 0 && p.vlan != 0: // VLAN 0 is only a priority (IEEE 802.1Q, 9.6)
 		return d.drop(VLAN)
 	case isBogusSource(p) || containsAny(w.Space, p.source) || containsAny(w.NodeOwn, p.source):
 		return d.drop(SpoofedAddress)

@@ -130,3 +130,19 @@ func TestAFloodOfQuestionsLeavesExchangesAlone(t *testing.T) {
 	m.apply(acme, strings.Replace(plain, "expose:", "default: {inbound: deny, outbound: deny}\nexpose:", 1))
 	m.sent(m.web, "redirect", "an answer to the first who asked", udp(web, world, 53, 999))
 }
+
+// Some switches tag every frame with a priority. A tenant's packets are none the less
+// its own, and arrive without.
+func TestPriorityTagsAreTakenOff(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	data := tcp(world, m.web.address, 4000, 80, "S", 1, 0).from(routerMAC, maps.MAC{}).bytes(t)
+	tagged := func(tags ...byte) []byte { return append(append(append([]byte{}, data[:12]...), tags...), data[12:]...) }
+	m.wantBytes("of VLAN 5", "vlan", "uplink_ingress", m.uplink, tagged(0x81, 0, 0, 5))
+	m.wantBytes("with a priority and of VLAN 5", "vlan", "uplink_ingress", m.uplink, tagged(0x81, 0, 0x60, 0, 0x81, 0, 0, 5))
+	for what, want := range map[string]string{"a SYN": "redirect", "its repetition": "redirect"} {
+		out := m.wantBytes(what+" with a priority", want, "uplink_ingress", m.uplink, tagged(0x81, 0, 0x60, 0))
+		if len(out) != len(data) || out[12] != 0x86 || out[21] != 63 {
+			t.Errorf("%s: arrives as % x", what, out)
+		}
+	}
+}
