@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+
 	"github.com/zosnet/zosnet/pkg/maps"
 )
 
@@ -23,16 +26,17 @@ func TestAPingOpensNoWayForPingsBack(t *testing.T) {
 // What goes to the kernel for an answer of its own is for nobody else, whatever
 // MAC it is sent to: the bridge would hand it to a neighbour, past the rules.
 func TestWhatTheKernelAnswersReachesNoNeighbour(t *testing.T) {
-	m := newMachine(t, closed, plainGlobex)
+	m := newMachine(t, plain, openGlobex)
+	web := m.web.address
+	big := tcp(web, m.db.address, 4000, 5432, "S", 1, 0)
+	big.layers = append(big.layers, gopacket.SerializableLayer(payload(2000)))
 	for what, f := range map[string]frame{
-		"a ping to the gateway":               icmp(m.web.address, gateway(acme), 128, 0, 0, 7, 0, 1),
-		"a hop limit that is used up":         udp(m.web.address, m.api.address, 5, 6).hops(1),
-		"a hop limit that is used up, marked": udp(m.web.address, world, 5, 6).hops(1),
+		"a ping to the gateway":                     icmp(web, gateway(acme), 128, 0, 0, 7, 0, 1),
+		"to the world, at its last hop":             udp(web, world, 5, 6).hops(1),
+		"to another network, at its last hop":       udp(web, m.api.address, 5, 6).hops(1),
+		"to a third workload, too big for the link": big,
 	} {
-		m.apply(acme, plain)
-		m.apply(globex, openGlobex)
-		f = f.from(m.web.mac, m.db.mac)
-		m.sent(m.web, "pass", what, f)
+		m.sent(m.web, "pass", what, f.from(m.web.mac, m.vm.mac))
 		if m.mark != 0 {
 			t.Errorf("%s: mark %#x, expected none: it would open a neighbour's interface", what, m.mark)
 		}
@@ -136,7 +140,9 @@ func TestAFloodOfQuestionsLeavesExchangesAlone(t *testing.T) {
 func TestPriorityTagsAreTakenOff(t *testing.T) {
 	m := newMachine(t, plain, plainGlobex)
 	data := tcp(world, m.web.address, 4000, 80, "S", 1, 0).from(routerMAC, maps.MAC{}).bytes(t)
-	tagged := func(tags ...byte) []byte { return append(append(append([]byte{}, data[:12]...), tags...), data[12:]...) }
+	tagged := func(tags ...byte) []byte {
+		return append(append(append([]byte{}, data[:12]...), tags...), data[12:]...)
+	}
 	m.wantBytes("of VLAN 5", "vlan", "uplink_ingress", m.uplink, tagged(0x81, 0, 0, 5))
 	m.wantBytes("with a priority and of VLAN 5", "vlan", "uplink_ingress", m.uplink, tagged(0x81, 0, 0x60, 0, 0x81, 0, 0, 5))
 	for what, want := range map[string]string{"a SYN": "redirect", "its repetition": "redirect"} {
@@ -144,5 +150,32 @@ func TestPriorityTagsAreTakenOff(t *testing.T) {
 		if len(out) != len(data) || out[12] != 0x86 || out[21] != 63 {
 			t.Errorf("%s: arrives as % x", what, out)
 		}
+	}
+}
+
+// Segments are as long as their own headers and what each carries: a link's MTU is
+// for them, not for the packet that they are cut from.
+func TestSegmentsAreMeasuredWithTheirOwnHeaders(t *testing.T) {
+	m := newMachine(t, plain, openGlobex)
+	web, api := m.web.address, m.api.address
+	datagrams := udp(web, api, 1, 2)
+	datagrams.layers = append(datagrams.layers[:1], payload(2000))
+	stream := tcp(web, api, 1, 80, "S", 1, 0)
+	stream.layers[0].(*layers.TCP).Options = []layers.TCPOption{{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: make([]byte, 8)}}
+	stream.layers = append(stream.layers, gopacket.SerializableLayer(payload(2000)))
+	const mtu, ipv6, udpHeader, tcpHeader = 1500, 40, 8, 20 + 12
+	for _, row := range []struct {
+		what, want string
+		f          frame
+		segment    uint32
+	}{
+		{"datagrams that just fit", "redirect", datagrams, mtu - ipv6 - udpHeader},
+		{"datagrams a byte too long", "pass", datagrams, mtu - ipv6 - udpHeader + 1},
+		{"a stream with options that just fits", "redirect", stream, mtu - ipv6 - tcpHeader},
+		{"a stream with options a byte too long", "pass", stream, mtu - ipv6 - tcpHeader + 1},
+		{"not cut at all", "pass", datagrams, 0},
+	} {
+		m.segment = row.segment
+		m.sent(m.web, row.want, row.what, row.f)
 	}
 }

@@ -46,6 +46,7 @@ type machine struct {
 	policies map[uint32]uint32 // version by network
 	blamed   uint32            // network that the last drop was counted for
 	mark     uint32            // that the last packet was left with
+	segment  uint32            // bytes that the next packets are to be cut into (GSO); 0: not at all
 
 	web, db, vm, api *workload
 }

@@ -126,7 +126,7 @@ func (m *machine) step(program string, ifindex uint32, data []byte) (verdict, st
 	if program == "uplink_xdp" {
 		options.Context = &xdpMD{DataEnd: uint32(len(data)), IngressIfindex: ifindex}
 	} else {
-		options.Context = &skBuff{Ifindex: ifindex}
+		options.Context = &skBuff{Ifindex: ifindex, GSOSize: m.segment}
 	}
 	after := &skBuff{}
 	if program != "uplink_xdp" {
