@@ -61,6 +61,7 @@ func (b *bench) compareForwarding(zosnet, plain, tracked, bridged, cable *pair) 
 			return c.pair.stream(ctx, b.span)
 		}})
 	}
+	packets.bare = packets.ways[len(packets.ways)-1]
 	b.comparisons = append(b.comparisons, packets, streams)
 }
 
