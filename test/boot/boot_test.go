@@ -3,12 +3,15 @@
 package boot
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // Where the disk is mounted, and what the first boot leaves there for the second.
@@ -70,21 +73,35 @@ func TestFirst(t *testing.T) {
 	}
 	zosnet(t, "apply", "-f", document)
 	zosnet(t, "attach", "--network", "acme", "--service", "web", "--name", "web-1")
-	if err := os.WriteFile(wayThere, []byte(prefixes(t)), 0o600); err != nil {
+	text, err := json.Marshal(acmeNow(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(wayThere, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// prefixes gives the line of `zosnet network show` that must outlive a boot.
-func prefixes(t *testing.T) string {
-	t.Helper()
-	show := zosnet(t, "network", "show", "acme", "-o", "json")
-	start := strings.Index(show, `"prefixes"`)
-	end := strings.Index(show[max(start, 0):], "}")
-	if start < 0 || end < 0 {
-		t.Fatalf("no prefixes in %s", show)
+// kept is what of a network must outlive a boot.
+type kept struct {
+	Prefixes  map[string]netip.Prefix // by node
+	Workloads []struct {
+		Name, Service, Interface, MAC string
+		Address                       netip.Addr
 	}
-	return strings.Join(strings.Fields(show[start:start+end]), "")
+}
+
+// acmeNow is what `zosnet network show` says of it.
+func acmeNow(t *testing.T) kept {
+	t.Helper()
+	var now kept
+	if err := json.Unmarshal([]byte(zosnet(t, "network", "show", "acme", "-o", "json")), &now); err != nil {
+		t.Fatal(err)
+	}
+	if len(now.Prefixes) != 1 || len(now.Workloads) != 1 || !now.Workloads[0].Address.IsValid() {
+		t.Fatalf("the network is not whole: %+v", now)
+	}
+	return now
 }
 
 // The second boot: the lockdown comes before the first address, and a card that
@@ -110,14 +127,21 @@ ip -6 addr add 2001:db8:2::10/64 dev eth1 nodad
 	knocks(t, "eth1", 200)
 
 	daemon(t, config)
-	want, err := os.ReadFile(wayThere)
+	text, err := os.ReadFile(wayThere)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := prefixes(t); got != string(want) {
-		t.Errorf("after the reboot the network has %s, had %s", got, want)
+	var before kept
+	if err := json.Unmarshal(text, &before); err != nil {
+		t.Fatal(err)
 	}
-	zosnet(t, "network", "show", "acme")
+	if diff := cmp.Diff(before, acmeNow(t), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("the reboot changed the network (-before +after):\n%s", diff)
+	}
+	// The workload's namespace is there again, and works.
+	gateway := netip.PrefixFrom(before.Workloads[0].Address, 64).Masked().Addr().Next()
+	sh(t, "nsenter --net=/run/netns/acme.web-1 ping -c 1 -w 10 "+gateway.String())
 	knocks(t, "eth0", 200)
 	knocks(t, "eth1", 200)
 }

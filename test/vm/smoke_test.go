@@ -54,6 +54,7 @@ func TestSmoke(t *testing.T) {
 	try := func(t *testing.T) {
 		for _, row := range table {
 			t.Run(fmt.Sprintf("%s to %v", row.from.Name, row.to), func(t *testing.T) {
+				t.Parallel() // most of a row is waiting
 				patience := "10"
 				if row.exit == timeout {
 					patience = "1.5"
