@@ -34,9 +34,15 @@ test: setup generated build ## every test, as root, against real namespaces
 .PHONY: vmtest
 vmtest: setup generated build ## the tests on Debian's kernels, in QEMU; KERNELS="6.1 6.12", RUN=regexp, KEEP=1
 	@tools/setup.sh vmtest
-	@$(GO) build -o build/demo ./tools/demo
 	@cd tools/vmtest && $(GO) vet ./... && $(GO) test ./... && $(GO) build -o ../../build/vmtest-runner .
 	@build/vmtest-runner -kernels "$(KERNELS)" -run '$(RUN)' $(if $(KEEP),-keep) $(if $(GUESTS),-guests $(GUESTS))
+
+.PHONY: vmtest-clang
+vmtest-clang: setup generated build ## programs made by clang 14, 16 and 19 verify on every kernel
+	@tools/setup.sh generate
+	@tools/setup.sh clang
+	@cd tools/vmtest && $(GO) build -o ../../build/vmtest-runner .
+	@build/vmtest-runner -kernels "$(KERNELS)" -clang "14 16 19" -report build/vmtest/report-clang.txt
 
 .PHONY: bench
 bench: setup generated build ## packets/s against the kernel's own ways, and nanoseconds a program

@@ -29,7 +29,7 @@ INLINE enum drop_reason check_source(struct visit *v, const struct port *port)
 	if (!b)
 		return n &&
 				       (is_link_local(a) ||
-					!__builtin_memcmp(a, &n->gateway, sizeof(__u64))) &&
+					*(const __u64 *)a == *(const __u64 *)&n->gateway) &&
 				       !is_gateway(n, a)
 			       ? DROP_UNKNOWN_IDENTITY
 			       : DROP_SPOOFED_ADDRESS;

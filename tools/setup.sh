@@ -5,9 +5,10 @@ set -euo pipefail
 packages() {
 	case $1 in
 	run) echo iproute2 nftables nmap curl iperf3 iputils-ping tcpdump bpftool dnsmasq-base isc-dhcp-client util-linux systemd ;;
-	bench) echo iproute2 nftables ;;
+	bench) echo iproute2 nftables ethtool ;;
 	vmtest) echo qemu-system-x86 e2fsprogs ;;
 	generate) echo clang-16 llvm-16 libbpf-dev linux-libc-dev protobuf-compiler ;;
+	clang) echo qemu-system-x86 clang-14 llvm-14 clang-16 llvm-16 clang-19 llvm-19 ;;
 	lint) echo clang-format-16 shellcheck ;;
 	esac
 }

@@ -149,9 +149,9 @@ INLINE bool is_link_control(const struct packet *p)
 
 INLINE bool is_lacp(const struct packet *p)
 {
-	static const __u8 slow[6] = {0x01, 0x80, 0xc2, 0x00, 0x00, 0x02}; /* IEEE 802.3 57A */
+	static const struct mac slow = {{0x01, 0x80, 0xc2, 0x00, 0x00, 0x02}}; /* IEEE 802.3 57A */
 
-	return p->ether_type == ETHERTYPE_SLOW && !__builtin_memcmp(&p->dmac, slow, 6);
+	return p->ether_type == ETHERTYPE_SLOW && mac_equal(&p->dmac, &slow);
 }
 
 /* An ICMP error about a flow that the host started, or about what it says to whom

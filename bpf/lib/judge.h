@@ -101,7 +101,9 @@ __noinline __u32 first_entry(const struct policy_vector *from_service,
 
 		if (!left)
 			break;
-		w = lowest(left) & (POLICY_WORDS - 1);
+		w = lowest(left);
+		barrier_var(w); /* clang 19 knows the table, and would drop the mask */
+		w &= POLICY_WORDS - 1;
 		word = (from_service->words[w] | from_cidr->words[w]) &
 		       (to_service->words[w] | to_cidr->words[w]) & port->words[w];
 		if (word)

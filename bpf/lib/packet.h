@@ -121,7 +121,10 @@ INLINE bool address_equal(const struct address *x, const struct address *y)
 
 INLINE bool mac_equal(const struct mac *x, const struct mac *y)
 {
-	return !__builtin_memcmp(x, y, sizeof(*x));
+	/* clang 14 makes a call of a memcmp whose operands are not aligned */
+	const __u16 *a = (const void *)x, *b = (const void *)y;
+
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]));
 }
 
 INLINE bool is_multicast(const struct address *a)

@@ -27,6 +27,7 @@ type options struct {
 	kernels string
 	run     string
 	keep    bool
+	clang   string
 	guests  int
 	report  string
 }
@@ -35,6 +36,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.kernels, "kernels", "", "names from the matrix, separated by spaces; all if empty")
 	flag.StringVar(&o.run, "run", "", "only tests whose package and name, PACKAGE/TestName, match this regular expression")
+	flag.StringVar(&o.clang, "clang", "", "versions of clang, separated by spaces: only verify the programs that they make")
 	flag.BoolVar(&o.keep, "keep", false, "a shell in the guest after the tests; one kernel only")
 	flag.IntVar(&o.guests, "guests", 2, "how many guests run side by side")
 	flag.StringVar(&o.report, "report", "build/vmtest/report.txt", "where the report goes besides the standard output")
@@ -111,6 +113,9 @@ type machine struct {
 // prepare makes everything that guests need.
 func prepare(ctx context.Context, t tree, kernels []fetched, o options) ([]machine, error) {
 	selected, err := choose(suite, o.run)
+	if o.clang != "" {
+		selected, err = compilersSuite, t.objects(ctx, o.clang)
+	}
 	if err != nil {
 		return nil, err
 	}

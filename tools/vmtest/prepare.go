@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/zosnet/zosnet/tools/vmtest/debian"
@@ -62,7 +63,7 @@ func (t tree) compile(ctx context.Context, groups []group) error {
 		if _, err := os.Stat(to); err == nil {
 			continue
 		}
-		if err := t.run(ctx, t.root, "go", "test", "-c", "-vet=off", "-tags=vm", small, "-o", to, "./"+g.pkg); err != nil {
+		if err := t.run(ctx, t.root, "go", "test", "-c", "-vet=off", "-tags=vm,compilers", small, "-o", to, "./"+g.pkg); err != nil {
 			return err
 		}
 	}
@@ -133,7 +134,7 @@ func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
 		}
 		for at, source := range map[string]string{
 			"/init": filepath.Join(t.build, "init"), "/sbin/modprobe": filepath.Join(t.build, "init"),
-			"/usr/bin/zosnet": filepath.Join(t.root, "build/zosnet"), "/usr/bin/demo": filepath.Join(t.root, "build/demo"),
+			"/usr/bin/zosnet":          filepath.Join(t.root, "build/zosnet"),
 			job.TestDir + "/test2json": filepath.Join(t.build, "tests/test2json"),
 		} {
 			if err := a.AddFile(at, source); err != nil {
@@ -146,6 +147,11 @@ func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
 		}
 		for _, dir := range sources {
 			if err := a.AddTree(filepath.Join(job.SourceDir, dir), filepath.Join(t.root, dir), isObject); err != nil {
+				return err
+			}
+		}
+		if objects := filepath.Join(t.build, "objects"); needsObjects(j) {
+			if err := a.AddTree(job.SourceDir+"/objects", objects, nil); err != nil {
 				return err
 			}
 		}
@@ -172,6 +178,10 @@ func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
 		}
 		return nil
 	})
+}
+
+func needsObjects(j job.Job) bool {
+	return slices.ContainsFunc(j.Tests, func(t job.Test) bool { return slices.Equal(t.Args, []string{"-test.run=TestCompilers"}) })
 }
 
 // isObject leaves out compiled programs, which the tests have in them.

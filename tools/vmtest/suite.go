@@ -36,7 +36,7 @@ var suite = []group{
 	{pkg: bootPackage, run: "TestDoctor|TestDaemonRefuses", modules: datapath, limit: 2 * time.Minute, refused: true},
 	{pkg: bootPackage, run: "TestFirst", modules: datapath, limit: 4 * time.Minute, reboots: true},
 	{pkg: bootPackage, run: "TestSecond", modules: datapath, limit: 5 * time.Minute, reboots: true},
-	{pkg: "pkg/loader", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "pkg/loader", skip: "TestCompilers", modules: datapath, limit: 5 * time.Minute},
 	{pkg: "pkg/maps", modules: datapath, limit: 5 * time.Minute},
 	{pkg: "test/datapath", modules: datapath, limit: 5 * time.Minute},
 	{pkg: "test/differential", modules: datapath, env: []string{"ZOSNET_DIFF_CASES=20000"}, limit: 5 * time.Minute},
