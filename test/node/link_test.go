@@ -312,7 +312,7 @@ func TestTooBigForTheNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = server.Close() }()
-	client, err := web.Machine.Dial(t.Context(), "udp6", netip.AddrPortFrom(lab.OutsideIPv6, 7777).String())
+	client, err := web.Dial(t.Context(), "udp6", netip.AddrPortFrom(lab.OutsideIPv6, 7777).String())
 	if err != nil {
 		t.Fatal(err)
 	}
