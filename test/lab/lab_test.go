@@ -231,6 +231,19 @@ func kill(t *testing.T, child *exec.Cmd, name string) {
 	}
 }
 
+func TestCloseUnmounts(t *testing.T) {
+	l := newLab(t, lab.Config{Name: "mounts"})
+	disk := l.Path("disk")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // one over the other
+		if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=1m"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestKeptLab(t *testing.T) {
 	testenv.RequireRoot(t)
 	const name = "kept"

@@ -67,7 +67,7 @@ func (m *manifest) remove(dir string) error {
 	for _, name := range namespaces {
 		errs = append(errs, killInside(filepath.Join(namespaceDir, name)))
 	}
-	errs = append(errs, removeBPFFS(filepath.Join(dir, bpffsDir)))
+	errs = append(errs, removeBPFFS(filepath.Join(dir, bpffsDir)), unmountBelow(dir))
 	for _, name := range namespaces {
 		errs = append(errs, removeNamespace(name))
 	}
@@ -143,4 +143,26 @@ func removeBPFFS(dir string) error {
 		}
 	}
 	return nil
+}
+
+// unmountBelow takes away what was mounted in the lab's directory, such as a
+// small disk that a test gave its daemon, the latest first.
+func unmountBelow(dir string) error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	var below []string
+	for line := range strings.Lines(string(mounts)) {
+		if at := strings.Fields(line)[1]; strings.HasPrefix(at, dir+"/") {
+			below = append(below, at)
+		}
+	}
+	var errs []error
+	for _, at := range slices.Backward(below) {
+		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+			errs = append(errs, fmt.Errorf("unmount %s: %w", at, err))
+		}
+	}
+	return errors.Join(errs...)
 }

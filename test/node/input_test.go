@@ -266,7 +266,6 @@ func TestFullDisk(t *testing.T) {
 	if err := unix.Mount("tmpfs", state, "tmpfs", 0, "size=300m"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = unix.Unmount(state, unix.MNT_DETACH) })
 	daemon, err := n.StartDaemon(t.Context())
 	if err != nil {
 		t.Fatal(err)
