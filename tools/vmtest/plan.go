@@ -19,7 +19,13 @@ const around = 3 * time.Minute
 // pkg/loader or TestRemove or pkg/loader/TestRemove.
 func choose(all []group, run string) ([]group, error) {
 	if run == "" {
-		return all, nil
+		list := slices.Clone(all)
+		for i, g := range list {
+			if g.usual != "" {
+				list[i].run = g.usual
+			}
+		}
+		return list, nil
 	}
 	pattern, err := regexp.Compile(run)
 	if err != nil {
@@ -37,12 +43,16 @@ func choose(all []group, run string) ([]group, error) {
 	// It names tests: every package is asked, those that have none say so.
 	for _, g := range all {
 		name := run
-		if rest, ok := strings.CutPrefix(run, g.pkg+"/"); ok {
+		rest, ok := strings.CutPrefix(run, g.pkg+"/")
+		if ok {
 			list, name = nil, rest
 		}
-		g.run, g.skip = name, ""
+		if g.reboots { // one boot without the other is nothing
+			continue
+		}
+		g.run = name
 		list = append(list, g)
-		if name != run {
+		if ok {
 			return list, nil
 		}
 	}

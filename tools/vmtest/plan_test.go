@@ -21,7 +21,7 @@ func TestChoose(t *testing.T) {
 		{"pkg/a", all[:1]},
 		{"pkg/", all},
 		{"pkg/b/TestOne", []group{{pkg: "pkg/b", run: "TestOne"}}},
-		{"TestOne", []group{{pkg: "pkg/a", run: "TestOne"}, {pkg: "pkg/b", run: "TestOne"}}},
+		{"TestOne", []group{{pkg: "pkg/a", run: "TestOne", skip: "TestSlow"}, {pkg: "pkg/b", run: "TestOne"}}},
 	} {
 		got, err := choose(all, c.run)
 		if err != nil || !slices.EqualFunc(got, c.want, func(a, b group) bool { return a.pkg == b.pkg && a.run == b.run && a.skip == b.skip }) {
