@@ -47,7 +47,7 @@ vmtest-clang: setup generated build ## programs made by clang 14, 16 and 19 veri
 .PHONY: bench
 bench: setup generated build ## packets/s against the kernel's own ways, and nanoseconds a program
 	@tools/setup.sh bench
-	@$(GO) test -run '^$$' -bench . -benchtime 1x ./test/bench
+	@$(GO) test -run '^$$' -bench . -benchtime 20x ./test/bench
 	@$(GO) build -o build/bench ./tools/bench
 	@build/bench
 
