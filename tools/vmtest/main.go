@@ -59,6 +59,14 @@ func run(ctx context.Context, o options) error {
 	if err := os.MkdirAll(t.build, 0o755); err != nil {
 		return err
 	}
+	lock, err := os.Open(t.build)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("another run is under way in %s: %w", t.build, err)
+	}
 	list, err := chosen(o.kernels)
 	if err != nil {
 		return err
