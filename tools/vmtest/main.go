@@ -19,7 +19,6 @@ import (
 
 	"github.com/zosnet/zosnet/tools/vmtest/guest"
 	"github.com/zosnet/zosnet/tools/vmtest/job"
-	"github.com/zosnet/zosnet/tools/vmtest/module"
 	"github.com/zosnet/zosnet/tools/vmtest/report"
 )
 
@@ -42,8 +41,9 @@ func main() {
 	flag.StringVar(&o.report, "report", "build/vmtest/report.txt", "where the report goes besides the standard output")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "vmtest:", err)
 		os.Exit(1)
 	}
@@ -101,116 +101,6 @@ func run(ctx context.Context, o options) error {
 		return errors.New("there are failures, shown above; docs/kernel-ci.md says how to run one by hand")
 	}
 	return nil
-}
-
-// cards are a guest's network cards: eth0 is cabled to eth1 and eth2 to eth3.
-var cards = []string{
-	"-netdev", "hubport,id=n0,hubid=0", "-device", "virtio-net-pci,romfile=,netdev=n0",
-	"-netdev", "hubport,id=n1,hubid=0", "-device", "virtio-net-pci,romfile=,netdev=n1",
-	"-netdev", "hubport,id=n2,hubid=1", "-device", "virtio-net-pci,romfile=,netdev=n2",
-	"-netdev", "hubport,id=n3,hubid=1", "-device", "virtio-net-pci,romfile=,netdev=n3",
-}
-
-// machine is a guest and the kernel that it is for.
-type machine struct {
-	guest.Guest
-	kernel string
-	stages []string // initramfs of each boot, for one that reboots
-}
-
-// prepare makes everything that guests need.
-func prepare(ctx context.Context, t tree, kernels []fetched, o options) ([]machine, error) {
-	selected, err := choose(suite, o.run)
-	if o.clang != "" {
-		selected, err = compilersSuite, t.objects(ctx, o.clang)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := t.compile(ctx, selected); err != nil {
-		return nil, err
-	}
-	userland, err := t.userland(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var machines []machine
-	for _, k := range kernels {
-		made, err := t.machines(k, selected, userland, o)
-		if err != nil {
-			return nil, fmt.Errorf("kernel %s: %w", k.name, err)
-		}
-		machines = append(machines, made...)
-	}
-	return machines, nil
-}
-
-// machines makes the guests of one kernel: one that runs the suite, and one that
-// reboots.
-func (t tree) machines(k fetched, groups []group, userland string, o options) ([]machine, error) {
-	var once, stages []group
-	for _, g := range wanted(k, groups) {
-		if g.reboots {
-			stages = append(stages, g)
-		} else {
-			once = append(once, g)
-		}
-	}
-	var machines []machine
-	if len(once) > 0 {
-		m, err := t.machine(k, k.name, once, userland, o)
-		if err != nil {
-			return nil, err
-		}
-		m.Arguments = cards
-		machines = append(machines, m)
-	}
-	if len(stages) > 0 && !o.keep {
-		var all machine
-		for _, g := range stages {
-			m, err := t.machine(k, k.name+"-"+g.run, []group{g}, userland, o)
-			if err != nil {
-				return nil, err
-			}
-			all.kernel, all.Guest, all.stages = m.kernel, m.Guest, append(all.stages, m.Initramfs)
-		}
-		machines = append(machines, all)
-	}
-	return machines, nil
-}
-
-// machine makes a guest that runs some groups.
-func (t tree) machine(k fetched, name string, groups []group, userland string, o options) (machine, error) {
-	modules, err := module.Open(k.Modules, k.BuiltIn)
-	if err != nil {
-		return machine{}, err
-	}
-	j, limit, err := plan(k, groups, modules)
-	if err != nil {
-		return machine{}, err
-	}
-	j.Shell = o.keep
-	closure, err := modules.Closure(needed(groups))
-	if err != nil {
-		return machine{}, err
-	}
-	for _, m := range closure {
-		j.Modules = append(j.Modules, job.Module{Name: m.Name, Aliases: m.Aliases})
-	}
-	own, whole := filepath.Join(t.build, name+"-tests.cpio"), filepath.Join(t.build, name+".cpio")
-	if err := t.assemble(own, j, closure); err != nil {
-		return machine{}, err
-	}
-	if err := errors.Join(join(whole, userland, own), os.Remove(own)); err != nil {
-		return machine{}, err
-	}
-	if o.keep {
-		limit = 24 * time.Hour
-	}
-	return machine{kernel: k.name, Guest: guest.Guest{
-		Name: "the guest of kernel " + k.name, Kernel: k.Image, Initramfs: whole,
-		CPUs: 2, Memory: "3G", Limit: limit, Interactive: o.keep,
-	}}, nil
 }
 
 // progress prints a line for each package whose tests have ended.

@@ -96,7 +96,7 @@ func (g Guest) once(ctx context.Context, seen func(job.Event)) (result Result) {
 	case ctx.Err() != nil:
 		result.Err = fmt.Errorf("%s was killed at its limit of %v", g.Name, g.Limit)
 	case !done:
-		result.Err = fmt.Errorf("%s ended before its job was done (%v)", g.Name, ended)
+		result.Err = errors.Join(fmt.Errorf("%s ended before its job was done", g.Name), ended)
 	}
 	return result
 }
