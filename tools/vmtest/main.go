@@ -103,9 +103,13 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// progress prints a line for each package whose tests have ended.
+// progress prints a line for each package whose tests have ended, and at once for
+// each test that fails.
 func progress(kernel string) func(job.Event) {
 	return func(e job.Event) {
+		if e.Test != "" && e.Action == "fail" {
+			fmt.Printf("vmtest: %s: %s %s failed\n", kernel, e.Package, e.Test)
+		}
 		if e.Test == "" && (e.Action == "pass" || e.Action == "fail") {
 			fmt.Printf("vmtest: %s: %s %sed in %.0f s\n", kernel, e.Package, e.Action, e.Elapsed)
 		}
