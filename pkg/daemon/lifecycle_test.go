@@ -33,6 +33,8 @@ func TestLockdownBeforeTheRegistry(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(n.daemon.BPFFS(), "links")); err != nil {
 		t.Fatal(err)
 	}
+	// A kernel without tcx has its tc programs here; with tcx there is no such qdisc.
+	_, _ = n.Node.Run(t.Context(), "tc", "qdisc", "del", "dev", "eth0", "clsact")
 	n.connects(n.Outside, netip.AddrPortFrom(lab.NodeIPv4, 22), probe.Answered)
 	databases, err := filepath.Glob(n.Path("state/etcd/member/snap/db"))
 	if err != nil || len(databases) != 1 {
