@@ -100,6 +100,15 @@ func (p *programs) judgeTC(w world, want policy.Decision, code uint32, frame, ou
 	return p.checkFlow(w, want)
 }
 
+// untagged takes a VLAN tag off a frame that has one.
+func untagged(frame []byte) []byte {
+	switch binary.BigEndian.Uint16(frame[12:]) {
+	case 0x8100, 0x88a8:
+		return append(frame[:12], frame[16:]...)
+	}
+	return frame
+}
+
 func reasonNumber(reason policy.Reason) maps.DropReason {
 	for _, r := range maps.DropReasons() {
 		if r.String() == reason.String() {
@@ -169,10 +178,17 @@ func texts(events []maps.Event) (list []string) {
 	return list
 }
 
-// checkFrame compares what a frame that goes on looks like: into a workload it has
-// the MACs of the last step, and where it was routed its hop limit has counted down.
+// checkFrame compares what a frame that goes on looks like: for a tenant it has no
+// priority tag, into a workload the MACs of the last step, and where it was routed
+// its hop limit has counted down.
 func (w world) checkFrame(want policy.Decision, frame, out []byte) error {
+	if want.Verdict == policy.Drop { // nobody sees what it looks like
+		return nil
+	}
 	wanted := bytes.Clone(frame)
+	if want.Network != "" {
+		wanted = untagged(wanted)
+	}
 	switch want.Verdict {
 	case policy.ToWorkload:
 		b, _ := w.Binding(want.To.Address, want.To.Network)

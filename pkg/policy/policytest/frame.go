@@ -122,7 +122,11 @@ func (f *frame) tag() {
 	}
 	for range 1 + f.r.IntN(3) {
 		f.tags = binary.BigEndian.AppendUint16(f.tags, pick(f.r, []uint16{0x8100, 0x88a8}))
-		f.tags = binary.BigEndian.AppendUint16(f.tags, uint16(f.r.IntN(4096)))
+		control := uint16(f.r.Uint32())
+		if chance(f.r, 50) {
+			control &^= 0xfff // VLAN 0: a priority only
+		}
+		f.tags = binary.BigEndian.AppendUint16(f.tags, control)
 	}
 }
 
