@@ -26,8 +26,11 @@ func keyOf(network uint32, address netip.Addr) bindingKey {
 // A learned address that is not the network's, that is its gateway's or that the
 // plan gave to a workload is left out. So is one that a VM shares with another:
 // the first by name keeps it (the registry lets no second one in).
-func bindings(networks []Network, workloads []Workload, learned []Learned) []Binding {
+func bindings(networks []Network, workloads []Workload, learned []Learned, remote []Binding) []Binding {
 	set := map[bindingKey]Binding{}
+	for _, b := range remote {
+		set[keyOf(b.NetworkID, b.Address)] = b
+	}
 	taps := map[[2]string]Workload{}
 	prefix := map[string]netip.Prefix{}
 	for _, n := range networks {

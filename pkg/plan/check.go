@@ -63,6 +63,9 @@ func checkInterfaces(s *State) error {
 	for _, n := range s.Networks {
 		names.add(n.Bridge, "network "+n.Name)
 	}
+	for _, o := range s.Overlays {
+		names.add(o.Interface, "overlay of network "+o.Network)
+	}
 	for _, w := range s.Workloads {
 		names.add(w.Interface, "workload "+w.Network+"/"+w.Name)
 		macs.add(card{w.Network, w.MAC}, "workload "+w.Network+"/"+w.Name)

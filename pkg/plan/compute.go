@@ -35,7 +35,6 @@ func Compute(in Input) (State, error) {
 		return State{}, err
 	}
 	s := State{Node: in.Node.Name, Uplinks: slices.Sorted(slices.Values(in.Node.Uplinks))}
-	s.Lockdown, s.Trial = in.lockdown()
 	if s.Networks, err = in.networks(); err != nil {
 		return State{}, err
 	}
@@ -43,20 +42,25 @@ func Compute(in Input) (State, error) {
 		return State{}, err
 	}
 	s.Prefixes = prefixes(blocks, s.Networks)
-	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned)
+	s.Overlays, s.Ignored = in.overlays(s.Networks)
+	s.Lockdown, s.Trial = in.lockdown(openings(s.Overlays))
+	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned, in.remoteBindings(s.Overlays))
 	return s, checkInterfaces(&s)
 }
 
 // lockdown gives what is allowed for good, and a trial that is not over. A trial
-// that was confirmed is for good.
-func (in Input) lockdown() ([]spec.LockdownAllow, *Trial) {
+// that was confirmed is for good. The overlays' openings are in both.
+func (in Input) lockdown(overlays []spec.LockdownAllow) ([]spec.LockdownAllow, *Trial) {
+	with := func(allow []spec.LockdownAllow) []spec.LockdownAllow {
+		return slices.Concat(allow, overlays)
+	}
 	switch {
 	case in.Trial == nil:
-		return in.Node.Lockdown.Allow, nil
+		return with(in.Node.Lockdown.Allow), nil
 	case in.Trial.Deadline.IsZero():
-		return in.Trial.Allow, nil
+		return with(in.Trial.Allow), nil
 	}
-	return in.Node.Lockdown.Allow, in.Trial
+	return with(in.Node.Lockdown.Allow), &Trial{Allow: with(in.Trial.Allow), Deadline: in.Trial.Deadline}
 }
 
 // networks gives those that span this node, by name.

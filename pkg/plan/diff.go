@@ -38,7 +38,7 @@ func (c Change) String() string {
 
 // Diff gives what it takes to come from one state to the other. Where in its file
 // a rule stands makes no difference. A workload stands for its planned addresses;
-// only learned ones are listed.
+// only learned ones are listed, and those on other nodes.
 func Diff(from, to State) []Change {
 	d := &diff{}
 	d.field("uplinks", list(from.Uplinks), list(to.Uplinks))
@@ -48,6 +48,8 @@ func Diff(from, to State) []Change {
 	compare(d, from.Networks, to.Networks, Network.object, Network.fields)
 	d.rules(from.Networks, to.Networks)
 	compare(d, from.Workloads, to.Workloads, Workload.object, Workload.fields)
+	compare(d, from.Overlays, to.Overlays, Overlay.object, Overlay.fields)
+	d.peers(from.Overlays, to.Overlays)
 	compare(d, learnedOf(from), learnedOf(to), Binding.object, Binding.fields)
 	return d.changes
 }
@@ -110,6 +112,20 @@ func changed(from, to []field) string {
 	return strings.Join(texts, ", ")
 }
 
+// peers compares the overlays that are in both states by their peers.
+func (d *diff) peers(from, to []Overlay) {
+	old := map[string]Overlay{}
+	for _, o := range from {
+		old[o.Network] = o
+	}
+	for _, o := range to {
+		if before, known := old[o.Network]; known {
+			object := func(p Peer) string { return o.object() + " peer " + p.Node }
+			compare(d, before.Peers, o.Peers, object, Peer.fields)
+		}
+	}
+}
+
 // rules compares the networks that are in both states by their rules.
 func (d *diff) rules(from, to []Network) {
 	old := map[string]Network{}
@@ -169,9 +185,10 @@ func sameMeaning(a, b policy.Program) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// learnedOf gives the addresses that VMs took for themselves.
+// learnedOf gives the addresses that VMs took for themselves, and those of
+// workloads on other nodes.
 func learnedOf(s State) []Binding {
-	return slices.DeleteFunc(slices.Clone(s.Bindings), func(b Binding) bool { return !b.Learned })
+	return slices.DeleteFunc(slices.Clone(s.Bindings), func(b Binding) bool { return !b.Learned && !b.Remote })
 }
 
 func list(texts []string) string { return cmp.Or(strings.Join(texts, ", "), "(none)") }

@@ -9,6 +9,7 @@ import (
 // What the names of zosnet's interfaces begin with.
 const (
 	bridgeKind   = "zb"
+	overlayKind  = "zo"
 	workloadKind = "zw"
 )
 

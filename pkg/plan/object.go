@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net"
 	"strings"
@@ -51,6 +52,42 @@ func (w Workload) fields() []field {
 		{"mtu", fmt.Sprint(w.MTU)},
 	}
 }
+
+func (o Overlay) object() string { return "overlay of network " + o.Network }
+
+func (o Overlay) fields() []field {
+	nodes := make([]string, len(o.Peers))
+	for i, p := range o.Peers {
+		nodes[i] = p.Node
+	}
+	return []field{
+		{"interface", o.Interface},
+		{"public key", keyText(o.PublicKey)},
+		{"port", fmt.Sprint(o.Port)},
+		{"mtu", fmt.Sprint(o.MTU)},
+		{"nodes", list(nodes)},
+	}
+}
+
+func (p Peer) fields() []field {
+	endpoint := "dials"
+	if p.Endpoint.IsValid() {
+		endpoint = p.Endpoint.String()
+	}
+	allowed := make([]string, len(p.AllowedIPs))
+	for i, a := range p.AllowedIPs {
+		allowed[i] = a.String()
+	}
+	return []field{
+		{"public key", keyText(p.PublicKey)},
+		{"endpoint", endpoint},
+		{"allowed", list(allowed)},
+		{"keepalive", fmt.Sprint(p.Keepalive)},
+	}
+}
+
+// keyText gives a key as wg(8) writes it.
+func keyText(key [32]byte) string { return base64.StdEncoding.EncodeToString(key[:]) }
 
 // object names the interface too: VMs of two networks can have one link-local
 // address.

@@ -23,7 +23,9 @@ type State struct {
 	Prefixes  []Prefix
 	Networks  []Network
 	Workloads []Workload
+	Overlays  []Overlay
 	Bindings  []Binding
+	Ignored   []Ignored // of what other nodes say; it keeps nothing else from being enforced
 }
 
 // Prefix is a piece of this node's address space. Node pieces (the first /64 of
@@ -81,9 +83,10 @@ type Binding struct {
 	Address   netip.Addr
 	NetworkID uint32
 	ServiceID uint32
-	Workload  uint32
-	Interface string
+	Workload  uint32 // 0: on another node
+	Interface string // the workload's, or the overlay's that leads there
 	MAC       [6]byte
 	Tap       bool
 	Learned   bool // from DAD, not from the plan
+	Remote    bool // of a workload on another node
 }

@@ -1,0 +1,58 @@
+package plan
+
+import "net/netip"
+
+// Node is another node of the grid, as far as its networks concern this one.
+type Node struct {
+	Name     string
+	Endpoint netip.Addr     // where peers reach it; the zero Addr: hidden, it dials out
+	Blocks   []netip.Prefix // what was delegated to it: a /64 that lies elsewhere is not its to give
+}
+
+// Part is what one node carries of a network. This node's own parts are among an
+// Input's: a network without one has no overlay here.
+type Part struct {
+	Network   string
+	Node      string
+	Prefix    netip.Prefix // its /64 there
+	PublicKey [32]byte     // of its WireGuard interface of this network
+	Port      uint16       // that it listens on
+}
+
+// Remote is a workload on another node.
+type Remote struct {
+	Network   string
+	Service   string
+	Name      string
+	Node      string
+	Addresses []netip.Addr // planned and learned, none link-local
+}
+
+// Overlay is this node's WireGuard interface of one network, with the nodes
+// behind it. Its private key is where the node keeps it, and never in a State.
+type Overlay struct {
+	Network   string
+	NetworkID uint32
+	Interface string // at most 15 bytes
+	PublicKey [32]byte
+	Port      uint16 // UDP, opened in the lockdown
+	MTU       uint16 // bytes, IP packet inside
+	Peers     []Peer // by node
+}
+
+// Peer is another node behind an Overlay. Each of its AllowedIPs is a route to
+// the overlay's interface.
+type Peer struct {
+	Node       string
+	PublicKey  [32]byte
+	Endpoint   netip.AddrPort // the zero AddrPort: it dials
+	AllowedIPs []netip.Prefix
+	Keepalive  uint16 // seconds; 0: none, both sides can be reached
+}
+
+// Ignored is a piece of the grid's state that does not fit, and is left out so
+// that the rest can be enforced.
+type Ignored struct {
+	Object string // such as "network acme on node n2"
+	Reason string
+}
