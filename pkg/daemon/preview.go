@@ -32,7 +32,7 @@ func withDocuments(snap registry.Snapshot, node *spec.Node, documents []document
 	for _, d := range documents {
 		old, _ := snap.Network(d.network.Name)
 		r := registry.NetworkRecord{Name: d.network.Name, File: d.file, Document: d.text, Services: map[string]uint32{}}
-		if state, r.Prefix, err = state.Allocate(blocks, r.Name, now); err != nil {
+		if state, r.Prefix, err = state.Allocate(blocks, r.Name, node.Name, now); err != nil {
 			return snap, err
 		}
 		if state, r.ID, err = state.AllocateID(r.Name, now); err != nil {

@@ -95,7 +95,7 @@ func TestAgainstPlainSet(t *testing.T) {
 				now = now.Add(time.Duration(rapid.IntRange(0, 3600).Draw(rt, "seconds")) * time.Second)
 			default:
 				want, ok := model.allocate(network, now)
-				next, got, err := s.Allocate(b, network, now)
+				next, got, err := s.Allocate(b, network, "n1", now)
 				if (err == nil) != ok || (ok && got != want) {
 					rt.Fatalf("%s got %s, %v; want %s, %t", network, got, err, want, ok)
 				}

@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -8,8 +9,9 @@ import (
 	"time"
 )
 
-// Rest is how long a released /64 or network id stays unused, so that what
-// still remembers its former network has forgotten it: flows, caches, peers.
+// Rest is how long what was released stays unused unless a State or Holding says
+// otherwise, so that what still remembers its former owner has forgotten it:
+// flows, caches, peers.
 const Rest = time.Hour
 
 // Range of network ids. 0 is no network.
@@ -21,6 +23,7 @@ const (
 // Lease says who has, or had, a /64 or a network id.
 type Lease struct {
 	Network string
+	Node    string    // that the network has, or had, the /64 on; empty for a network id
 	Until   time.Time // zero: Network owns it; else Network released it and it rests until then
 }
 
@@ -36,17 +39,20 @@ type State struct {
 	Prefixes    map[netip.Prefix]Lease // by /64
 	IDs         map[uint32]Lease       // by network id
 	NextService uint32                 // next service id, never one that was given; 0 means 1
+	Rest        time.Duration          // how long what is released rests; 0 means the constant Rest
 }
 
-// Prefix gives the /64 that a network owns.
-func (s State) Prefix(network string) (netip.Prefix, bool) { return owned(s.Prefixes, network) }
+// Prefix gives the /64 that a network owns on a node.
+func (s State) Prefix(network, node string) (netip.Prefix, bool) {
+	return owned(s.Prefixes, Lease{Network: network, Node: node})
+}
 
 // ID gives the network id that a network owns.
-func (s State) ID(network string) (uint32, bool) { return owned(s.IDs, network) }
+func (s State) ID(network string) (uint32, bool) { return owned(s.IDs, Lease{Network: network}) }
 
-func owned[K comparable](leases map[K]Lease, network string) (K, bool) {
+func owned[K comparable](leases map[K]Lease, wanted Lease) (K, bool) {
 	for k, l := range leases {
-		if l.Owned() && l.Network == network {
+		if l == wanted {
 			return k, true
 		}
 	}
@@ -54,11 +60,11 @@ func owned[K comparable](leases map[K]Lease, network string) (K, bool) {
 	return none, false
 }
 
-// Allocate gives a network its /64: the one that it owns, wherever that lies
-// (see Stranded), else the lowest free one of the node's blocks. The error is an
-// *ExhaustedError when there is none.
-func (s State) Allocate(blocks Blocks, network string, now time.Time) (State, netip.Prefix, error) {
-	if p, ok := s.Prefix(network); ok {
+// Allocate gives a network its /64 on a node: the one that it owns there, wherever
+// that lies (see Stranded), else the lowest free one of the node's blocks. The
+// error is an *ExhaustedError when there is none.
+func (s State) Allocate(blocks Blocks, network, node string, now time.Time) (State, netip.Prefix, error) {
+	if p, ok := s.Prefix(network, node); ok {
 		return s, p, nil
 	}
 	p, ok := blocks.lowest(func(p netip.Prefix) bool {
@@ -68,7 +74,7 @@ func (s State) Allocate(blocks Blocks, network string, now time.Time) (State, ne
 	if !ok {
 		return s, netip.Prefix{}, exhaustedPrefixes(s, blocks, network, now)
 	}
-	s.Prefixes = with(s.Prefixes, p, Lease{Network: network})
+	s.Prefixes = with(s.Prefixes, p, Lease{Network: network, Node: node})
 	return s, p, nil
 }
 
@@ -95,15 +101,18 @@ func (s State) AllocateService() (State, uint32) {
 	return s, id
 }
 
-// Release takes a network's /64 and id back. Both rest for Rest. A network that
-// owns nothing changes nothing.
+// Release takes back a network's id and its /64s, on every node that the State
+// knows. They rest. A network that owns nothing changes nothing.
 func (s State) Release(network string, now time.Time) State {
-	lease := Lease{Network: network, Until: now.Add(Rest)}
-	if p, ok := s.Prefix(network); ok {
-		s.Prefixes = with(s.Prefixes, p, lease)
+	until := now.Add(cmp.Or(s.Rest, Rest))
+	for p, l := range s.Prefixes {
+		if l.Owned() && l.Network == network {
+			l.Until = until
+			s.Prefixes = with(s.Prefixes, p, l)
+		}
 	}
 	if id, ok := s.ID(network); ok {
-		s.IDs = with(s.IDs, id, lease)
+		s.IDs = with(s.IDs, id, Lease{Network: network, Until: until})
 	}
 	return s
 }
@@ -111,6 +120,7 @@ func (s State) Release(network string, now time.Time) State {
 // Stranded is a network whose /64 the node's prefixes no longer provide.
 type Stranded struct {
 	Network string
+	Node    string
 	Prefix  netip.Prefix
 }
 
@@ -121,10 +131,10 @@ func (s State) Stranded(blocks Blocks) []Stranded {
 	var out []Stranded
 	for p, l := range s.Prefixes {
 		if l.Owned() && !blocks.Assignable(p) {
-			out = append(out, Stranded{Network: l.Network, Prefix: p})
+			out = append(out, Stranded{Network: l.Network, Node: l.Node, Prefix: p})
 		}
 	}
-	slices.SortFunc(out, func(a, b Stranded) int { return strings.Compare(a.Network, b.Network) })
+	slices.SortFunc(out, func(a, b Stranded) int { return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.Node, b.Node)) })
 	return out
 }
 

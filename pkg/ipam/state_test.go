@@ -17,7 +17,7 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func allocate(t testing.TB, s ipam.State, b ipam.Blocks, network string, now time.Time) (ipam.State, string) {
 	t.Helper()
-	s, p, err := s.Allocate(b, network, now)
+	s, p, err := s.Allocate(b, network, "n1", now)
 	if err != nil {
 		t.Fatalf("allocate for %s: %v", network, err)
 	}
@@ -74,7 +74,7 @@ func TestExhausted(t *testing.T) {
 	}
 	s = s.Release("n03", start)
 	s = s.Release("n04", start.Add(time.Minute))
-	_, _, err := s.Allocate(b, "late", start.Add(2*time.Minute))
+	_, _, err := s.Allocate(b, "late", "n1", start.Add(2*time.Minute))
 	var exhausted *ipam.ExhaustedError
 	if !errors.As(err, &exhausted) {
 		t.Fatalf("error %v, want an ExhaustedError", err)
@@ -97,7 +97,7 @@ func TestExhausted(t *testing.T) {
 }
 
 func TestNoPrefix(t *testing.T) {
-	_, _, err := ipam.State{}.Allocate(blocks(t), "a", start)
+	_, _, err := ipam.State{}.Allocate(blocks(t), "a", "n1", start)
 	if err == nil || !strings.Contains(err.Error(), "no prefix at all") {
 		t.Errorf("error %v", err)
 	}
@@ -117,8 +117,8 @@ func TestNodePrefixesChanged(t *testing.T) {
 	}
 	now := blocks(t, "2001:db8::/60", "2001:db8:0:fd::/64")
 	want := []ipam.Stranded{
-		{Network: "edge", Prefix: netip.MustParsePrefix("2001:db8:0:fd::/64")}, // now the first of a block
-		{Network: "outside", Prefix: netip.MustParsePrefix("2001:db8:1:1::/64")},
+		{Network: "edge", Node: "n1", Prefix: netip.MustParsePrefix("2001:db8:0:fd::/64")}, // now the first of a block
+		{Network: "outside", Node: "n1", Prefix: netip.MustParsePrefix("2001:db8:1:1::/64")},
 	}
 	if diff := cmp.Diff(want, s.Stranded(now), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("stranded (-want +got):\n%s", diff)
@@ -166,5 +166,45 @@ func TestServiceIDsAreNeverReused(t *testing.T) {
 		if s, id = s.AllocateService(); id != want {
 			t.Fatalf("id %d, want %d", id, want)
 		}
+	}
+}
+
+func TestOneNetworkOnSeveralNodes(t *testing.T) {
+	first, second := blocks(t, "2001:db8::/56"), blocks(t, "2001:db8:0:100::/56")
+	var s ipam.State
+	take := func(b ipam.Blocks, node, want string) {
+		t.Helper()
+		next, p, err := s.Allocate(b, "acme", node, start)
+		if err != nil || p.String() != want {
+			t.Fatalf("on %s: %s, %v; want %s", node, p, err, want)
+		}
+		s = next
+	}
+	take(first, "n1", "2001:db8:0:1::/64")
+	take(second, "n2", "2001:db8:0:101::/64")
+	take(first, "n1", "2001:db8:0:1::/64")
+	if p, ok := s.Prefix("acme", "n2"); !ok || p.String() != "2001:db8:0:101::/64" {
+		t.Errorf("on n2 it has %s, %t", p, ok)
+	}
+	if p, ok := s.Prefix("acme", "n3"); ok {
+		t.Errorf("on n3 it has %s", p)
+	}
+	s = s.Release("acme", start)
+	for _, l := range s.Prefixes {
+		if l.Owned() || l.Node == "" {
+			t.Errorf("after its release there is %+v", l)
+		}
+	}
+}
+
+func TestRestAsConfigured(t *testing.T) {
+	b := blocks(t, "2001:db8::/56")
+	s, first := allocate(t, ipam.State{Rest: time.Minute}, b, "a", start)
+	s = s.Release("a", start)
+	if _, got := allocate(t, s, b, "b", start.Add(time.Minute-1)); got == first {
+		t.Errorf("%s is given while it rests", got)
+	}
+	if _, got := allocate(t, s, b, "b", start.Add(time.Minute)); got != first {
+		t.Errorf("%s is given after a minute, want %s", got, first)
 	}
 }

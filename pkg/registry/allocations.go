@@ -8,18 +8,11 @@ import (
 	"github.com/zosnet/zosnet/pkg/ipam"
 )
 
-// ipamState is ipam.State with the node that each /64 was given out for, which
-// the registry keeps and ipam has no use for.
-type ipamState struct {
-	ipam.State
-	node map[netip.Prefix]string
-}
+// ipamState is ipam.State as it is stored.
+type ipamState struct{ ipam.State }
 
 func newIPAMState() ipamState {
-	return ipamState{
-		State: ipam.State{Prefixes: map[netip.Prefix]ipam.Lease{}, IDs: map[uint32]ipam.Lease{}},
-		node:  map[netip.Prefix]string{},
-	}
+	return ipamState{ipam.State{Prefixes: map[netip.Prefix]ipam.Lease{}, IDs: map[uint32]ipam.Lease{}}}
 }
 
 // add decodes one key below prefixesRoot or networkIDsRoot.
@@ -33,7 +26,7 @@ func (st *ipamState) add(under, rest string, raw []byte) error {
 		if err != nil {
 			return fmt.Errorf("registry key %s%s: %w", under, rest, err)
 		}
-		st.Prefixes[p], st.node[p] = v.lease(), v.Node
+		st.Prefixes[p] = v.lease()
 		return nil
 	}
 	id, err := strconv.ParseUint(rest, 10, 32)
@@ -46,16 +39,12 @@ func (st *ipamState) add(under, rest string, raw []byte) error {
 
 // put stores what differs from before: the leases and the counter that a change
 // has given out or taken back. before's other leases stay as they are.
-func (st *ipamState) put(c *change, before ipam.State, node string) error {
+func (st *ipamState) put(c *change, before ipam.State) error {
 	for p, l := range st.Prefixes {
 		if old, known := before.Prefixes[p]; known && old == l {
 			continue
 		}
-		at := node
-		if !l.Owned() {
-			at = st.node[p]
-		}
-		if err := c.put(prefixKey(p), leaseOf(l, at)); err != nil {
+		if err := c.put(prefixKey(p), leaseOf(l)); err != nil {
 			return err
 		}
 	}
@@ -63,7 +52,7 @@ func (st *ipamState) put(c *change, before ipam.State, node string) error {
 		if old, known := before.IDs[id]; known && old == l {
 			continue
 		}
-		if err := c.put(networkIDKey(id), leaseOf(l, "")); err != nil {
+		if err := c.put(networkIDKey(id), leaseOf(l)); err != nil {
 			return err
 		}
 	}

@@ -49,7 +49,7 @@ func (s *Store) PutNetworks(ctx context.Context, node string, prefixes []netip.P
 		before := state.State
 		for i, doc := range docs {
 			var same bool
-			if records[i], same, err = c.network(&state.State, blocks, doc); err != nil {
+			if records[i], same, err = c.network(&state.State, blocks, node, doc); err != nil {
 				return err
 			}
 			if same {
@@ -60,7 +60,7 @@ func (s *Store) PutNetworks(ctx context.Context, node string, prefixes []netip.P
 				return err
 			}
 		}
-		return state.put(c, before, node)
+		return state.put(c, before)
 	})
 	if err != nil {
 		return nil, err
@@ -98,14 +98,14 @@ func checkDocuments(node string, docs []NetworkDocument) error {
 
 // network computes the record for a document, taking what it lacks from state.
 // same means that it is stored like that already.
-func (c *change) network(state *ipam.State, blocks ipam.Blocks, doc NetworkDocument) (r NetworkRecord, same bool, err error) {
+func (c *change) network(state *ipam.State, blocks ipam.Blocks, node string, doc NetworkDocument) (r NetworkRecord, same bool, err error) {
 	var old networkValue
 	revision, err := c.get(networkKey(doc.Name), &old)
 	if err != nil {
 		return r, false, err
 	}
 	r = NetworkRecord{Name: doc.Name, File: doc.File, Document: doc.Document, Applied: c.store.now().UTC()}
-	if *state, r.Prefix, err = state.Allocate(blocks, doc.Name, c.store.now()); err != nil {
+	if *state, r.Prefix, err = state.Allocate(blocks, doc.Name, node, c.store.now()); err != nil {
 		return r, false, err
 	}
 	if *state, r.ID, err = state.AllocateID(doc.Name, c.store.now()); err != nil {
@@ -187,7 +187,7 @@ func (s *Store) DeleteNetwork(ctx context.Context, name string, force bool) erro
 		}
 		before := state.State
 		state.State = state.Release(name, s.now().UTC())
-		if err := state.put(c, before, ""); err != nil {
+		if err := state.put(c, before); err != nil {
 			return err
 		}
 		c.delete(networkKey(name))

@@ -144,8 +144,10 @@ func TestDeleteNetwork(t *testing.T) {
 		t.Errorf("left: %+v", snap)
 	}
 	lease := snap.IPAM.Prefixes[netip.MustParsePrefix("2001:db8:0:1::/64")]
-	if want := (ipam.Lease{Network: "acme", Until: now.Add(ipam.Rest)}); lease != want || snap.IPAM.IDs[1] != want {
-		t.Errorf("released: %v and %v, want %v", lease, snap.IPAM.IDs[1], want)
+	want := ipam.Lease{Network: "acme", Node: "n1", Until: now.Add(ipam.Rest)}
+	wantID := ipam.Lease{Network: "acme", Until: want.Until}
+	if lease != want || snap.IPAM.IDs[1] != wantID {
+		t.Errorf("released: %v and %v, want %v and %v", lease, snap.IPAM.IDs[1], want, wantID)
 	}
 	if e := wantError[*NotFoundError](t, s.DeleteNetwork(t.Context(), "acme", true)); e.Kind != "network" || e.Name != "acme" {
 		t.Errorf("deleted twice: %+v", e)

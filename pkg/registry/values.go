@@ -43,11 +43,13 @@ type leaseValue struct {
 	Until   time.Time `json:"restsUntil,omitzero"`
 }
 
-func leaseOf(l ipam.Lease, node string) leaseValue {
-	return leaseValue{Version: formatVersion, Network: l.Network, Node: node, Until: l.Until}
+func leaseOf(l ipam.Lease) leaseValue {
+	return leaseValue{Version: formatVersion, Network: l.Network, Node: l.Node, Until: l.Until}
 }
 
-func (v leaseValue) lease() ipam.Lease { return ipam.Lease{Network: v.Network, Until: v.Until} }
+func (v leaseValue) lease() ipam.Lease {
+	return ipam.Lease{Network: v.Network, Node: v.Node, Until: v.Until}
+}
 
 type counterValue struct {
 	Version int    `json:"version"`
