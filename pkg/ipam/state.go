@@ -2,7 +2,6 @@ package ipam
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -74,7 +73,7 @@ func (s State) Allocate(blocks Blocks, network, node string, now time.Time) (Sta
 	if !ok {
 		return s, netip.Prefix{}, exhaustedPrefixes(s, blocks, network, now)
 	}
-	s.Prefixes = with(s.Prefixes, p, Lease{Network: network, Node: node})
+	s.Prefixes = withKey(s.Prefixes, p, Lease{Network: network, Node: node})
 	return s, p, nil
 }
 
@@ -88,7 +87,7 @@ func (s State) AllocateID(network string, now time.Time) (State, uint32, error) 
 		if l, known := s.IDs[id]; known && !l.free(now) {
 			continue
 		}
-		s.IDs = with(s.IDs, id, Lease{Network: network})
+		s.IDs = withKey(s.IDs, id, Lease{Network: network})
 		return s, id, nil
 	}
 	return s, 0, exhaustedIDs(s, network, now)
@@ -108,11 +107,11 @@ func (s State) Release(network string, now time.Time) State {
 	for p, l := range s.Prefixes {
 		if l.Owned() && l.Network == network {
 			l.Until = until
-			s.Prefixes = with(s.Prefixes, p, l)
+			s.Prefixes = withKey(s.Prefixes, p, l)
 		}
 	}
 	if id, ok := s.ID(network); ok {
-		s.IDs = with(s.IDs, id, Lease{Network: network, Until: until})
+		s.IDs = withKey(s.IDs, id, Lease{Network: network, Until: until})
 	}
 	return s
 }
@@ -135,13 +134,5 @@ func (s State) Stranded(blocks Blocks) []Stranded {
 		}
 	}
 	slices.SortFunc(out, func(a, b Stranded) int { return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.Node, b.Node)) })
-	return out
-}
-
-// with gives a copy of leases that has k.
-func with[K comparable](leases map[K]Lease, k K, l Lease) map[K]Lease {
-	out := make(map[K]Lease, len(leases)+1)
-	maps.Copy(out, leases)
-	out[k] = l
 	return out
 }
