@@ -133,6 +133,8 @@ func (s State) Stranded(blocks Blocks) []Stranded {
 			out = append(out, Stranded{Network: l.Network, Node: l.Node, Prefix: p})
 		}
 	}
-	slices.SortFunc(out, func(a, b Stranded) int { return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.Node, b.Node)) })
+	slices.SortFunc(out, func(a, b Stranded) int {
+		return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.Node, b.Node))
+	})
 	return out
 }
