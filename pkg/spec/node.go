@@ -51,6 +51,7 @@ func (n *Node) decode(top value) {
 		field{"prefixes", "", func(v value) { n.Prefixes = v.prefixes() }},
 		field{"exitPoint", "", n.decodeExitPoint},
 		field{"lockdown", "", n.decodeLockdown},
+		field{"accept", "", n.decodeAccept},
 		field{"registry", "", n.decodeRegistry},
 		field{"stateDir", "", func(v value) { v.directory(&n.StateDir) }},
 		field{"runDir", "", n.decodeRunDir},

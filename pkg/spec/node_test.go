@@ -41,6 +41,7 @@ exitPoint: {tunnels: true, ipv4: [198.51.100.10]}
 lockdown:
   allow:
     - {from: 203.0.113.0/24, ports: [tcp/22, any, udp/5-6, sctp/any]}
+accept: ['ed25519:gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=']
 registry: {endpoints: ['https://[2001:db8::1]:2379']}
 stateDir: /s
 runDir: /r
@@ -55,6 +56,7 @@ bpffs: /b
 				Ports: []spec.Ports{tcp(22), {Any: true}, {Proto: spec.ProtoUDP, First: 5, Last: 6},
 					{Proto: spec.ProtoSCTP, First: 0, Last: 65535}},
 			}}},
+			Accept:   []string{"ed25519:gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA="},
 			Registry: spec.Registry{Endpoints: []string{"https://[2001:db8::1]:2379"}},
 			StateDir: "/s", RunDir: "/r", BPFFS: "/b",
 		}},
@@ -80,6 +82,8 @@ func TestNodeNotYet(t *testing.T) {
 		{"underlay: dc-dual", ""},
 		{"endpoint: 192.0.2.1", ""},
 		{"registry: {endpoints: []}", ""},
+		{"accept: any", ""},
+		{"accept: ['ed25519:gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=']", "n.yaml:2:9: accept: accepting only some owners is not yet carried by this version; remove it"},
 		{"underlay: home-ipv4", `n.yaml:2:11: underlay: "home-ipv4" is not yet carried by this version; remove it`},
 		{"exit: auto", "n.yaml:2:7: exit: an exit is not yet carried by this version; remove it"},
 		{"exitPoint: {}", "n.yaml:2:12: exitPoint: serving as an exit is not yet carried by this version; remove it"},

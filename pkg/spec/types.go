@@ -40,6 +40,7 @@ type Node struct {
 	Prefixes  []netip.Prefix
 	ExitPoint *ExitPoint
 	Lockdown  Lockdown
+	Accept    []string // owners whose networks are carried, "ed25519:…"; empty: anybody's
 	Registry  Registry
 	StateDir  string
 	RunDir    string
