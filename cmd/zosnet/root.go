@@ -44,6 +44,7 @@ trace: 0 allowed, 4 denied.`,
 		applyCommand(&o), deleteCommand(&o), statusCommand(&o), networkCommand(&o),
 		attachCommand(&o), detachCommand(&o),
 		traceCommand(&o), monitorCommand(&o),
+		prefixCommand(&o), routesCommand(&o),
 		lockdownCommand(&o), doctorCommand(&o),
 		schemaCommand(), versionCommand(&o), labCommand(&o),
 	)

@@ -2440,6 +2440,517 @@ func (x *LockdownAllow) GetPlace() string {
 	return ""
 }
 
+type ListPrefixesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPrefixesRequest) Reset() {
+	*x = ListPrefixesRequest{}
+	mi := &file_zosnet_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPrefixesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPrefixesRequest) ProtoMessage() {}
+
+func (x *ListPrefixesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPrefixesRequest.ProtoReflect.Descriptor instead.
+func (*ListPrefixesRequest) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{34}
+}
+
+type ListPrefixesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefixes      []*Prefix              `protobuf:"bytes,1,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPrefixesResponse) Reset() {
+	*x = ListPrefixesResponse{}
+	mi := &file_zosnet_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPrefixesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPrefixesResponse) ProtoMessage() {}
+
+func (x *ListPrefixesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPrefixesResponse.ProtoReflect.Descriptor instead.
+func (*ListPrefixesResponse) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListPrefixesResponse) GetPrefixes() []*Prefix {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
+type ShowPrefixRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // it, or a prefix or an address inside: then only what concerns that
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowPrefixRequest) Reset() {
+	*x = ShowPrefixRequest{}
+	mi := &file_zosnet_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowPrefixRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowPrefixRequest) ProtoMessage() {}
+
+func (x *ShowPrefixRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowPrefixRequest.ProtoReflect.Descriptor instead.
+func (*ShowPrefixRequest) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ShowPrefixRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+// Prefix is an allocation that a node holds.
+type Prefix struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Holder        string                 `protobuf:"bytes,2,opt,name=holder,proto3" json:"holder,omitempty"`      // the node
+	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`      // who it is from, or where it is written
+	Capacity      uint64                 `protobuf:"varint,4,opt,name=capacity,proto3" json:"capacity,omitempty"` // /64s that networks can have
+	Networks      uint64                 `protobuf:"varint,5,opt,name=networks,proto3" json:"networks,omitempty"` // /64s that networks have
+	Resting       uint64                 `protobuf:"varint,6,opt,name=resting,proto3" json:"resting,omitempty"`   // /64s that were released and rest
+	Blocks        []*Block               `protobuf:"bytes,7,rep,name=blocks,proto3" json:"blocks,omitempty"`      // those in use
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prefix) Reset() {
+	*x = Prefix{}
+	mi := &file_zosnet_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prefix) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prefix) ProtoMessage() {}
+
+func (x *Prefix) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prefix.ProtoReflect.Descriptor instead.
+func (*Prefix) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Prefix) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Prefix) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *Prefix) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Prefix) GetCapacity() uint64 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
+func (x *Prefix) GetNetworks() uint64 {
+	if x != nil {
+		return x.Networks
+	}
+	return 0
+}
+
+func (x *Prefix) GetResting() uint64 {
+	if x != nil {
+		return x.Resting
+	}
+	return 0
+}
+
+func (x *Prefix) GetBlocks() []*Block {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+// Block is a part of a prefix that a node gives /64s from.
+type Block struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Block         string                 `protobuf:"bytes,1,opt,name=block,proto3" json:"block,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Capacity      uint64                 `protobuf:"varint,3,opt,name=capacity,proto3" json:"capacity,omitempty"`
+	Networks      uint64                 `protobuf:"varint,4,opt,name=networks,proto3" json:"networks,omitempty"`
+	Resting       uint64                 `protobuf:"varint,5,opt,name=resting,proto3" json:"resting,omitempty"`
+	Leases        []*BlockLease          `protobuf:"bytes,6,rep,name=leases,proto3" json:"leases,omitempty"` // by /64
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Block) Reset() {
+	*x = Block{}
+	mi := &file_zosnet_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Block) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Block) ProtoMessage() {}
+
+func (x *Block) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Block.ProtoReflect.Descriptor instead.
+func (*Block) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Block) GetBlock() string {
+	if x != nil {
+		return x.Block
+	}
+	return ""
+}
+
+func (x *Block) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Block) GetCapacity() uint64 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
+func (x *Block) GetNetworks() uint64 {
+	if x != nil {
+		return x.Networks
+	}
+	return 0
+}
+
+func (x *Block) GetResting() uint64 {
+	if x != nil {
+		return x.Resting
+	}
+	return 0
+}
+
+func (x *Block) GetLeases() []*BlockLease {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+type BlockLease struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Network       string                 `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
+	RestsUntil    string                 `protobuf:"bytes,3,opt,name=rests_until,json=restsUntil,proto3" json:"rests_until,omitempty"` // empty while the network has it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockLease) Reset() {
+	*x = BlockLease{}
+	mi := &file_zosnet_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockLease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockLease) ProtoMessage() {}
+
+func (x *BlockLease) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockLease.ProtoReflect.Descriptor instead.
+func (*BlockLease) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *BlockLease) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *BlockLease) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *BlockLease) GetRestsUntil() string {
+	if x != nil {
+		return x.RestsUntil
+	}
+	return ""
+}
+
+type ListRoutesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Via           string                 `protobuf:"bytes,1,opt,name=via,proto3" json:"via,omitempty"` // next hop; empty: this node's address on its uplink
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoutesRequest) Reset() {
+	*x = ListRoutesRequest{}
+	mi := &file_zosnet_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoutesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoutesRequest) ProtoMessage() {}
+
+func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
+func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListRoutesRequest) GetVia() string {
+	if x != nil {
+		return x.Via
+	}
+	return ""
+}
+
+type ListRoutesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Routes        []*Route               `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoutesResponse) Reset() {
+	*x = ListRoutesResponse{}
+	mi := &file_zosnet_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoutesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoutesResponse) ProtoMessage() {}
+
+func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
+func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListRoutesResponse) GetRoutes() []*Route {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+// Route leads to the node that has a block.
+type Route struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	NextHop       string                 `protobuf:"bytes,3,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Route) Reset() {
+	*x = Route{}
+	mi := &file_zosnet_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Route) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Route) ProtoMessage() {}
+
+func (x *Route) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Route.ProtoReflect.Descriptor instead.
+func (*Route) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Route) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Route) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Route) GetNextHop() string {
+	if x != nil {
+		return x.NextHop
+	}
+	return ""
+}
+
 // Version is what `zosnet version` prints; the daemon's is in its status.
 type Version struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2450,7 +2961,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_zosnet_proto_msgTypes[34]
+	mi := &file_zosnet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +2973,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[34]
+	mi := &file_zosnet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +2986,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{34}
+	return file_zosnet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Version) GetVersion() string {
@@ -2496,7 +3007,7 @@ type Diagnosis struct {
 
 func (x *Diagnosis) Reset() {
 	*x = Diagnosis{}
-	mi := &file_zosnet_proto_msgTypes[35]
+	mi := &file_zosnet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +3019,7 @@ func (x *Diagnosis) String() string {
 func (*Diagnosis) ProtoMessage() {}
 
 func (x *Diagnosis) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[35]
+	mi := &file_zosnet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +3032,7 @@ func (x *Diagnosis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnosis.ProtoReflect.Descriptor instead.
 func (*Diagnosis) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{35}
+	return file_zosnet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Diagnosis) GetHealthy() bool {
@@ -2552,7 +3063,7 @@ type Feature struct {
 
 func (x *Feature) Reset() {
 	*x = Feature{}
-	mi := &file_zosnet_proto_msgTypes[36]
+	mi := &file_zosnet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +3075,7 @@ func (x *Feature) String() string {
 func (*Feature) ProtoMessage() {}
 
 func (x *Feature) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[36]
+	mi := &file_zosnet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +3088,7 @@ func (x *Feature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feature.ProtoReflect.Descriptor instead.
 func (*Feature) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{36}
+	return file_zosnet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Feature) GetName() string {
@@ -2814,7 +3325,41 @@ const file_zosnet_proto_rawDesc = "" +
 	"\rLockdownAllow\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x14\n" +
 	"\x05ports\x18\x02 \x03(\tR\x05ports\x12\x14\n" +
-	"\x05place\x18\x03 \x01(\tR\x05place\"#\n" +
+	"\x05place\x18\x03 \x01(\tR\x05place\"\x15\n" +
+	"\x13ListPrefixesRequest\"E\n" +
+	"\x14ListPrefixesResponse\x12-\n" +
+	"\bprefixes\x18\x01 \x03(\v2\x11.zosnet.v1.PrefixR\bprefixes\"+\n" +
+	"\x11ShowPrefixRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\"\xcc\x01\n" +
+	"\x06Prefix\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
+	"\x06holder\x18\x02 \x01(\tR\x06holder\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x1a\n" +
+	"\bcapacity\x18\x04 \x01(\x04R\bcapacity\x12\x1a\n" +
+	"\bnetworks\x18\x05 \x01(\x04R\bnetworks\x12\x18\n" +
+	"\aresting\x18\x06 \x01(\x04R\aresting\x12(\n" +
+	"\x06blocks\x18\a \x03(\v2\x10.zosnet.v1.BlockR\x06blocks\"\xb2\x01\n" +
+	"\x05Block\x12\x14\n" +
+	"\x05block\x18\x01 \x01(\tR\x05block\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1a\n" +
+	"\bcapacity\x18\x03 \x01(\x04R\bcapacity\x12\x1a\n" +
+	"\bnetworks\x18\x04 \x01(\x04R\bnetworks\x12\x18\n" +
+	"\aresting\x18\x05 \x01(\x04R\aresting\x12-\n" +
+	"\x06leases\x18\x06 \x03(\v2\x15.zosnet.v1.BlockLeaseR\x06leases\"_\n" +
+	"\n" +
+	"BlockLease\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x18\n" +
+	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x1f\n" +
+	"\vrests_until\x18\x03 \x01(\tR\n" +
+	"restsUntil\"%\n" +
+	"\x11ListRoutesRequest\x12\x10\n" +
+	"\x03via\x18\x01 \x01(\tR\x03via\">\n" +
+	"\x12ListRoutesResponse\x12(\n" +
+	"\x06routes\x18\x01 \x03(\v2\x10.zosnet.v1.RouteR\x06routes\"N\n" +
+	"\x05Route\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x19\n" +
+	"\bnext_hop\x18\x03 \x01(\tR\anextHop\"#\n" +
 	"\aVersion\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\"U\n" +
 	"\tDiagnosis\x12\x18\n" +
@@ -2825,7 +3370,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x16\n" +
 	"\x06needed\x18\x03 \x01(\bR\x06needed\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06advice\x18\x05 \x01(\tR\x06advice2\x96\x06\n" +
+	"\x06advice\x18\x05 \x01(\tR\x06advice2\xf1\a\n" +
 	"\x06Daemon\x12:\n" +
 	"\x05Apply\x12\x17.zosnet.v1.ApplyRequest\x1a\x18.zosnet.v1.ApplyResponse\x12=\n" +
 	"\x06Delete\x12\x18.zosnet.v1.DeleteRequest\x1a\x19.zosnet.v1.DeleteResponse\x12=\n" +
@@ -2838,7 +3383,12 @@ const file_zosnet_proto_rawDesc = "" +
 	"\aMonitor\x12\x19.zosnet.v1.MonitorRequest\x1a\x10.zosnet.v1.Event0\x01\x12C\n" +
 	"\fShowLockdown\x12\x1e.zosnet.v1.ShowLockdownRequest\x1a\x13.zosnet.v1.Lockdown\x12A\n" +
 	"\vTryLockdown\x12\x1d.zosnet.v1.TryLockdownRequest\x1a\x13.zosnet.v1.Lockdown\x12I\n" +
-	"\x0fConfirmLockdown\x12!.zosnet.v1.ConfirmLockdownRequest\x1a\x13.zosnet.v1.LockdownB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
+	"\x0fConfirmLockdown\x12!.zosnet.v1.ConfirmLockdownRequest\x1a\x13.zosnet.v1.Lockdown\x12O\n" +
+	"\fListPrefixes\x12\x1e.zosnet.v1.ListPrefixesRequest\x1a\x1f.zosnet.v1.ListPrefixesResponse\x12=\n" +
+	"\n" +
+	"ShowPrefix\x12\x1c.zosnet.v1.ShowPrefixRequest\x1a\x11.zosnet.v1.Prefix\x12I\n" +
+	"\n" +
+	"ListRoutes\x12\x1c.zosnet.v1.ListRoutesRequest\x1a\x1d.zosnet.v1.ListRoutesResponseB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
 var (
 	file_zosnet_proto_rawDescOnce sync.Once
@@ -2852,7 +3402,7 @@ func file_zosnet_proto_rawDescGZIP() []byte {
 	return file_zosnet_proto_rawDescData
 }
 
-var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_zosnet_proto_goTypes = []any{
 	(*Document)(nil),               // 0: zosnet.v1.Document
 	(*ApplyRequest)(nil),           // 1: zosnet.v1.ApplyRequest
@@ -2888,10 +3438,19 @@ var file_zosnet_proto_goTypes = []any{
 	(*ConfirmLockdownRequest)(nil), // 31: zosnet.v1.ConfirmLockdownRequest
 	(*Lockdown)(nil),               // 32: zosnet.v1.Lockdown
 	(*LockdownAllow)(nil),          // 33: zosnet.v1.LockdownAllow
-	(*Version)(nil),                // 34: zosnet.v1.Version
-	(*Diagnosis)(nil),              // 35: zosnet.v1.Diagnosis
-	(*Feature)(nil),                // 36: zosnet.v1.Feature
-	nil,                            // 37: zosnet.v1.Network.PrefixesEntry
+	(*ListPrefixesRequest)(nil),    // 34: zosnet.v1.ListPrefixesRequest
+	(*ListPrefixesResponse)(nil),   // 35: zosnet.v1.ListPrefixesResponse
+	(*ShowPrefixRequest)(nil),      // 36: zosnet.v1.ShowPrefixRequest
+	(*Prefix)(nil),                 // 37: zosnet.v1.Prefix
+	(*Block)(nil),                  // 38: zosnet.v1.Block
+	(*BlockLease)(nil),             // 39: zosnet.v1.BlockLease
+	(*ListRoutesRequest)(nil),      // 40: zosnet.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),     // 41: zosnet.v1.ListRoutesResponse
+	(*Route)(nil),                  // 42: zosnet.v1.Route
+	(*Version)(nil),                // 43: zosnet.v1.Version
+	(*Diagnosis)(nil),              // 44: zosnet.v1.Diagnosis
+	(*Feature)(nil),                // 45: zosnet.v1.Feature
+	nil,                            // 46: zosnet.v1.Network.PrefixesEntry
 }
 var file_zosnet_proto_depIdxs = []int32{
 	0,  // 0: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
@@ -2899,7 +3458,7 @@ var file_zosnet_proto_depIdxs = []int32{
 	4,  // 2: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
 	9,  // 3: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
 	12, // 4: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
-	37, // 5: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
+	46, // 5: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
 	19, // 6: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
 	15, // 7: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
 	16, // 8: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
@@ -2913,36 +3472,46 @@ var file_zosnet_proto_depIdxs = []int32{
 	33, // 16: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
 	9,  // 17: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
 	18, // 18: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
-	36, // 19: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
-	1,  // 20: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
-	5,  // 21: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
-	7,  // 22: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
-	10, // 23: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
-	13, // 24: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
-	20, // 25: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
-	21, // 26: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
-	23, // 27: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
-	27, // 28: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
-	29, // 29: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
-	30, // 30: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
-	31, // 31: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
-	2,  // 32: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
-	6,  // 33: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
-	8,  // 34: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
-	11, // 35: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
-	14, // 36: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
-	19, // 37: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
-	22, // 38: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
-	24, // 39: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
-	28, // 40: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
-	32, // 41: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
-	32, // 42: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
-	32, // 43: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
-	32, // [32:44] is the sub-list for method output_type
-	20, // [20:32] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	37, // 19: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
+	38, // 20: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
+	39, // 21: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
+	42, // 22: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
+	45, // 23: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
+	1,  // 24: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
+	5,  // 25: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
+	7,  // 26: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
+	10, // 27: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
+	13, // 28: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
+	20, // 29: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
+	21, // 30: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
+	23, // 31: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
+	27, // 32: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
+	29, // 33: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
+	30, // 34: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
+	31, // 35: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
+	34, // 36: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
+	36, // 37: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
+	40, // 38: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
+	2,  // 39: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
+	6,  // 40: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
+	8,  // 41: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
+	11, // 42: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
+	14, // 43: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
+	19, // 44: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
+	22, // 45: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
+	24, // 46: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
+	28, // 47: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
+	32, // 48: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
+	32, // 49: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
+	32, // 50: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
+	35, // 51: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
+	37, // 52: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
+	41, // 53: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
+	39, // [39:54] is the sub-list for method output_type
+	24, // [24:39] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_zosnet_proto_init() }
@@ -2957,7 +3526,7 @@ func file_zosnet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_zosnet_proto_rawDesc), len(file_zosnet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
