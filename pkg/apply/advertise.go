@@ -26,9 +26,6 @@ func routerObject(network string) string { return "router advertisements of " + 
 // while the taps are still there to hear it. Advertisements are the daemon's and not
 // the kernel's, so they are no changes of it.
 func (p *pass) withdrawRouters() {
-	if p.preview {
-		return
-	}
 	var heard <-chan time.Time
 	for name, router := range p.routers {
 		wanted := slices.ContainsFunc(p.want.Networks, func(n plan.Network) bool { return n.Name == name && n.AdvertiseRA })
@@ -50,7 +47,7 @@ func (p *pass) withdrawRouters() {
 // bridge is another.
 func (p *pass) startRouters() {
 	for _, n := range p.want.Networks {
-		if p.preview || !n.AdvertiseRA || p.failed[bridgeObject(n)] || p.failed[networkObject(n.Name)] {
+		if !n.AdvertiseRA || p.failed[bridgeObject(n)] || p.failed[networkObject(n.Name)] {
 			continue
 		}
 		want := p.advertised(n)

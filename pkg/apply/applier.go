@@ -24,7 +24,7 @@ type Config struct {
 	Log      *slog.Logger
 }
 
-// Result says what an Apply changed, or a Preview would.
+// Result says what an Apply changed.
 type Result struct {
 	Changes []plan.Change // in the order in which they were made; empty: all was as planned
 	Took    time.Duration
@@ -70,21 +70,13 @@ func (a *Applier) Apply(ctx context.Context, state plan.State) (Result, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = &state
-	return a.pass(ctx, state, false)
-}
-
-// Preview gives what Apply would change, and changes nothing.
-func (a *Applier) Preview(ctx context.Context, state plan.State) (Result, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.pass(ctx, state, true)
+	return a.pass(ctx, state)
 }
 
 // pass observes, compares and changes once. a.mu is held.
-func (a *Applier) pass(ctx context.Context, state plan.State, preview bool) (Result, error) {
+func (a *Applier) pass(ctx context.Context, state plan.State) (Result, error) {
 	begin := time.Now()
-	p := &pass{Applier: a, ctx: ctx, want: state, preview: preview,
-		made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}}
+	p := &pass{Applier: a, ctx: ctx, want: state, made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}}
 	if err := p.open(); err != nil {
 		return Result{}, err
 	}
@@ -96,9 +88,8 @@ func (a *Applier) pass(ctx context.Context, state plan.State, preview bool) (Res
 // pass is one comparison of the kernel with a State.
 type pass struct {
 	*Applier
-	ctx     context.Context
-	want    plan.State
-	preview bool
+	ctx  context.Context
+	want plan.State
 
 	netlink   *netlink.Handle
 	strict    *netlink.Handle // the kernel filters its dumps

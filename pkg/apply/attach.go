@@ -106,9 +106,6 @@ func (p *pass) nameOf(index uint32) string {
 
 // reportMissing logs a named uplink when it goes and when it is back.
 func (p *pass) reportMissing(names []string) {
-	if p.preview {
-		return
-	}
 	missing := map[string]bool{}
 	for _, name := range names {
 		missing[name] = true
@@ -130,7 +127,7 @@ func (p *pass) reportMissing(names []string) {
 func (p *pass) setBackstop() {
 	have, present, err := loader.Backstop()
 	// An error is that of a kernel without nf_tables, which has no such table.
-	if err != nil || !present || p.preview {
+	if err != nil || !present {
 		return
 	}
 	var known []uint32

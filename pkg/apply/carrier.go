@@ -17,7 +17,7 @@ const carrierTime = time.Second
 // carries as soon as both ends are up, but the kernel tells its bridge, and gives a
 // bridge its queue, a little later; what the host sends until then is lost.
 func (p *pass) awaitCarrier(attachments []*attachment) {
-	for deadline := time.Now().Add(carrierTime); !p.preview && p.anyWithoutCarrier(attachments); {
+	for deadline := time.Now().Add(carrierTime); p.anyWithoutCarrier(attachments); {
 		if time.Now().After(deadline) {
 			return
 		}

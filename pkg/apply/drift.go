@@ -77,7 +77,7 @@ func (a *Applier) repair(ctx context.Context, onRepair func(plan.Change), report
 	if a.last == nil {
 		return reported
 	}
-	result, err := a.pass(ctx, *a.last, false)
+	result, err := a.pass(ctx, *a.last)
 	for _, c := range result.Changes {
 		a.config.Log.Warn("repaired what had drifted from the plan", "object", c.Object, "action", c.Action, "detail", c.Detail)
 		onRepair(c)

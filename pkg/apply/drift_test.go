@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	bpf "github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/spec"
 )
 
 const web1 = "/run/netns/acme.web-1"
@@ -158,51 +160,93 @@ func TestDrift(t *testing.T) {
 		netns("acme", "web-1", 256), tap("acme", "vm", "vm0", 258),
 	}}.state(t)
 	n.apply(s)
-	whole := dumpKernel(t)
+	whole := dumpNode(t, n)
 
-	var mu sync.Mutex
-	var repairs []plan.Change
+	repairs := n.guard(t)
+	for _, d := range drifts {
+		t.Run(d.name, func(t *testing.T) {
+			repairs.take()
+			begin := time.Now()
+			d.disturb(t, n, s)
+			eventually(t, 5*time.Second, "repaired "+d.repairs, func() bool {
+				return repairs.have(d.repairs)
+			})
+			t.Logf("after %v", time.Since(begin).Round(time.Millisecond))
+			for dumpNode(t, n) != whole && time.Since(begin) < 5*time.Second {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if diff := cmp.Diff(whole, dumpNode(t, n)); diff != "" {
+				t.Errorf("before and 5 s after (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// repairs is what Run reports until the test ends.
+type repairs struct {
+	mu   sync.Mutex
+	list []plan.Change
+}
+
+// guard has Run keep the node as it was applied until the test ends.
+func (n *node) guard(t *testing.T) *repairs {
+	t.Helper()
+	r := &repairs{}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
 		err := n.Run(ctx, func(c plan.Change) {
-			mu.Lock()
-			defer mu.Unlock()
-			repairs = append(repairs, c)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.list = append(r.list, c)
 		})
 		if err != nil {
 			t.Errorf("run: %v", err)
 		}
 	})
-	defer running.Wait()
-	defer cancel()
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return r
+}
 
-	for _, d := range drifts {
-		t.Run(d.name, func(t *testing.T) {
-			mu.Lock()
-			repairs = nil
-			mu.Unlock()
-			begin := time.Now()
-			d.disturb(t, n, s)
-			eventually(t, 5*time.Second, "repaired "+d.repairs, func() bool {
-				mu.Lock()
-				defer mu.Unlock()
-				for _, c := range repairs {
-					if strings.HasPrefix(c.Object, d.repairs) {
-						return true
-					}
-				}
-				return false
-			})
-			t.Logf("after %v", time.Since(begin).Round(time.Millisecond))
-			eventually(t, 5*time.Second-time.Since(begin), "everything is as planned", func() bool {
-				preview, err := n.Preview(t.Context(), s)
-				return err == nil && len(preview.Changes) == 0
-			})
-			if diff := cmp.Diff(whole, dumpKernel(t)); diff != "" {
-				t.Errorf("before and after (-before +after):\n%s", diff)
-			}
-		})
+// take gives what was reported since the last time.
+func (r *repairs) take() []plan.Change {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.list
+	r.list = nil
+	return list
+}
+
+// have tells whether an object of that beginning was reported.
+func (r *repairs) have(object string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.list, func(c plan.Change) bool { return strings.HasPrefix(c.Object, object) })
+}
+
+// TestTrialEnds: a trial whose time is over has gone back by itself, so there is
+// nothing to repair.
+func TestTrialEnds(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	n := startNode(t)
+	g := grid{networks: []string{"acme"}, trial: &plan.Trial{Deadline: time.Now().Add(2 * time.Second),
+		Allow: []spec.LockdownAllow{{From: netip.MustParsePrefix("203.0.113.0/24"), Ports: []spec.Ports{{Any: true}}}}}}
+	n.apply(g.state(t))
+	repairs := n.guard(t)
+	eventually(t, 10*time.Second, "the trial is forgotten", func() bool {
+		node, err := n.datapath.Maps().ReadNode()
+		check(t, err)
+		return node.TrialDeadline == 0
+	})
+	g.trial = nil
+	n.unchanged(g.state(t))
+	if got := repairs.take(); len(got) != 0 {
+		t.Errorf("reported as repairs: %v", got)
 	}
 }
 
@@ -214,11 +258,7 @@ func TestUplinkAppears(t *testing.T) {
 	}
 	n := startNode(t)
 	n.apply(grid{networks: []string{"acme"}, uplinks: []string{"up0", "up1"}}.state(t))
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { _ = n.Run(ctx, func(plan.Change) {}) })
-	defer running.Wait()
-	defer cancel()
+	n.guard(t)
 	for range 2 {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = "up1"
@@ -250,11 +290,7 @@ func TestRouteEpoch(t *testing.T) {
 	}
 	n := startNode(t)
 	n.apply(two.state(t))
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { _ = n.Run(ctx, func(plan.Change) {}) })
-	defer running.Wait()
-	defer cancel()
+	n.guard(t)
 	epoch := func() uint32 {
 		node, err := n.datapath.Maps().ReadNode()
 		check(t, err)

@@ -43,7 +43,7 @@ func (p *pass) setForwarding() {
 // all of them writes over that.
 func (p *pass) noteForwarding() error {
 	paths, err := filepath.Glob(filepath.Join(sysctlRoot, interfaceSysctl("*", "forwarding")))
-	if err != nil || p.preview {
+	if err != nil {
 		return err
 	}
 	for _, path := range paths {
@@ -73,7 +73,7 @@ func (p *pass) setSysctl(name, have, want string) {
 	})
 }
 
-// restoreSysctls gives back the values that were there before.
+// restoreSysctls gives back the values that were there before the node was a router.
 func (p *pass) restoreSysctls() {
 	names := slices.Sorted(maps.Keys(p.ledger.Sysctls))
 	if i := slices.Index(names, forwardingSysctl); i > 0 {

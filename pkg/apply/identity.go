@@ -187,7 +187,7 @@ func (p *pass) judgeTouched() {
 // pass changed things: one that judged by what was before may have noted its verdict
 // under the new generation.
 func (p *pass) judgeStragglers() {
-	if p.preview || len(p.touched) == 0 {
+	if len(p.touched) == 0 {
 		return
 	}
 	waitForReaders()
@@ -204,9 +204,6 @@ func waitForReaders() {
 // judgeAgain makes a network's flows stale. A network that is going has its own
 // way of it.
 func (p *pass) judgeAgain(id uint32) error {
-	if p.preview {
-		return nil
-	}
 	n, err := p.config.Datapath.Maps().Network(id)
 	if err != nil || absent(n) {
 		return err

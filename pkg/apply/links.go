@@ -100,14 +100,7 @@ func (p *pass) mayUse(link netlink.Link, object string, fit bool) bool {
 		return true
 	}
 	name := link.Attrs().Name
-	return p.change("link "+name, plan.Remove, link.Attrs().Alias, func() error { return p.removePort(link) }) &&
-		p.forget(link)
-}
-
-// forget takes a link out of what the pass knows, also in a preview.
-func (p *pass) forget(link netlink.Link) bool {
-	p.links.drop(link)
-	return true
+	return p.change("link "+name, plan.Remove, link.Attrs().Alias, func() error { return p.removePort(link) })
 }
 
 // removeLink deletes a link; one that is gone already is no error.

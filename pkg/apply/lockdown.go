@@ -34,6 +34,11 @@ type lockdown struct {
 	deadline uint64 // ns of CLOCK_BOOTTIME
 }
 
+// over tells whether the trial has ended by itself.
+func (l lockdown) over(boot uint64) bool {
+	return l.trial != "" && l.deadline <= boot+uint64(deadlineSlack)
+}
+
 // observedLockdown knows a version's openings by the ledger only. Version 0 is that
 // of a map never written: nothing is allowed.
 func observedLockdown(node bpf.Node, l *ledger) lockdown {
@@ -78,7 +83,15 @@ func (p *pass) setLockdown() {
 		return
 	}
 	have := observedLockdown(node, p.ledger)
-	want := plannedLockdown(p.want, time.Now(), bpf.BootTime())
+	now := bpf.BootTime()
+	want := plannedLockdown(p.want, time.Now(), now)
+	if want.trial == "" && have.over(now) {
+		// The datapath went back by itself: nothing drifted, there is only to be tidied up.
+		if p.failIf("lockdown", p.config.Datapath.Maps().SetLockdown(node.Lockdown)) {
+			return
+		}
+		have.trial = ""
+	}
 	next := max(node.Lockdown, node.LockdownTrial, p.ledger.Lockdown.Number, p.ledger.Trial.Number) + 1
 	if have.allow != want.allow || want.trial == "" && have.trial != "" {
 		p.change("lockdown", plan.Modify, fmt.Sprintf("%d openings", len(p.want.Lockdown)), func() error {

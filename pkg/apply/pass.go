@@ -46,17 +46,14 @@ func (p *pass) reconcile() {
 	}
 }
 
-// change makes one change and notes it; a preview only notes it. It tells whether
-// that went well.
+// change makes one change and notes it. It tells whether that went well.
 func (p *pass) change(object string, action plan.Action, detail string, do func() error) bool {
 	if p.ctx.Err() != nil {
 		return false
 	}
-	if !p.preview {
-		if err := do(); err != nil {
-			p.fail(object, err)
-			return false
-		}
+	if err := do(); err != nil {
+		p.fail(object, err)
+		return false
 	}
 	p.changes = append(p.changes, plan.Change{Object: object, Action: action, Detail: detail})
 	if action == plan.Add {

@@ -66,7 +66,7 @@ func (p *pass) setPrefixes() {
 	if len(changes) == 0 {
 		return
 	}
-	if !p.preview && p.failIf("prefixes", p.config.Datapath.Maps().PutPrefixes(want)) {
+	if p.failIf("prefixes", p.config.Datapath.Maps().PutPrefixes(want)) {
 		return
 	}
 	p.changes = append(p.changes, changes...)

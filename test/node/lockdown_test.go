@@ -45,9 +45,14 @@ func TestLockdownTry(t *testing.T) {
 	}
 	n.connects(n.Outside, ssh, probe.Silent)
 
+	repaired := n.repairs()
 	try("3s")
 	n.connects(n.Outside, ssh, probe.Answered)
 	closes()
+	n.eventually(repairWithin, func() error { return n.inForce("document") })
+	if now := n.repairs(); now != repaired {
+		t.Errorf("a trial that ended is counted as %v repairs", now-repaired)
+	}
 
 	try("3s")
 	n.connects(n.Outside, ssh, probe.Answered)
@@ -77,4 +82,16 @@ func TestLockdownTry(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.connects(n.Outside, ssh, probe.Answered)
+}
+
+// inForce is an error unless the lockdown in force comes from there.
+func (n *node) inForce(want string) error {
+	var status struct{ Lockdown string }
+	if err := n.daemon.Decode(n.t.Context(), &status, "status", "-o", "json"); err != nil {
+		return err
+	}
+	if status.Lockdown != want {
+		return fmt.Errorf("the lockdown in force is that of the %s, want %s", status.Lockdown, want)
+	}
+	return nil
 }
