@@ -124,6 +124,12 @@ var drifts = []struct {
 	{"the node does not forward any more", func(t *testing.T, n *node, s plan.State) {
 		check(t, writeSysctl(forwardingSysctl, "0"))
 	}, "sysctl net/ipv6/conf/all/forwarding"},
+	{"an uplink answers ARP for other links", func(t *testing.T, n *node, s plan.State) {
+		check(t, writeSysctl("net/ipv4/conf/up0/arp_ignore", "0"))
+	}, "sysctl net/ipv4/conf/up0/arp_ignore"},
+	{"an uplink asks by ARP with other links' addresses", func(t *testing.T, n *node, s plan.State) {
+		check(t, writeSysctl("net/ipv4/conf/up0/arp_announce", "0"))
+	}, "sysctl net/ipv4/conf/up0/arp_announce"},
 	{"a port is forgotten", func(t *testing.T, n *node, s plan.State) {
 		check(t, n.datapath.Maps().DeletePort(uint32(link(t, s.Workloads[1].Interface).Attrs().Index)))
 	}, "workload acme/"},

@@ -75,7 +75,7 @@ func (p *pass) setSysctl(name, have, want string) {
 
 // restoreSysctls gives back the values that were there before the node was a router.
 func (p *pass) restoreSysctls() {
-	names := slices.Sorted(maps.Keys(p.ledger.Sysctls))
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(p.ledger.Sysctls)), isARP)
 	if i := slices.Index(names, forwardingSysctl); i > 0 {
 		// It writes over the interfaces' own, so it is first.
 		names = slices.Insert(slices.Delete(names, i, i+1), 0, forwardingSysctl)

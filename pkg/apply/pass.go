@@ -13,6 +13,7 @@ func (p *pass) reconcile() {
 	p.setPrefixes()
 	p.setLockdown()
 	p.setUplinks()
+	p.setARP()
 
 	p.withdrawRouters()
 	p.removeWorkloads()
