@@ -28,6 +28,8 @@ type Config struct {
 type Result struct {
 	Changes []plan.Change // in the order in which they were made; empty: all was as planned
 	Took    time.Duration
+
+	mtu uint16 // smallest of the uplinks
 }
 
 // Applier makes the kernel match States. Its methods may be called from several
@@ -82,7 +84,7 @@ func (a *Applier) pass(ctx context.Context, state plan.State) (Result, error) {
 	}
 	defer p.close()
 	p.reconcile()
-	return Result{Changes: p.changes, Took: time.Since(begin)}, errors.Join(p.errs...)
+	return Result{Changes: p.changes, Took: time.Since(begin), mtu: smallestMTU(p.uplinks, p.links.byIndex)}, errors.Join(p.errs...)
 }
 
 // pass is one comparison of the kernel with a State.

@@ -23,11 +23,16 @@ const (
 	checkInterval = 3 * time.Second
 )
 
+// Hooks are told what Run finds. They must not wait for the Applier.
+type Hooks struct {
+	Repaired func(plan.Change)
+	MTU      func(uint16) // smallest of the uplinks, in bytes, after each comparison; 0: there is none
+}
+
 // Run keeps the kernel as the last State says until ctx ends: it compares them
 // after netlink events and every few seconds, and makes again what is missing. Each
-// repair is logged and given to onRepair. Route changes make the datapath look its
-// next hops up again.
-func (a *Applier) Run(ctx context.Context, onRepair func(plan.Change)) error {
+// repair is logged. Route changes make the datapath look its next hops up again.
+func (a *Applier) Run(ctx context.Context, hooks Hooks) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -43,13 +48,13 @@ func (a *Applier) Run(ctx context.Context, onRepair func(plan.Change)) error {
 	})
 	group.Go(func() { receive(ctx, events, a.config.Log, drifted, moved) })
 	group.Go(func() { advanceRoutes(ctx, a.config.Datapath.Maps(), moved, a.config.Log) })
-	a.watch(ctx, drifted, onRepair)
+	a.watch(ctx, drifted, hooks)
 	return nil
 }
 
 // watch checks at an event at once, for a new uplink is open until then, and again
 // for those that follow within settleTime; and every checkInterval.
-func (a *Applier) watch(ctx context.Context, drifted <-chan struct{}, onRepair func(plan.Change)) {
+func (a *Applier) watch(ctx context.Context, drifted <-chan struct{}, hooks Hooks) {
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
 	var reported string
@@ -60,7 +65,7 @@ func (a *Applier) watch(ctx context.Context, drifted <-chan struct{}, onRepair f
 		case <-check.C:
 		case <-drifted:
 		}
-		reported = a.repair(ctx, onRepair, reported)
+		reported = a.repair(ctx, hooks, reported)
 		select {
 		case <-ctx.Done():
 			return
@@ -71,7 +76,7 @@ func (a *Applier) watch(ctx context.Context, drifted <-chan struct{}, onRepair f
 
 // repair applies the last State again. It gives the error that it logged: one that
 // stays is logged once.
-func (a *Applier) repair(ctx context.Context, onRepair func(plan.Change), reported string) string {
+func (a *Applier) repair(ctx context.Context, hooks Hooks, reported string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.last == nil {
@@ -80,8 +85,9 @@ func (a *Applier) repair(ctx context.Context, onRepair func(plan.Change), report
 	result, err := a.pass(ctx, *a.last)
 	for _, c := range result.Changes {
 		a.config.Log.Warn("repaired what had drifted from the plan", "object", c.Object, "action", c.Action, "detail", c.Detail)
-		onRepair(c)
+		hooks.Repaired(c)
 	}
+	hooks.MTU(result.mtu)
 	if err == nil || ctx.Err() != nil {
 		return ""
 	}

@@ -201,11 +201,11 @@ func (n *node) guard(t *testing.T) *repairs {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
-		err := n.Run(ctx, func(c plan.Change) {
+		err := n.Run(ctx, Hooks{MTU: func(uint16) {}, Repaired: func(c plan.Change) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.list = append(r.list, c)
-		})
+		}})
 		if err != nil {
 			t.Errorf("run: %v", err)
 		}

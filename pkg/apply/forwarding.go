@@ -90,13 +90,18 @@ func (p *pass) restoreSysctl(name, before string) {
 	if p.failIf("sysctl "+name, err) {
 		return
 	}
-	p.change("sysctl "+name, plan.Modify, have+" → "+before, func() error {
-		if have != "" { // the interface is there still
-			if err := writeSysctl(name, before); err != nil {
-				return err
-			}
-		}
+	forget := func() error {
 		delete(p.ledger.Sysctls, name)
 		return p.ledger.save()
+	}
+	if have == "" || have == before { // the interface is gone, or somebody did it
+		p.failIf("sysctl "+name, forget())
+		return
+	}
+	p.change("sysctl "+name, plan.Modify, have+" → "+before, func() error {
+		if err := writeSysctl(name, before); err != nil {
+			return err
+		}
+		return forget()
 	})
 }

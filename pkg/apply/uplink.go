@@ -2,10 +2,12 @@ package apply
 
 import (
 	"cmp"
+	"fmt"
 	"net"
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // uplink is an interface that leads to the world.
@@ -96,6 +98,32 @@ func climb(links map[int]netlink.Link, depth map[int]int) {
 			}
 		}
 	}
+}
+
+// UplinkMTU gives the smallest MTU in bytes of the uplinks that are there, chosen from
+// the names of a node.yaml as Apply does it; 0 where there is none.
+func UplinkMTU(names []string) (uint16, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return 0, fmt.Errorf("open netlink: %w", err)
+	}
+	defer h.Close()
+	l, err := readLinks(h)
+	if err != nil {
+		return 0, err
+	}
+	chosen, _ := chooseUplinks(names, l.byIndex)
+	return smallestMTU(chosen, l.byIndex), nil
+}
+
+func smallestMTU(uplinks []uplink, links map[int]netlink.Link) (smallest uint16) {
+	for _, u := range uplinks {
+		mtu := uint16(min(links[u.index].Attrs().MTU, 1<<16-1))
+		if smallest == 0 || mtu < smallest {
+			smallest = mtu
+		}
+	}
+	return smallest
 }
 
 func uplinkObject(name string) string { return "uplink " + name }

@@ -126,7 +126,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error { d.enforcer.run(ctx); return nil })
 	g.Go(func() error { return d.followRegistry(ctx) })
-	g.Go(func() error { return d.applier.Run(ctx, d.onRepair) })
+	g.Go(func() error { return d.applier.Run(ctx, apply.Hooks{Repaired: d.onRepair, MTU: d.onMTU}) })
 	g.Go(func() error { return d.service.watch(ctx, d.alive) })
 	g.Go(func() error { return d.followTrial(ctx) })
 	g.Go(func() error { return d.sweepFlows(ctx) })
@@ -222,6 +222,15 @@ func (d *Daemon) reread(ctx context.Context) error {
 func (d *Daemon) alive() bool {
 	_, running, _ := d.enforcer.state()
 	return running < stuckAfter
+}
+
+// onMTU asks for an enforcement where the uplinks' MTU is not what the plan follows
+// from: an uplink came or was changed. Without any it stays as it was.
+func (d *Daemon) onMTU(now uint16) {
+	if v := d.current(); v.node != "" && now != 0 && v.input.MTU != now {
+		d.log.Info("the uplinks' MTU changed", "bytes", now, "before", v.input.MTU)
+		d.enforcer.request()
+	}
 }
 
 func (d *Daemon) onRepair(c plan.Change) {

@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
+	"github.com/zosnet/zosnet/pkg/apply"
 	"github.com/zosnet/zosnet/pkg/plan"
 	"github.com/zosnet/zosnet/pkg/registry"
 )
@@ -59,26 +58,19 @@ func (d *Daemon) enforce(ctx context.Context) error {
 
 // compute gives the state that follows from a snapshot.
 func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error) {
-	input, err := d.documents.input(d.file.node(), d.uplinkMTU(), snap, time.Now())
+	mtu, err := apply.UplinkMTU(d.file.node().Uplinks)
+	if err != nil {
+		return plan.Input{}, plan.State{}, err
+	}
+	if mtu == 0 { // the cable is out for a moment
+		mtu = d.current().input.MTU
+	}
+	input, err := d.documents.input(d.file.node(), mtu, snap, time.Now())
 	if err != nil {
 		return input, plan.State{}, err
 	}
 	state, err := plan.Compute(input)
 	return input, state, err
-}
-
-// uplinkMTU gives the smallest MTU of the uplinks, or 0 where there is none.
-func (d *Daemon) uplinkMTU() (smallest uint16) {
-	for _, name := range d.uplinkNames() {
-		link, err := netlink.LinkByName(name)
-		if err != nil {
-			continue // it has just vanished
-		}
-		if mtu := uint16(min(link.Attrs().MTU, 1<<16-1)); smallest == 0 || mtu < smallest {
-			smallest = mtu
-		}
-	}
-	return smallest
 }
 
 // current gives what the last enforcement set out to enforce.
