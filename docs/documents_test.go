@@ -113,9 +113,9 @@ func collectKeys(tree any, keys map[string]bool) {
 // TestLimits holds the numbers of documents.md to the decoder's.
 func TestLimits(t *testing.T) {
 	page := strings.ReplaceAll(read(t, "documents.md"), "\n", " ")
-	want := fmt.Sprintf("%d services, 4,000 rules, access and expose entries together, 100,000 CIDRs, %d MiB of text",
+	want := fmt.Sprintf("%d services, 4,000 rules, access and expose entries together, 20,000 CIDRs, %d MiB of text",
 		spec.MaxServices, spec.MaxDocument>>20)
-	if spec.MaxRules != 4000 || spec.MaxCIDRs != 100000 || !strings.Contains(page, want) {
+	if spec.MaxRules != 4000 || spec.MaxCIDRs != 20000 || !strings.Contains(page, want) {
 		t.Errorf("documents.md says nothing like %q", want)
 	}
 	for _, path := range []string{spec.DefaultStateDir, spec.DefaultRunDir, spec.DefaultBPFFS} {

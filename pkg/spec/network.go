@@ -9,8 +9,8 @@ import (
 // Limits of one network.
 const (
 	MaxServices = 256
-	MaxRules    = 4000   // rules, access and expose entries together
-	MaxCIDRs    = 100000 // CIDRs in all its rules together
+	MaxRules    = 4000  // rules, access and expose entries together
+	MaxCIDRs    = 20000 // CIDRs in all its rules together; MaxDocument has room for them at 45 bytes each
 )
 
 // networkDecoder is a network while it is decoded.
@@ -59,7 +59,7 @@ func (n *networkDecoder) decode(top value) {
 		top.wrong(fmt.Sprintf("%d rules, access and expose entries", count), fmt.Sprintf("at most %d", MaxRules))
 	}
 	if n.cidrs > MaxCIDRs {
-		top.wrong(fmt.Sprintf("%d CIDRs", n.cidrs), fmt.Sprintf("at most %d", MaxCIDRs))
+		top.wrong(fmt.Sprintf("%d CIDRs", n.cidrs), fmt.Sprintf("at most %d in one network: fewer and wider ones", MaxCIDRs))
 	}
 }
 

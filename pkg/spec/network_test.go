@@ -202,6 +202,13 @@ func TestLimits(t *testing.T) {
 	cidrs := func(n int) string {
 		return "rules:\n  - deny: {from: [" + strings.Repeat("::/0,", n/2) + "], to: [" + strings.Repeat("::/0,", n-n/2) + "]}\n"
 	}
+	longest := func(n int) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf("2001:0db8:aaaa:bbbb:cccc:dddd:eeee:%04x/128", i)
+		}
+		return "rules:\n  - deny: {from: [" + strings.Join(list, ", ") + "]}\n"
+	}
 	services := func(n int) string {
 		text := "network: acme\nnodes: [n1]\nservices:\n"
 		for i := range n {
@@ -215,7 +222,8 @@ func TestLimits(t *testing.T) {
 		{"rules and expose, most", head + rules(1000) + expose(3000), ""},
 		{"rules and expose, too many", head + rules(1001) + expose(3000), "found 4001 rules"},
 		{"CIDRs, most", head + cidrs(spec.MaxCIDRs), ""},
-		{"CIDRs, too many", head + cidrs(spec.MaxCIDRs+1), "found 100001 CIDRs, expected at most 100000"},
+		{"CIDRs, most, each as long as can be, beside every rule", head + longest(spec.MaxCIDRs) + strings.Repeat("  - deny: {}\n", spec.MaxRules-1), ""},
+		{"CIDRs, too many", head + cidrs(spec.MaxCIDRs+1), "found 20001 CIDRs, expected at most 20000 in one network: fewer and wider ones"},
 		{"services, most", services(spec.MaxServices), ""},
 		{"services, too many", services(spec.MaxServices + 1), "services: found 257 services, expected at most 256"},
 		{"bytes, most", head + "#" + strings.Repeat("x", spec.MaxDocument-len(head)-1), ""},
