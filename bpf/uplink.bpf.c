@@ -9,6 +9,7 @@ INLINE int drop_xdp(struct xdp_md *ctx, struct visit *v, enum drop_reason reason
 	struct counter *c = bpf_map_lookup_elem(&lockdown_drops, &index);
 	struct node *n = this_node();
 	struct event *e;
+	__u32 last;
 
 	if (c)
 		count(c, v->length);
@@ -20,8 +21,9 @@ INLINE int drop_xdp(struct xdp_md *ctx, struct visit *v, enum drop_reason reason
 		return XDP_DROP;
 	}
 	fill_event(e, v, EVENT_DROP, reason);
-	if (v->length >= EVENT_BYTES / 2 && !bpf_xdp_load_bytes(ctx, 0, e->head, EVENT_BYTES / 2))
-		e->captured = EVENT_BYTES / 2;
+	last = last_captured(v->length);
+	if (!bpf_xdp_load_bytes(ctx, 0, e->head, last + 1))
+		e->captured = last + 1;
 	bpf_ringbuf_submit(e, 0);
 	return XDP_DROP;
 }

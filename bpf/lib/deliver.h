@@ -129,7 +129,7 @@ INLINE int deliver(struct __sk_buff *skb, struct visit *v, struct flow *f)
 	if (v->packet.fragment == FRAGMENT_FIRST)
 		fragment_remember(v, to->network ? to->network : from->network);
 	if (!node || to->hop.kind == HOP_NONE || to->hop.epoch != node->route_epoch ||
-	    (to->hop.kind == HOP_UPLINK && v->now - to->hop.checked > NEIGHBOUR_FRESH))
+	    (to->hop.kind == HOP_UPLINK && v->now - to->hop.checked > timeout.neighbour))
 		return carry_anew(skb, v, f);
 	return carry(skb, v, &to->hop, from->network, to->network);
 }

@@ -41,7 +41,7 @@ struct event {
 	__u8 captured; /* bytes of the frame in head */
 	struct mac mac;
 	__u16 ether_type;
-	__u32 reserved;
+	__u32 link_header; /* bytes of it in head: 14 of Ethernet, or 0 */
 	__u8 head[EVENT_BYTES];
 };
 

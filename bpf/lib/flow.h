@@ -122,7 +122,6 @@ struct fragment {
 };
 
 #define FRAGMENT_SLOTS 256
-#define FRAGMENT_TIMEOUT (10ULL * 1000000000)
 
 /* A flow that the host itself started. */
 struct host_flow_key {

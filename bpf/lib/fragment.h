@@ -50,7 +50,7 @@ __noinline int fragment_recall(struct visit *v, __u32 network)
 	fragment_slot(p, network, &key);
 	f = bpf_map_lookup_elem(&fragments, &key);
 	if (!f || f->id != p->fragment_id ||
-	    (__s64)(visit_now(v) - f->seen) > (__s64)FRAGMENT_TIMEOUT ||
+	    (__s64)(visit_now(v) - f->seen) > (__s64)timeout.fragment ||
 	    !address_equal(&f->saddr, &p->saddr) || !address_equal(&f->daddr, &p->daddr))
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	if (p->fragment_offset < f->headers)

@@ -11,7 +11,6 @@
 #define DHCPV4_CLIENT bpf_htons(68)
 #define DHCPV6_CLIENT bpf_htons(546)
 #define DHCPV6_SERVER bpf_htons(547)
-#define DHCP_PATIENCE (120 * SECOND) /* longer than any client waits between two tries */
 
 /* The version of the failsafe list in force: a trial's until its deadline, which
  * passes here whether or not a daemon runs. */
@@ -131,7 +130,7 @@ INLINE enum drop_reason check_dhcp_answer(struct visit *v)
 	__u64 *asked;
 
 	asked = bpf_map_lookup_elem(&dhcp_requests, &key);
-	return asked && visit_now(v) - *asked < DHCP_PATIENCE ? DROP_NONE : DROP_DHCP_UNSOLICITED;
+	return asked && visit_now(v) - *asked < timeout.dhcp ? DROP_NONE : DROP_DHCP_UNSOLICITED;
 }
 
 /* What the host must hear on its link to have an address and a route at all (RFC

@@ -2,6 +2,7 @@
 #ifndef ZOSNET_PARSE_H
 #define ZOSNET_PARSE_H
 
+#include "config.h"
 #include "packet.h"
 
 #define MAX_VLAN_TAGS 2
@@ -73,7 +74,9 @@ INLINE bool holds(const struct span *s, __u32 offset, __u32 bytes)
 	return s->data + offset + bytes <= s->end;
 }
 
-INLINE enum drop_reason parse_ethernet(const struct span *s, struct packet *p)
+/* These give where the IP packet begins by themselves: the verifier knows the bounds
+ * of what a function holds, but not of what it reads back from a map. */
+INLINE enum drop_reason parse_ethernet(const struct span *s, struct packet *p, __u32 *l3_offset)
 {
 	struct ethernet_header *eth = s->data;
 	__u32 offset = sizeof(*eth);
@@ -101,7 +104,7 @@ INLINE enum drop_reason parse_ethernet(const struct span *s, struct packet *p)
 	if (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ)
 		return DROP_VLAN;
 	p->ether_type = type;
-	p->l3_offset = offset;
+	*l3_offset = offset;
 	return DROP_NONE;
 }
 
@@ -246,10 +249,11 @@ INLINE enum drop_reason walk_extensions(const struct span *s, struct packet *p, 
 	return DROP_NONE;
 }
 
-INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32 frame_length)
+INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32 l3_offset,
+				   __u32 frame_length)
 {
-	struct ipv6hdr *ip6 = s->data + p->l3_offset;
-	__u32 offset = p->l3_offset + sizeof(*ip6);
+	struct ipv6hdr *ip6 = s->data + l3_offset;
+	__u32 offset = l3_offset + sizeof(*ip6);
 	struct ipv6_addresses *addresses;
 	enum drop_reason reason;
 	__u32 end;
@@ -259,7 +263,7 @@ INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32
 	end = offset + bpf_ntohs(ip6->payload_len);
 	if (end > frame_length)
 		return DROP_MALFORMED;
-	p->length = end - p->l3_offset;
+	p->length = end - l3_offset;
 	addresses = (void *)&ip6->saddr;
 	p->saddr = addresses->saddr;
 	p->daddr = addresses->daddr;
@@ -281,9 +285,10 @@ INLINE enum drop_reason parse_ipv6(const struct span *s, struct packet *p, __u32
 	return reason;
 }
 
-INLINE enum drop_reason parse_ipv4(const struct span *s, struct packet *p, __u32 frame_length)
+INLINE enum drop_reason parse_ipv4(const struct span *s, struct packet *p, __u32 l3_offset,
+				   __u32 frame_length)
 {
-	struct iphdr *ip = s->data + p->l3_offset;
+	struct iphdr *ip = s->data + l3_offset;
 	enum drop_reason reason;
 	__u32 header, field;
 
@@ -291,7 +296,7 @@ INLINE enum drop_reason parse_ipv4(const struct span *s, struct packet *p, __u32
 		return DROP_MALFORMED;
 	header = ip->ihl * 4;
 	p->length = bpf_ntohs(ip->tot_len);
-	if (p->length < header || p->l3_offset + p->length > frame_length)
+	if (p->length < header || l3_offset + p->length > frame_length)
 		return DROP_MALFORMED;
 	map_ipv4(&p->saddr, ip->saddr);
 	map_ipv4(&p->daddr, ip->daddr);
@@ -306,22 +311,44 @@ INLINE enum drop_reason parse_ipv4(const struct span *s, struct packet *p, __u32
 	}
 	if (field & 0x2000)
 		p->fragment = FRAGMENT_FIRST;
-	reason = parse_transport(s, p, p->l3_offset + header, p->length - header);
+	reason = parse_transport(s, p, l3_offset + header, p->length - header);
 	classify_icmp(p);
 	return reason;
 }
 
-/* Reads an Ethernet frame; everything but IPv4 and IPv6 ends at its ether_type. */
+/* An IP packet that comes without a header of its link. */
+INLINE enum drop_reason parse_bare(const struct span *s, struct packet *p, __u32 *l3_offset)
+{
+	const __u8 *first = s->data;
+
+	if ((void *)(first + 1) > s->end)
+		return DROP_MALFORMED;
+	*l3_offset = 0;
+	switch (*first >> 4) {
+	case 4:
+		p->ether_type = ETHERTYPE_IPV4;
+		return DROP_NONE;
+	case 6:
+		p->ether_type = ETHERTYPE_IPV6;
+		return DROP_NONE;
+	}
+	return DROP_MALFORMED;
+}
+
+/* Reads a frame; everything but IPv4 and IPv6 ends at its ether_type. */
 INLINE enum drop_reason parse(const struct span *s, struct packet *p, __u32 frame_length)
 {
-	enum drop_reason reason = parse_ethernet(s, p);
+	__u32 l3_offset = 0;
+	enum drop_reason reason =
+		link_header ? parse_ethernet(s, p, &l3_offset) : parse_bare(s, p, &l3_offset);
 
 	if (reason)
 		return reason;
+	p->l3_offset = l3_offset;
 	if (p->ether_type == ETHERTYPE_IPV6)
-		return parse_ipv6(s, p, frame_length);
+		return parse_ipv6(s, p, l3_offset, frame_length);
 	if (p->ether_type == ETHERTYPE_IPV4)
-		return parse_ipv4(s, p, frame_length);
+		return parse_ipv4(s, p, l3_offset, frame_length);
 	return DROP_NONE;
 }
 

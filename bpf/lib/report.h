@@ -73,12 +73,24 @@ INLINE void fill_event(struct event *e, const struct visit *v, enum event_kind k
 	e->icmp_type = p->icmp_type;
 	e->mac = p->smac;
 	e->ether_type = p->ether_type;
+	e->link_header = link_header;
+}
+
+/* Where the last byte of a frame is that an event takes. 6.1's verifier wants to see
+ * that no frame has 0 bytes, which it does not learn from a comparison with 0: what is
+ * clamped is the last byte's place. */
+INLINE __u32 last_captured(__u32 length)
+{
+	__u32 last = length - 1;
+
+	barrier_var(last);
+	return last < EVENT_BYTES ? last : EVENT_BYTES - 1;
 }
 
 __noinline int emit(struct __sk_buff *skb, struct visit *v, __u32 kind, __u32 reason)
 {
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	__u32 last = skb->len - 1;
+	__u32 last;
 
 	if (!e) {
 		count_lost();
@@ -90,11 +102,7 @@ __noinline int emit(struct __sk_buff *skb, struct visit *v, __u32 kind, __u32 re
 	}
 	fill_event(e, v, kind, reason);
 	e->allowed = kind == EVENT_LOG && !reason;
-	/* 6.1's verifier wants to see that no frame has 0 bytes, which it does not
-	 * learn from a comparison with 0: what is clamped is the last byte's place. */
-	barrier_var(last);
-	if (last >= EVENT_BYTES)
-		last = EVENT_BYTES - 1;
+	last = last_captured(skb->len);
 	if (!bpf_skb_load_bytes(skb, 0, e->head, last + 1))
 		e->captured = last + 1;
 	bpf_ringbuf_submit(e, 0);

@@ -6,7 +6,6 @@
 #include "track.h"
 
 #define AF_INET6 10
-#define NEIGHBOUR_FRESH (1 * SECOND)
 
 INLINE void judged(struct __sk_buff *skb, __u32 network)
 {
@@ -108,19 +107,28 @@ INLINE bool fits(struct __sk_buff *skb, const struct packet *p, const struct nex
 	return p->l4_offset - p->l3_offset + p->l4_length + skb->gso_size <= hop->mtu;
 }
 
-/* Writes the hop into the frame. */
+/* Writes the hop into the frame. A packet that came without an Ethernet header gets
+ * one first. */
 INLINE bool rewrite(struct __sk_buff *skb, const struct packet *p, const struct next_hop *hop)
 {
-	struct ethernet_header *eth = (void *)(long)skb->data;
-	struct ipv6hdr *ip6 = (void *)(eth + 1);
+	struct ethernet_header *eth;
+	struct ipv6hdr *ip6;
 
-	if (p->l3_offset != sizeof(*eth) || (void *)(ip6 + 1) > (void *)(long)skb->data_end)
+	if (p->l3_offset != link_header)
+		return false;
+	if (!link_header && bpf_skb_change_head(skb, sizeof(*eth), 0))
+		return false;
+	eth = (void *)(long)skb->data;
+	ip6 = (void *)(eth + 1);
+	if ((void *)(ip6 + 1) > (void *)(long)skb->data_end)
 		return false;
 	eth->dmac = hop->dmac;
-	if (hop->routed) {
+	if (hop->routed || !link_header)
 		eth->smac = hop->smac;
+	if (!link_header)
+		eth->ether_type = bpf_htons(ETHERTYPE_IPV6);
+	if (hop->routed)
 		ip6->hop_limit--;
-	}
 	return true;
 }
 

@@ -4,31 +4,27 @@
 
 #include "visit.h"
 
-#define SECOND 1000000000ULL
-
-/* Idle times, RFC 5382 5, RFC 4787 4.3, RFC 5508 3.2, and what stateful
- * firewalls commonly use for what those leave open. */
 INLINE __u64 flow_timeout(__u32 proto, __u32 state)
 {
 	if (proto == IPPROTO_TCP) {
 		if (state == FLOW_ESTABLISHED)
-			return 7440 * SECOND;
+			return timeout.tcp_established;
 		if (state == FLOW_CLOSING)
-			return 120 * SECOND;
+			return timeout.tcp_closing;
 		if (state == FLOW_CLOSED)
-			return 20 * SECOND;
-		return 60 * SECOND;
+			return timeout.tcp_closed;
+		return timeout.tcp_opening;
 	}
 	if (proto == IPPROTO_ICMPV6 || proto == IPPROTO_ICMP)
-		return 60 * SECOND;
-	return state == FLOW_OPENING ? 60 * SECOND : 300 * SECOND;
+		return timeout.icmp;
+	return state == FLOW_OPENING ? timeout.other_opening : timeout.other;
 }
 
 INLINE bool flow_expired(const struct flow *f, __u32 proto, __u64 now)
 {
-	__u64 timeout = f->denied ? 600 * SECOND : flow_timeout(proto, f->state);
+	__u64 idle = f->denied ? timeout.denied : flow_timeout(proto, f->state);
 
-	return (__s64)(now - f->last_seen) > (__s64)timeout;
+	return (__s64)(now - f->last_seen) > (__s64)idle;
 }
 
 /* The key of the packet's flow. Any order of the two ends will do, so the one

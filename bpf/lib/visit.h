@@ -96,18 +96,18 @@ INLINE struct flow *find_flow(const struct flow_key *key)
 	return bpf_map_lookup_elem(&flows, &copy);
 }
 
-#define PLAIN_HEADERS (sizeof(struct ethhdr) + sizeof(struct ipv6hdr) + sizeof(struct tcp_header))
+#define PLAIN_HEADERS (sizeof(struct ipv6hdr) + sizeof(struct tcp_header))
 
 /* The part of the frame that the parser may need is linear. Most frames have
  * their headers there; only those with extension headers may need more. */
 INLINE bool is_linear(struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct ipv6hdr *ip6 = data + sizeof(struct ethhdr);
+	struct ipv6hdr *ip6 = data + link_header;
 
 	if (end - data == skb->len || data + PARSE_BYTES <= end)
 		return true;
-	if (data + PLAIN_HEADERS > end)
+	if ((void *)ip6 + PLAIN_HEADERS > end)
 		return false;
 	return ip6->nexthdr == IPPROTO_TCP || ip6->nexthdr == IPPROTO_UDP;
 }

@@ -25,7 +25,7 @@ var everyProtocol = binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil
 // attachClsact attaches a program as a direct-action filter. The kernel swaps the
 // program of a filter that is there already, under the same handle, in one step.
 func (d *Datapath) attachClsact(name string, dev netlink.Link, dir direction) error {
-	program, err := d.program(name)
+	program, err := d.programFor(name, dev)
 	if err != nil {
 		return err
 	}
@@ -192,9 +192,9 @@ func (d *Datapath) replaceFilters() error {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	return eachFilter(links, func(conn *tc.Tc, dev netlink.Link, dir direction, name string) error {
-		program, ok := d.programs[name]
-		if !ok {
-			return nil
+		program, err := d.programFor(name, dev)
+		if err != nil {
+			return nil // left to whoever detaches
 		}
 		fd, flags := uint32(program.FD()), uint32(tc.BpfActDirect)
 		filter := filterObject(dev.Attrs().Index, dir)

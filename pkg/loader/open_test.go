@@ -60,6 +60,9 @@ func TestProgramsArePinnedByName(t *testing.T) {
 		if idB, _ := b.ID(); idA != idB {
 			t.Errorf("pin %s is program %d, loaded is %d", name, idA, idB)
 		}
+		if strings.HasSuffix(name, bareSuffix) {
+			continue // the same function, which is what bpftool shows
+		}
 		if other := short[a.Name]; other != "" {
 			t.Errorf("%s and %s are both %s in the kernel", name, other, a.Name)
 		}

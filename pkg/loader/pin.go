@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 )
 
 // pin is a link's pin.
@@ -89,8 +90,7 @@ func (p pin) remove() error {
 // gone holds nothing, and goes too; one of a program that this build does not have
 // is left to whoever detaches.
 func (d *Datapath) replaceLink(p pin) error {
-	program, ok := d.programs[p.program]
-	if !ok {
+	if d.programs[p.program] == nil {
 		return nil
 	}
 	l, ifindex, err := p.open()
@@ -98,8 +98,16 @@ func (d *Datapath) replaceLink(p pin) error {
 		return err
 	}
 	defer func() { _ = l.Close() }()
-	if ifindex == 0 {
+	dev, err := netlink.LinkByIndex(ifindex)
+	if ifindex == 0 || errors.As(err, &netlink.LinkNotFoundError{}) {
 		return p.remove()
+	}
+	if err != nil {
+		return fmt.Errorf("replace %s on %s: %w", p.program, p.ifname, err)
+	}
+	program, err := d.programFor(p.program, dev)
+	if err != nil {
+		return err
 	}
 	if err := l.Update(program); err != nil {
 		return fmt.Errorf("replace %s on %s: %w", p.program, p.ifname, err)

@@ -13,7 +13,7 @@ import (
 func builtIn() ([]*ebpf.CollectionSpec, error) {
 	var specs []*ebpf.CollectionSpec
 	for name, load := range map[string]func() (*ebpf.CollectionSpec, error){
-		"uplink": loadUplink, "workload": loadWorkload, "sweep": loadSweep,
+		"uplink": loadUplink, "bare uplink": loadBareUplink, "workload": loadWorkload, "sweep": loadSweep,
 	} {
 		spec, err := load()
 		if err != nil {
@@ -105,12 +105,4 @@ func repin(program *ebpf.Program, path string) error {
 		return err
 	}
 	return os.Rename(next, path)
-}
-
-func (d *Datapath) program(name string) (*ebpf.Program, error) {
-	program, ok := d.programs[name]
-	if !ok {
-		return nil, fmt.Errorf("attach %s: this build has no such program", name)
-	}
-	return program, nil
 }

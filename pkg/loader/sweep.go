@@ -9,11 +9,7 @@ import (
 // SweepFlows takes expired flows out of the table, by the programs' own rules, and
 // gives their number. The datapath does without: it only gives memory back sooner.
 func (d *Datapath) SweepFlows() (int, error) {
-	program, err := d.program("sweep_flows")
-	if err != nil {
-		return 0, err
-	}
-	swept, err := program.Run(&ebpf.RunOptions{})
+	swept, err := d.programs["sweep_flows"].Run(&ebpf.RunOptions{})
 	if err != nil {
 		return 0, fmt.Errorf("run sweep_flows: %w", err)
 	}

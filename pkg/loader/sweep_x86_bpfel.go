@@ -40,6 +40,8 @@ const (
 	sweepMapUplinks       = "uplinks"
 	sweepMapVisits        = "visits"
 	sweepProgSweepFlows   = "sweep_flows"
+	sweepVarLinkHeader    = "link_header"
+	sweepVarTimeout       = "timeout"
 )
 
 // loadSweep returns the embedded CollectionSpec for sweep.
@@ -120,6 +122,8 @@ type sweepMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sweepVariableSpecs struct {
+	LinkHeader *ebpf.VariableSpec `ebpf:"link_header"`
+	Timeout    *ebpf.VariableSpec `ebpf:"timeout"`
 }
 
 // sweepObjects contains all objects after they have been loaded into the kernel.
@@ -199,6 +203,8 @@ func (m *sweepMaps) Close() error {
 //
 // It can be passed to loadSweepObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sweepVariables struct {
+	LinkHeader *ebpf.Variable `ebpf:"link_header"`
+	Timeout    *ebpf.Variable `ebpf:"timeout"`
 }
 
 // sweepPrograms contains all programs after they have been loaded into the kernel.

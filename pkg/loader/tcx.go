@@ -10,7 +10,7 @@ import (
 // attachTCX attaches a program by a tcx link, before all others on the interface.
 // It fails with ebpf.ErrNotSupported on kernels before 6.6.
 func (d *Datapath) attachTCX(name string, dev netlink.Link, dir direction) error {
-	program, err := d.program(name)
+	program, err := d.programFor(name, dev)
 	if err != nil {
 		return err
 	}

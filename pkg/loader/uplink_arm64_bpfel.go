@@ -43,7 +43,9 @@ const (
 	uplinkProgUplinkEgress  = "uplink_egress"
 	uplinkProgUplinkIngress = "uplink_ingress"
 	uplinkProgUplinkXdp     = "uplink_xdp"
+	uplinkVarLinkHeader     = "link_header"
 	uplinkVarNoEntries      = "no_entries"
+	uplinkVarTimeout        = "timeout"
 )
 
 // loadUplink returns the embedded CollectionSpec for uplink.
@@ -127,7 +129,9 @@ type uplinkMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type uplinkVariableSpecs struct {
-	NoEntries *ebpf.VariableSpec `ebpf:"no_entries"`
+	LinkHeader *ebpf.VariableSpec `ebpf:"link_header"`
+	NoEntries  *ebpf.VariableSpec `ebpf:"no_entries"`
+	Timeout    *ebpf.VariableSpec `ebpf:"timeout"`
 }
 
 // uplinkObjects contains all objects after they have been loaded into the kernel.
@@ -209,7 +213,9 @@ func (m *uplinkMaps) Close() error {
 //
 // It can be passed to loadUplinkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uplinkVariables struct {
-	NoEntries *ebpf.Variable `ebpf:"no_entries"`
+	LinkHeader *ebpf.Variable `ebpf:"link_header"`
+	NoEntries  *ebpf.Variable `ebpf:"no_entries"`
+	Timeout    *ebpf.Variable `ebpf:"timeout"`
 }
 
 // uplinkPrograms contains all programs after they have been loaded into the kernel.

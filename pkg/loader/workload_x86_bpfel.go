@@ -42,7 +42,9 @@ const (
 	workloadMapVisits           = "visits"
 	workloadProgWorkloadEgress  = "workload_egress"
 	workloadProgWorkloadIngress = "workload_ingress"
+	workloadVarLinkHeader       = "link_header"
 	workloadVarNoEntries        = "no_entries"
+	workloadVarTimeout          = "timeout"
 )
 
 // loadWorkload returns the embedded CollectionSpec for workload.
@@ -125,7 +127,9 @@ type workloadMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type workloadVariableSpecs struct {
-	NoEntries *ebpf.VariableSpec `ebpf:"no_entries"`
+	LinkHeader *ebpf.VariableSpec `ebpf:"link_header"`
+	NoEntries  *ebpf.VariableSpec `ebpf:"no_entries"`
+	Timeout    *ebpf.VariableSpec `ebpf:"timeout"`
 }
 
 // workloadObjects contains all objects after they have been loaded into the kernel.
@@ -207,7 +211,9 @@ func (m *workloadMaps) Close() error {
 //
 // It can be passed to loadWorkloadObjects or ebpf.CollectionSpec.LoadAndAssign.
 type workloadVariables struct {
-	NoEntries *ebpf.Variable `ebpf:"no_entries"`
+	LinkHeader *ebpf.Variable `ebpf:"link_header"`
+	NoEntries  *ebpf.Variable `ebpf:"no_entries"`
+	Timeout    *ebpf.Variable `ebpf:"timeout"`
 }
 
 // workloadPrograms contains all programs after they have been loaded into the kernel.

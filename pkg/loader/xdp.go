@@ -14,7 +14,7 @@ import (
 // nothing is attached above one that has it, ours comes down from above, and
 // somebody else's stays there.
 func (d *Datapath) attachXDP(name string, dev netlink.Link) error {
-	program, err := d.program(name)
+	program, err := d.programFor(name, dev)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package maps
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -73,6 +74,14 @@ func (e *bpfEvent) Destination() netip.AddrPort {
 // When gives the event's wall-clock time.
 func (e *bpfEvent) When() time.Time { return TimeOf(e.Time) }
 
-// Frame gives the bytes of the frame that were captured, from its link-layer
-// header on; Length says how many it had.
-func (e *bpfEvent) Frame() []byte { return e.Head[:min(int(e.Captured), len(e.Head))] }
+// Frame gives the bytes of the frame that were captured, from its Ethernet header
+// on; Length says how many it had. A packet of an interface that has none gets a
+// header of zero addresses, so that all of a capture read alike.
+func (e *bpfEvent) Frame() []byte {
+	frame := e.Head[:min(int(e.Captured), len(e.Head))]
+	if e.LinkHeader != 0 || len(frame) == 0 {
+		return frame
+	}
+	whole := append(binary.BigEndian.AppendUint16(make([]byte, 12), e.EtherType), frame...)
+	return whole[:min(len(whole), len(e.Head))]
+}

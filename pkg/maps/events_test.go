@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 func sampleEvent() Event {
 	e := Event{
 		Time: BootTime(), Kind: uint32(EventDrop), Reason: uint32(bpfDropReasonDROP_POLICY_INSIDE),
-		Hook: uint32(bpfHookHOOK_WORKLOAD_EGRESS), Network: 3, Entry: 4, Length: 1514, Proto: 6, Captured: 4,
+		Hook: uint32(bpfHookHOOK_WORKLOAD_EGRESS), Network: 3, Entry: 4, Length: 1514, Proto: 6, Captured: 4, LinkHeader: 14,
 		Saddr: AddressOf(globalA), Daddr: AddressOf(netip.MustParseAddr("192.0.2.7")),
 		Sport: networkOrder16(40000), Dport: networkOrder16(443),
 	}
@@ -50,6 +51,11 @@ func TestDecodeEvent(t *testing.T) {
 	got.Captured = 255 // more than there is room for
 	if len(got.Frame()) != len(got.Head) {
 		t.Errorf("frame of %d bytes", len(got.Frame()))
+	}
+	bare := got
+	bare.Captured, bare.LinkHeader, bare.EtherType = 4, 0, 0x86dd
+	if want := []byte{12: 0x86, 13: 0xdd, 14: 1, 15: 2, 16: 3, 17: 4}; !slices.Equal(bare.Frame(), want) {
+		t.Errorf("packet without an Ethernet header: % x, wanted % x", bare.Frame(), want)
 	}
 }
 

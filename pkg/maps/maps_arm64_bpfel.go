@@ -97,29 +97,29 @@ const (
 )
 
 type bpfEvent struct {
-	_         structs.HostLayout
-	Time      uint64
-	Saddr     bpfAddress
-	Daddr     bpfAddress
-	Kind      uint32
-	Reason    uint32
-	Hook      uint32
-	Ifindex   uint32
-	Network   uint32
-	Entry     uint32
-	Judge     uint32
-	Workload  uint32
-	Length    uint32
-	Sport     uint16
-	Dport     uint16
-	Proto     uint8
-	IcmpType  uint8
-	Allowed   uint8
-	Captured  uint8
-	Mac       bpfMac
-	EtherType uint16
-	Reserved  uint32
-	Head      [128]uint8
+	_          structs.HostLayout
+	Time       uint64
+	Saddr      bpfAddress
+	Daddr      bpfAddress
+	Kind       uint32
+	Reason     uint32
+	Hook       uint32
+	Ifindex    uint32
+	Network    uint32
+	Entry      uint32
+	Judge      uint32
+	Workload   uint32
+	Length     uint32
+	Sport      uint16
+	Dport      uint16
+	Proto      uint8
+	IcmpType   uint8
+	Allowed    uint8
+	Captured   uint8
+	Mac        bpfMac
+	EtherType  uint16
+	LinkHeader uint32
+	Head       [128]uint8
 }
 
 type bpfEventKind uint32
@@ -467,6 +467,21 @@ type bpfRuleKey struct {
 	Entry   uint32
 }
 
+type bpfTimeouts struct {
+	_              structs.HostLayout
+	TcpOpening     uint64
+	TcpEstablished uint64
+	TcpClosing     uint64
+	TcpClosed      uint64
+	Icmp           uint64
+	OtherOpening   uint64
+	Other          uint64
+	Denied         uint64
+	Fragment       uint64
+	Dhcp           uint64
+	Neighbour      uint64
+}
+
 type bpfTraffic struct {
 	_       structs.HostLayout
 	Egress  bpfCounter
@@ -518,11 +533,13 @@ const (
 	bpfVarHookType            = "hook_type"
 	bpfVarHopKindType         = "hop_kind_type"
 	bpfVarLimitType           = "limit_type"
+	bpfVarLinkHeader          = "link_header"
 	bpfVarNetworkFlagType     = "network_flag_type"
 	bpfVarPacketType          = "packet_type"
 	bpfVarPolicyDimensionType = "policy_dimension_type"
 	bpfVarPortKindType        = "port_kind_type"
 	bpfVarPrefixKindType      = "prefix_kind_type"
+	bpfVarTimeout             = "timeout"
 	bpfVarUplinkFlagType      = "uplink_flag_type"
 )
 
@@ -610,11 +627,13 @@ type bpfVariableSpecs struct {
 	HookType            *ebpf.VariableSpec `ebpf:"hook_type"`
 	HopKindType         *ebpf.VariableSpec `ebpf:"hop_kind_type"`
 	LimitType           *ebpf.VariableSpec `ebpf:"limit_type"`
+	LinkHeader          *ebpf.VariableSpec `ebpf:"link_header"`
 	NetworkFlagType     *ebpf.VariableSpec `ebpf:"network_flag_type"`
 	PacketType          *ebpf.VariableSpec `ebpf:"packet_type"`
 	PolicyDimensionType *ebpf.VariableSpec `ebpf:"policy_dimension_type"`
 	PortKindType        *ebpf.VariableSpec `ebpf:"port_kind_type"`
 	PrefixKindType      *ebpf.VariableSpec `ebpf:"prefix_kind_type"`
+	Timeout             *ebpf.VariableSpec `ebpf:"timeout"`
 	UplinkFlagType      *ebpf.VariableSpec `ebpf:"uplink_flag_type"`
 }
 
@@ -701,11 +720,13 @@ type bpfVariables struct {
 	HookType            *ebpf.Variable `ebpf:"hook_type"`
 	HopKindType         *ebpf.Variable `ebpf:"hop_kind_type"`
 	LimitType           *ebpf.Variable `ebpf:"limit_type"`
+	LinkHeader          *ebpf.Variable `ebpf:"link_header"`
 	NetworkFlagType     *ebpf.Variable `ebpf:"network_flag_type"`
 	PacketType          *ebpf.Variable `ebpf:"packet_type"`
 	PolicyDimensionType *ebpf.Variable `ebpf:"policy_dimension_type"`
 	PortKindType        *ebpf.Variable `ebpf:"port_kind_type"`
 	PrefixKindType      *ebpf.Variable `ebpf:"prefix_kind_type"`
+	Timeout             *ebpf.Variable `ebpf:"timeout"`
 	UplinkFlagType      *ebpf.Variable `ebpf:"uplink_flag_type"`
 }
 

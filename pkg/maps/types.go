@@ -64,6 +64,8 @@ type (
 	Counter = bpfCounter
 	// Traffic is what a network's workloads sent, and what reached them.
 	Traffic = bpfTraffic
+	// Timeouts are how long the programs remember things, in ns.
+	Timeouts = bpfTimeouts
 	// Event is a packet that somebody may want to see; time is ns of CLOCK_BOOTTIME.
 	Event = bpfEvent
 	// EventKind says why an event was sent.

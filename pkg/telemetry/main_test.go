@@ -41,6 +41,7 @@ func tcpDrop() maps.Event {
 		Sport: big(40000), Dport: big(5432),
 		Mac: maps.MAC{Bytes: [6]byte{2, 0, 0, 0, 0, 1}},
 	}
+	e.LinkHeader = 14
 	e.Captured = uint8(copy(e.Head[:], "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01\x86\xdd\x60\x00"))
 	return e
 }

@@ -39,6 +39,21 @@ type benchFeed struct {
 	Dmac     [6]uint8
 }
 
+type benchTimeouts struct {
+	_              structs.HostLayout
+	TcpOpening     uint64
+	TcpEstablished uint64
+	TcpClosing     uint64
+	TcpClosed      uint64
+	Icmp           uint64
+	OtherOpening   uint64
+	Other          uint64
+	Denied         uint64
+	Fragment       uint64
+	Dhcp           uint64
+	Neighbour      uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -51,6 +66,8 @@ const (
 	benchProgParseTc    = "parse_tc"
 	benchProgParseXdp   = "parse_xdp"
 	benchVarContextType = "context_type"
+	benchVarLinkHeader  = "link_header"
+	benchVarTimeout     = "timeout"
 )
 
 // loadBench returns the embedded CollectionSpec for bench.
@@ -115,6 +132,8 @@ type benchMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type benchVariableSpecs struct {
 	ContextType *ebpf.VariableSpec `ebpf:"context_type"`
+	LinkHeader  *ebpf.VariableSpec `ebpf:"link_header"`
+	Timeout     *ebpf.VariableSpec `ebpf:"timeout"`
 }
 
 // benchObjects contains all objects after they have been loaded into the kernel.
@@ -153,6 +172,8 @@ func (m *benchMaps) Close() error {
 // It can be passed to loadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type benchVariables struct {
 	ContextType *ebpf.Variable `ebpf:"context_type"`
+	LinkHeader  *ebpf.Variable `ebpf:"link_header"`
+	Timeout     *ebpf.Variable `ebpf:"timeout"`
 }
 
 // benchPrograms contains all programs after they have been loaded into the kernel.

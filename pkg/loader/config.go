@@ -1,0 +1,63 @@
+package loader
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+
+	"github.com/zosnet/zosnet/pkg/maps"
+)
+
+// bareSuffix ends the names of the uplink programs that are for interfaces without
+// an Ethernet header: the same programs, loaded with another constant.
+const bareSuffix = "_bare"
+
+// bare are the kinds of interfaces, as netlink names their ARPHRD_* of
+// linux/if_arp.h, whose packets begin with their IP header: PPP, tun and WireGuard,
+// modems (ARPHRD_RAWIP, 519), tunnels.
+var bare = []string{"ppp", "none", "rawip", "unknown519", "sit", "ipip", "tunnel6"}
+
+func isBare(dev netlink.Link) bool { return slices.Contains(bare, dev.Attrs().EncapType) }
+
+// setTimeouts says how long programs remember things. Without it they do as long as
+// bpf/lib/config.h says.
+func setTimeouts(specs []*ebpf.CollectionSpec, timeouts maps.Timeouts) error {
+	for _, spec := range specs {
+		if err := spec.Variables[uplinkVarTimeout].Set(timeouts); err != nil {
+			return fmt.Errorf("set constant %s: %w", uplinkVarTimeout, err)
+		}
+	}
+	return nil
+}
+
+// loadBareUplink gives the uplink programs for interfaces without an Ethernet header.
+func loadBareUplink() (*ebpf.CollectionSpec, error) {
+	spec, err := loadUplink()
+	if err != nil {
+		return nil, err
+	}
+	if err := spec.Variables[uplinkVarLinkHeader].Set(uint32(0)); err != nil {
+		return nil, fmt.Errorf("set constant %s: %w", uplinkVarLinkHeader, err)
+	}
+	programs := map[string]*ebpf.ProgramSpec{}
+	for name, program := range spec.Programs {
+		programs[name+bareSuffix] = program
+	}
+	spec.Programs = programs
+	return spec, nil
+}
+
+// programFor gives the program that an interface gets under a name: its variant
+// where it has one.
+func (d *Datapath) programFor(name string, dev netlink.Link) (*ebpf.Program, error) {
+	if variant, ok := d.programs[name+bareSuffix]; ok && isBare(dev) {
+		return variant, nil
+	}
+	program, ok := d.programs[name]
+	if !ok {
+		return nil, fmt.Errorf("attach %s: this build has no such program", name)
+	}
+	return program, nil
+}
