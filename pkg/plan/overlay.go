@@ -60,15 +60,29 @@ func (in Input) overlays(networks []Network) ([]Overlay, []Ignored) {
 // against what was delegated to it: two nodes cannot have one /64, nor one node
 // another's.
 func (in Input) peers(document *spec.Network, parts []Part, nodes map[string]Node) (list []Peer, ignored []Ignored) {
+	leave := func(p Part, reason string) {
+		ignored = append(ignored, Ignored{fmt.Sprintf("network %s on node %s", p.Network, p.Node), reason})
+	}
+	claimed := map[netip.Prefix]int{}
+	var fit []Part
 	for _, p := range parts {
 		if p.Node == in.Node.Name {
 			continue
 		}
 		node, known := nodes[p.Node]
 		if reason := in.misfit(document, p, node, known); reason != "" {
-			ignored = append(ignored, Ignored{fmt.Sprintf("network %s on node %s", p.Network, p.Node), reason})
+			leave(p, reason)
 			continue
 		}
+		fit = append(fit, p)
+		claimed[p.Prefix]++
+	}
+	for _, p := range fit {
+		if claimed[p.Prefix] > 1 {
+			leave(p, fmt.Sprintf("another node claims its prefix %s too", p.Prefix))
+			continue
+		}
+		node := nodes[p.Node]
 		peer := Peer{Node: p.Node, PublicKey: p.PublicKey, AllowedIPs: []netip.Prefix{p.Prefix}}
 		if node.Endpoint.IsValid() {
 			peer.Endpoint = netip.AddrPortFrom(node.Endpoint, p.Port)
