@@ -40,7 +40,7 @@ trace: 0 allowed, 4 denied.`,
 	}
 	o.register(root)
 	root.AddCommand(
-		daemonCommand(),
+		daemonCommand(), dnsCommand(),
 		applyCommand(&o), deleteCommand(&o), statusCommand(&o), networkCommand(&o),
 		attachCommand(&o), detachCommand(&o),
 		traceCommand(&o), monitorCommand(&o),
