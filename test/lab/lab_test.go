@@ -1,7 +1,9 @@
 package lab_test
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -197,7 +199,7 @@ func beChild(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	_, _ = os.Stdout.WriteString("up\n")
-	select {}
+	time.Sleep(time.Hour)
 }
 
 // startChild runs the same test in another process until it has its lab up.
@@ -209,11 +211,14 @@ func startChild(t *testing.T) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
+	child.Stderr = child.Stdout
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := out.Read(make([]byte, 3)); err != nil {
-		t.Fatal(err)
+	from := bufio.NewReader(out)
+	if said, err := from.ReadString('\n'); said != "up\n" {
+		rest, _ := io.ReadAll(from)
+		t.Fatalf("the child has no lab: %v\n%s%s", err, said, rest)
 	}
 	return child
 }

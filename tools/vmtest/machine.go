@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/zosnet/zosnet/tools/vmtest/guest"
@@ -25,7 +26,15 @@ var cards = []string{
 type machine struct {
 	guest.Guest
 	kernel string
-	stages []string // initramfs of each boot, for one that reboots
+	stages []stage // the boots of one that reboots
+}
+
+// stage is a boot and what it boots from.
+type stage struct {
+	*boot
+	test      string
+	initramfs string
+	limit     time.Duration
 }
 
 // prepare makes everything that guests need.
@@ -40,13 +49,12 @@ func prepare(ctx context.Context, t tree, kernels []fetched, o options) ([]machi
 	if err := t.compile(ctx, selected); err != nil {
 		return nil, err
 	}
-	userland, err := t.userland(ctx)
-	if err != nil {
+	if err := t.userlands(ctx, selected); err != nil {
 		return nil, err
 	}
 	var machines []machine
 	for _, k := range kernels {
-		made, err := t.machines(k, selected, userland, o)
+		made, err := t.machines(k, selected, o)
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s: %w", k.name, err)
 		}
@@ -55,42 +63,44 @@ func prepare(ctx context.Context, t tree, kernels []fetched, o options) ([]machi
 	return machines, nil
 }
 
-// machines makes the guests of one kernel: one that runs the suite, and one that
-// reboots.
-func (t tree) machines(k fetched, groups []group, userland string, o options) ([]machine, error) {
-	var once, stages []group
-	for _, g := range wanted(k, groups) {
-		if g.reboots {
-			stages = append(stages, g)
-		} else {
-			once = append(once, g)
-		}
-	}
+// machines makes the guests of one kernel: one that runs the suite, and one for
+// each disk that is booted from.
+func (t tree) machines(k fetched, groups []group, o options) ([]machine, error) {
+	var once []group
 	var machines []machine
+	for _, g := range wanted(k, groups) {
+		if g.boot == nil {
+			once = append(once, g)
+			continue
+		}
+		if o.keep { // its shell is in the other guest
+			continue
+		}
+		m, err := t.machine(k, k.name+"-"+g.run, []group{g}, o)
+		if err != nil {
+			return nil, err
+		}
+		same := func(other machine) bool { return other.stages[0].disk == g.boot.disk }
+		at := slices.IndexFunc(machines, same)
+		if at < 0 {
+			at = len(machines)
+			machines = append(machines, m)
+		}
+		machines[at].stages = append(machines[at].stages, stage{g.boot, g.run, m.Initramfs, m.Limit})
+	}
 	if len(once) > 0 {
-		m, err := t.machine(k, k.name, once, userland, o)
+		m, err := t.machine(k, k.name, once, o)
 		if err != nil {
 			return nil, err
 		}
 		m.Arguments = cards
 		machines = append(machines, m)
 	}
-	if len(stages) > 0 && !o.keep {
-		var all machine
-		for _, g := range stages {
-			m, err := t.machine(k, k.name+"-"+g.run, []group{g}, userland, o)
-			if err != nil {
-				return nil, err
-			}
-			all.kernel, all.Guest, all.stages = m.kernel, m.Guest, append(all.stages, m.Initramfs)
-		}
-		machines = append(machines, all)
-	}
 	return machines, nil
 }
 
 // machine makes a guest that runs some groups.
-func (t tree) machine(k fetched, name string, groups []group, userland string, o options) (machine, error) {
+func (t tree) machine(k fetched, name string, groups []group, o options) (machine, error) {
 	modules, err := module.Open(k.Modules, k.BuiltIn)
 	if err != nil {
 		return machine{}, err
@@ -111,7 +121,11 @@ func (t tree) machine(k fetched, name string, groups []group, userland string, o
 	if err := t.assemble(own, j, closure); err != nil {
 		return machine{}, err
 	}
-	if err := errors.Join(join(whole, userland, own), os.Remove(own)); err != nil {
+	parts := []string{t.archive(userland)}
+	if j.Systemd {
+		parts = append(parts, t.archive(systemd))
+	}
+	if err := errors.Join(join(whole, append(parts, own)...), os.Remove(own)); err != nil {
 		return machine{}, err
 	}
 	if o.keep {

@@ -47,7 +47,7 @@ func choose(all []group, run string) ([]group, error) {
 		if ok {
 			list, name = nil, rest
 		}
-		if g.reboots { // one boot without the other is nothing
+		if g.boot != nil { // one boot without the other is nothing
 			continue
 		}
 		g.run = name
@@ -61,7 +61,9 @@ func choose(all []group, run string) ([]group, error) {
 
 // wanted gives the groups for a kernel.
 func wanted(k fetched, groups []group) []group {
-	return slices.DeleteFunc(slices.Clone(groups), func(g group) bool { return k.refused && !g.refused })
+	return slices.DeleteFunc(slices.Clone(groups), func(g group) bool {
+		return k.refused && !g.refused || g.only != "" && g.only != k.name
+	})
 }
 
 // needed gives the modules that groups need.
@@ -97,7 +99,9 @@ func plan(k fetched, groups []group, modules *module.Tree) (job.Job, time.Durati
 			test.Args = append(test.Args, "-test.skip="+g.skip)
 		}
 		j.Tests = append(j.Tests, test)
-		j.Disk = j.Disk || g.reboots
+		if g.boot != nil {
+			j.Disk, j.Systemd = !g.boot.systemd, g.boot.systemd
+		}
 		limit += g.limit
 	}
 	return j, limit, errors.Join(missing...)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,20 +12,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/zosnet/zosnet/tools/vmtest/debian"
 	"github.com/zosnet/zosnet/tools/vmtest/guest"
 	"github.com/zosnet/zosnet/tools/vmtest/job"
 	"github.com/zosnet/zosnet/tools/vmtest/module"
 )
-
-// userland is the Debian that user space in the guests is of, and what tests
-// call of it.
-const userlandSuite = "bookworm-security"
-
-var userlandPackages = []string{
-	"bash", "bpftool", "coreutils", "curl", "dash", "dnsmasq-base", "ethtool", "grep", "iperf3", "iproute2",
-	"iputils-ping", "isc-dhcp-client", "mount", "nftables", "nmap", "procps", "sed", "tcpdump", "util-linux", "wireguard-tools",
-}
 
 // tree is this repository, and where what is made of it goes.
 type tree struct {
@@ -72,55 +61,23 @@ func (t tree) compile(ctx context.Context, groups []group) error {
 
 func binary(pkg string) string { return strings.ReplaceAll(pkg, "/", "_") }
 
-// userland makes the part of the initramfs that comes from Debian's packages.
-// It is made again when the packages change.
-func (t tree) userland(ctx context.Context) (string, error) {
-	apt, err := debian.Open(ctx, t.cache, userlandSuite)
-	if err != nil {
-		return "", err
-	}
-	dirs, err := apt.FetchUserland(ctx, userlandPackages...)
-	if err != nil {
-		return "", fmt.Errorf("fetch the guests' user space: %w", err)
-	}
-	path, record := filepath.Join(t.cache, "userland.cpio"), filepath.Join(t.cache, "userland.list")
-	list := fmt.Appendf(nil, "%q %q", dirs, alternatives)
-	if before, err := os.ReadFile(record); err == nil && bytes.Equal(before, list) {
-		return path, nil
-	}
-	err = writeArchive(path, func(a *guest.Archive) error {
-		if err := a.AddLinksIntoUsr(); err != nil {
-			return err
-		}
-		for _, dir := range dirs {
-			if err := a.AddTree("", dir, debian.Unneeded); err != nil {
-				return err
-			}
-		}
-		for path, target := range alternatives {
-			if err := a.AddLink(path, target); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return "", err
-	}
-	return path, os.WriteFile(record, list, 0o644)
-}
-
-// accounts are those that packages' scripts would have made.
-const accounts = `root:x:0:0:root:/root:/bin/bash
+// Accounts and groups are those that packages' scripts would have made.
+const (
+	passwdFile = `root:x:0:0:root:/root:/bin/bash
 tcpdump:x:100:65534:tcpdump:/:/usr/sbin/nologin
+messagebus:x:101:101:messagebus:/:/usr/sbin/nologin
+systemd-network:x:998:998:systemd-network:/:/usr/sbin/nologin
 nobody:x:65534:65534:nobody:/:/usr/sbin/nologin
 `
-
-// alternatives are links that packages' scripts would have made.
-var alternatives = map[string]string{
-	"/usr/lib/x86_64-linux-gnu/libblas.so.3": "blas/libblas.so.3", // nmap's
-	"/usr/bin/awk":                           "mawk",
-}
+	groupFile = `root:x:0:
+tty:x:5:
+disk:x:6:
+messagebus:x:101:
+systemd-network:x:998:
+systemd-journal:x:999:
+nogroup:x:65534:
+`
+)
 
 // sources is what tests read of the tree besides their own package's directory.
 var sources = []string{"bpf", "packaging", "docs"}
@@ -150,13 +107,18 @@ func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
 				return err
 			}
 		}
+		if j.Systemd {
+			if err := a.AddTree("", filepath.Join(t.build, "systemd"), nil); err != nil {
+				return err
+			}
+		}
 		if objects := filepath.Join(t.build, "objects"); needsObjects(j) {
 			if err := a.AddTree(job.SourceDir+"/objects", objects, nil); err != nil {
 				return err
 			}
 		}
 		for at, content := range map[string]string{
-			job.File: string(text), "/etc/passwd": accounts, "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
+			job.File: string(text), "/etc/passwd": passwdFile, "/etc/group": groupFile,
 			"/etc/hosts": "127.0.0.1 localhost guest\n::1 localhost guest\n",
 		} {
 			if err := a.Add(at, 0o644, []byte(content)); err != nil {

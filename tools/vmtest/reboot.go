@@ -23,16 +23,17 @@ const bootPackage = "test/boot"
 
 // boot is one of a machine's boots, watched from outside.
 type boot struct {
-	test string
+	disk    string // its machine: boots from one disk follow one another
+	systemd bool   // Debian's systemd is process 1, and starts the tests as a service
 	// What the stranger must hear on each cable, and what he may hear besides,
 	// for as long as nobody listens on a port yet or any more.
 	near, nearSometimes, far []string
 }
 
-// boots are two of one machine, whose disk stays. In the first nothing protects
+// Two boots of a machine whose process 1 is ours. In the first nothing protects
 // it: what the stranger hears then shows that he would hear it in the second.
-var boots = []boot{
-	{test: "TestFirst", near: []string{
+var (
+	first = boot{disk: "plain", near: []string{
 		"IPv4 ICMP DestinationUnreachable(Port)", "IPv4 ICMP EchoReply",
 		"IPv4 TCP SYN-ACK from port 22", "IPv4 TCP SYN-ACK from port 9022", "IPv4 TCP reset from port 80",
 		"IPv6 ICMP DestinationUnreachable(PortUnreachable)", "IPv6 ICMP EchoReply",
@@ -40,12 +41,22 @@ var boots = []boot{
 	}, nearSometimes: []string{
 		"IPv4 TCP reset from port 22", "IPv4 TCP reset from port 9022",
 		"IPv6 TCP reset from port 22", "IPv6 TCP reset from port 9022",
-	}},
-	{
-		test: "TestSecond", // the failsafe allows one port, to one address
-		near: []string{"IPv4 TCP SYN-ACK from port 9022"}, nearSometimes: []string{"IPv4 TCP reset from port 9022"},
-	},
-}
+	}}
+	second = boot{disk: "plain", near: failsafe, nearSometimes: failsafeClosed}
+)
+
+// Two boots of a machine under Debian's systemd, with the units of packaging. In
+// the second node.yaml is wrong, so nothing is open, the failsafe neither.
+var (
+	units  = boot{disk: "systemd", systemd: true, near: failsafe, nearSometimes: failsafeClosed}
+	closed = boot{disk: "systemd", systemd: true}
+)
+
+// What the stranger hears of the failsafe, which allows one port, to one address.
+var (
+	failsafe       = []string{"IPv4 TCP SYN-ACK from port 9022"}
+	failsafeClosed = []string{"IPv4 TCP reset from port 9022"} // while nobody listens there
+)
 
 // The cables: the first card is there from the start, the second is plugged in
 // when the test asks for it.
@@ -62,19 +73,23 @@ var (
 	}
 )
 
-// reboot boots a machine for each of boots, and gives a result for each.
+// reboot boots a machine once for each stage, and gives a result for each.
 func (t tree) reboot(ctx context.Context, m machine) ([]guest.Result, error) {
-	disk := filepath.Join(t.build, m.kernel+".disk")
+	disk := filepath.Join(t.build, m.kernel+"-"+m.stages[0].disk+".disk")
 	defer func() { _ = os.Remove(disk) }()
-	if err := t.run(ctx, t.root, "mkfs.ext4", "-q", "-F", disk, "256M"); err != nil {
+	format := []string{"-q", "-F", disk, "256M"}
+	if m.stages[0].systemd {
+		format = append([]string{"-d", filepath.Join(t.root, systemdDir, "disk")}, format...)
+	}
+	if err := t.run(ctx, t.root, "mkfs.ext4", format...); err != nil {
 		return nil, err
 	}
 	m.Arguments = append(slices.Clone(m.Arguments), "-drive", "file="+disk+",format=raw,if=virtio,cache=writethrough")
 	var results []guest.Result
-	for i, b := range boots {
+	for _, s := range m.stages {
 		once := m
-		once.Initramfs = m.stages[i]
-		result, err := watched(ctx, once, b)
+		once.Initramfs, once.Limit = s.initramfs, s.limit
+		result, err := watched(ctx, once, s)
 		if err != nil {
 			return results, err
 		}
@@ -87,7 +102,7 @@ func (t tree) reboot(ctx context.Context, m machine) ([]guest.Result, error) {
 
 // watched runs one boot with a stranger on each cable, and adds what they heard
 // to what the guest said, as a test of its own.
-func watched(ctx context.Context, m machine, b boot) (guest.Result, error) {
+func watched(ctx context.Context, m machine, s stage) (guest.Result, error) {
 	dir, err := os.MkdirTemp("", "vmtest")
 	if err != nil {
 		return guest.Result{}, err
@@ -99,13 +114,13 @@ func watched(ctx context.Context, m machine, b boot) (guest.Result, error) {
 	defer stop()
 	heard := map[string]*stranger.Stranger{}
 	for _, link := range []stranger.Link{near, far} {
-		s, err := stranger.Open(dir, link)
+		who, err := stranger.Open(dir, link)
 		if err != nil {
 			return guest.Result{}, err
 		}
-		heard[link.Name] = s
-		m.Arguments = append(m.Arguments, s.Netdev()...)
-		go s.Run(ctx)
+		heard[link.Name] = who
+		m.Arguments = append(m.Arguments, who.Netdev()...)
+		go who.Run(ctx)
 	}
 	m.Arguments = append(m.Arguments, "-device", "virtio-net-pci,romfile=,netdev=near,mac="+near.GuestMAC.String())
 	var plugged error
@@ -117,8 +132,8 @@ func watched(ctx context.Context, m machine, b boot) (guest.Result, error) {
 	if plugged != nil {
 		result.Err = errors.Join(result.Err, fmt.Errorf("plug a card in: %w", plugged))
 	}
-	result.Events = append(result.Events, verdict(b.test+"SeenFromNear", b.near, b.nearSometimes, heard[near.Name].Answers())...)
-	result.Events = append(result.Events, verdict(b.test+"SeenFromFar", b.far, nil, heard[far.Name].Answers())...)
+	result.Events = append(result.Events, verdict(s.test+"SeenFromNear", s.near, s.nearSometimes, heard[near.Name].Answers())...)
+	result.Events = append(result.Events, verdict(s.test+"SeenFromFar", s.far, nil, heard[far.Name].Answers())...)
 	return result, nil
 }
 

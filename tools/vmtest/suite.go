@@ -14,8 +14,9 @@ type group struct {
 	modules []string // that it needs, besides those of the machine itself
 	env     []string
 	limit   time.Duration
-	refused bool // also for kernels that must be refused
-	reboots bool // in a machine of its own, with a disk; each such group is one boot of it
+	refused bool   // also for kernels that must be refused
+	boot    *boot  // one boot of a machine with a disk, instead of a run in the guest of all others
+	only    string // the kernel that is enough, all if empty
 }
 
 // What every guest needs to come up, to report and to hold a disk.
@@ -37,8 +38,10 @@ var (
 // RUN=PACKAGE takes all.
 var suite = []group{
 	{pkg: bootPackage, run: "TestDoctor|TestDaemonRefuses", modules: datapath, limit: 2 * time.Minute, refused: true},
-	{pkg: bootPackage, run: "TestFirst", modules: datapath, limit: 4 * time.Minute, reboots: true},
-	{pkg: bootPackage, run: "TestSecond", modules: datapath, limit: 5 * time.Minute, reboots: true},
+	{pkg: bootPackage, run: "TestFirst", modules: datapath, limit: 4 * time.Minute, boot: &first},
+	{pkg: bootPackage, run: "TestSecond", modules: datapath, limit: 5 * time.Minute, boot: &second},
+	{pkg: bootPackage, run: "TestUnits", modules: datapath, limit: 6 * time.Minute, boot: &units, only: "6.12"},
+	{pkg: bootPackage, run: "TestWrongNodeDocument", modules: datapath, limit: 4 * time.Minute, boot: &closed, only: "6.12"},
 	{pkg: "pkg/loader", skip: "TestCompilers", modules: datapath, limit: 5 * time.Minute},
 	{pkg: "pkg/maps", modules: datapath, limit: 3 * time.Minute},
 	{pkg: "test/datapath", modules: datapath, limit: 5 * time.Minute},

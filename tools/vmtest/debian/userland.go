@@ -26,19 +26,26 @@ func (a *APT) FetchUserland(ctx context.Context, names ...string) ([]string, err
 	return a.unpack(ctx, all)
 }
 
-// Unneeded reports whether a file of a package is of no use in a guest: what
-// only people read, and what only other machines need.
-func Unneeded(path string) bool {
-	for _, dir := range []string{
-		"usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian",
-		"usr/share/bash-completion", "usr/share/zoneinfo", "usr/share/perl", "usr/lib/x86_64-linux-gnu/perl",
+// Unread reports whether a file of a package is there for people only.
+func Unread(path string) bool {
+	return under(path, "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian",
+		"usr/share/bash-completion", "usr/share/zsh", "usr/share/zoneinfo", "usr/share/perl", "usr/lib/x86_64-linux-gnu/perl",
 		"usr/share/i18n", "usr/lib/x86_64-linux-gnu/gconv", "usr/share/perl5", "usr/share/bug", "usr/share/nmap/scripts",
-		"usr/share/common-licenses", "usr/share/doc-base", "usr/share/icons", "usr/share/pixmaps", "usr/lib/systemd",
-		"lib/systemd", "usr/lib/udev", "lib/udev", "boot",
-	} {
+		"usr/share/common-licenses", "usr/share/doc-base", "usr/share/icons", "usr/share/pixmaps", "boot") ||
+		filepath.Base(path) == "ChangeLog"
+}
+
+// Unneeded reports whether a file of a package is of no use in a guest without
+// systemd.
+func Unneeded(path string) bool {
+	return Unread(path) || under(path, "usr/lib/systemd", "lib/systemd", "usr/lib/udev", "lib/udev")
+}
+
+func under(path string, dirs ...string) bool {
+	for _, dir := range dirs {
 		if path == dir || strings.HasPrefix(path, dir+"/") {
 			return true
 		}
 	}
-	return filepath.Base(path) == "ChangeLog"
+	return false
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,10 +37,12 @@ func openConsole() error {
 	return nil
 }
 
-func mountAll() error {
-	for _, m := range []struct{ kind, at, data string }{
-		{"proc", "/proc", ""},
-		{"sysfs", "/sys", ""},
+type mount struct{ kind, at, data string }
+
+// What is mounted before modules are loaded: systemd mounts the rest itself.
+var (
+	firstMounts = []mount{{"proc", "/proc", ""}, {"sysfs", "/sys", ""}}
+	allMounts   = append(slices.Clone(firstMounts), []mount{
 		{"devpts", "/dev/pts", ""},
 		{"tmpfs", "/dev/shm", ""},
 		{"tmpfs", "/run", "mode=755"},
@@ -47,7 +51,11 @@ func mountAll() error {
 		{"bpf", "/sys/fs/bpf", "mode=700"},
 		{"cgroup2", "/sys/fs/cgroup", ""},
 		{"tracefs", "/sys/kernel/tracing", ""},
-	} {
+	}...)
+)
+
+func mountAll(list []mount) error {
+	for _, m := range list {
 		if err := os.MkdirAll(m.at, 0o755); err != nil {
 			return err
 		}
@@ -55,6 +63,11 @@ func mountAll() error {
 			return fmt.Errorf("mount %s: %w", m.at, err)
 		}
 	}
+	return nil
+}
+
+// describeMachine makes what a test finds on any machine.
+func describeMachine() error {
 	for _, dir := range []string{"/run/netns", "/var/lib", "/var/log", "/root", job.StateDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -64,10 +77,19 @@ func mountAll() error {
 	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("make mounts shared: %w", err)
 	}
-	return os.Symlink("/run", "/var/run")
+	// /dev is the kernel's; these links are udev's.
+	for name, target := range map[string]string{
+		"/var/run": "/run", "/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0",
+		"/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
+	} {
+		if err := os.Symlink(target, name); err != nil && !os.IsExist(err) {
+			return err
+		}
+	}
+	return errors.Join(setEnvironment(), unix.Sethostname([]byte("guest")))
 }
 
-func describeMachine() error {
+func setEnvironment() error {
 	for name, value := range map[string]string{
 		"HOME": "/root", "TERM": "linux", "USER": "root",
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -76,16 +98,7 @@ func describeMachine() error {
 			return err
 		}
 	}
-	// /dev is the kernel's; these links are udev's.
-	for name, target := range map[string]string{
-		"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0",
-		"/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
-	} {
-		if err := os.Symlink(target, name); err != nil && !os.IsExist(err) {
-			return err
-		}
-	}
-	return unix.Sethostname([]byte("guest"))
+	return nil
 }
 
 // openPort opens a virtio-serial port by its name.

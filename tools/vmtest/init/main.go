@@ -20,8 +20,11 @@ import (
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == "modprobe" {
+	switch {
+	case filepath.Base(os.Args[0]) == "modprobe":
 		os.Exit(modprobe(os.Args[1:]))
+	case os.Getpid() != 1: // a service of systemd
+		os.Exit(serve())
 	}
 	err := openConsole()
 	fmt.Println(job.Alive)
@@ -35,12 +38,8 @@ func main() {
 	fmt.Println("vmtest: switching off:", unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF))
 }
 
+// run is process 1, to the end or until systemd becomes it.
 func run() error {
-	for _, step := range []func() error{mountAll, describeMachine} {
-		if err := step(); err != nil {
-			return err
-		}
-	}
 	text, err := os.ReadFile(job.File)
 	if err != nil {
 		return err
@@ -49,9 +48,51 @@ func run() error {
 	if err := json.Unmarshal(text, &j); err != nil {
 		return err
 	}
+	mounts := allMounts
+	if j.Systemd {
+		mounts = firstMounts
+	}
+	if err := mountAll(mounts); err != nil {
+		return err
+	}
 	if err := loadModules(j.Modules); err != nil {
 		return err
 	}
+	if j.Systemd {
+		const program = "/lib/systemd/systemd"
+		return fmt.Errorf("run %s: %w", program, unix.Exec(program, []string{program}, []string{"TERM=linux"}))
+	}
+	if err := describeMachine(); err != nil {
+		return err
+	}
+	return runTests(j)
+}
+
+// serve runs the tests where systemd is process 1, and has it switch off.
+func serve() int {
+	text, err := os.ReadFile(job.File)
+	var j job.Job
+	if err == nil {
+		err = json.Unmarshal(text, &j)
+	}
+	if err == nil {
+		err = setEnvironment()
+	}
+	if err == nil {
+		err = runTests(j)
+	}
+	if err == nil {
+		err = exec.Command("systemctl", "poweroff").Run()
+	}
+	if err != nil {
+		fmt.Println("vmtest:", err)
+		return 1
+	}
+	return 0
+}
+
+// runTests runs the job's tests and sends what they say.
+func runTests(j job.Job) error {
 	out, err := openPort(job.PortName)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ type Job struct {
 	Modules []Module // in the order of loading
 	Tests   []Test
 	Disk    bool // mount /dev/vda at StateDir
+	Systemd bool // process 1 is systemd, one of whose services runs the tests
 	Shell   bool // a shell on the console afterwards
 }
 
