@@ -105,7 +105,7 @@ func TestRegister(t *testing.T) {
 // One holder's life, step by step.
 func TestDelegate(t *testing.T) {
 	h := holding(t, "2001:db8:1::/54", "2001:db8::/55")
-	at := func(d time.Duration) time.Time { return start.Add(d) }
+	at := start.Add
 	give := func(what, node string, blocks, bits int, now time.Duration, want ...string) {
 		t.Helper()
 		var got []string

@@ -95,7 +95,7 @@ func start(t *testing.T, servers ...netip.Addr) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), serveEnv+"="+r.dir+" "+r.address)
 	cmd.Stdout, cmd.Stderr = log, log

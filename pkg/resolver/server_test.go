@@ -91,7 +91,7 @@ func TestOddQuestions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	reply := new(dns.Msg)
 	reply.SetQuestion("db.acme.internal.", dns.TypeAAAA)
 	reply.Response = true
@@ -146,8 +146,8 @@ func TestZoneReplaced(t *testing.T) {
 	n := acme()
 	for i := range 20 {
 		n.Serial++
-		n.Workloads = append(acme().Workloads, Workload{Name: "c-1", Service: "cache", Node: "n1", Healthy: true,
-			Addresses: addrs(fmt.Sprintf("2001:db8:0:1::2:%x", i))})
+		n.Workloads = []Workload{{Name: "c-1", Service: "cache", Node: "n1", Healthy: true,
+			Addresses: addrs(fmt.Sprintf("2001:db8:0:1::2:%x", i))}}
 		r.replace(t, zoneFile, n.Zone())
 		replaced, want := time.Now(), fmt.Sprintf("2001:db8:0:1::2:%x", i)
 		eventually(t, want, func() bool { got := cache(); return len(got) == 1 && got[0] == want })
@@ -213,7 +213,7 @@ func TestLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		question := new(dns.Msg)
 		question.SetQuestion("db.acme.internal.", dns.TypeAAAA)
 		if (&dns.Conn{Conn: c}).WriteMsg(question) == nil {
