@@ -130,7 +130,7 @@ func (p *pass) observe() (err error) {
 	if p.home, err = homeNamespace(); err != nil {
 		return err
 	}
-	if p.links, err = readLinks(p.netlink); err != nil {
+	if p.links, err = readLinks(); err != nil {
 		return err
 	}
 	p.addresses, err = readAddresses(p.netlink)

@@ -31,20 +31,25 @@ type bridge struct {
 	mac       string
 	mtu       int
 	snooping  bool
+	spanning  spanning
 	addresses []netip.Prefix
 }
 
+// plannedSpanning is what a bridge has that nobody has changed: no spanning tree, so
+// that a port forwards at once, and the kernel's own delay for one.
+var plannedSpanning = spanning{stp: 0, forwardDelay: 1500}
+
 func plannedBridge(n plan.Network) bridge {
 	return bridge{
-		alias: networkAlias(n.Name), mac: macText(n.BridgeMAC), mtu: int(n.MTU),
+		alias: networkAlias(n.Name), mac: macText(n.BridgeMAC), mtu: int(n.MTU), spanning: plannedSpanning,
 		addresses: []netip.Prefix{netip.PrefixFrom(n.Gateway, n.Prefix.Bits()), routerAddress},
 	}
 }
 
-func observedBridge(link *netlink.Bridge, addresses []netip.Prefix) bridge {
+func observedBridge(link *netlink.Bridge, spanning spanning, addresses []netip.Prefix) bridge {
 	a := link.Attrs()
 	return bridge{
-		alias: a.Alias, mac: a.HardwareAddr.String(), mtu: a.MTU, addresses: addresses,
+		alias: a.Alias, mac: a.HardwareAddr.String(), mtu: a.MTU, spanning: spanning, addresses: addresses,
 		snooping: link.MulticastSnooping != nil && *link.MulticastSnooping,
 	}
 }
@@ -64,6 +69,12 @@ func compareBridge(want, have bridge) []difference {
 	}
 	if have.snooping != want.snooping {
 		d = append(d, difference{"multicast snooping", strconv.FormatBool(have.snooping), strconv.FormatBool(want.snooping)})
+	}
+	if have.spanning.stp != want.spanning.stp {
+		d = append(d, difference{"spanning tree", have.spanning.stpText(), want.spanning.stpText()})
+	}
+	if have.spanning.forwardDelay != want.spanning.forwardDelay {
+		d = append(d, difference{"forward delay", have.spanning.delayText(), want.spanning.delayText()})
 	}
 	for _, a := range have.addresses {
 		if !slices.Contains(want.addresses, a) {
@@ -109,7 +120,7 @@ func (p *pass) addBridge(n plan.Network) error {
 	if err := setSysctls(n.Bridge, bridgeSysctls); err != nil {
 		return err
 	}
-	for _, d := range compareBridge(plannedBridge(n), observedBridge(link.(*netlink.Bridge), nil)) {
+	for _, d := range compareBridge(plannedBridge(n), observedBridge(link.(*netlink.Bridge), plannedSpanning, nil)) {
 		if err := p.setBridge(link, d); err != nil {
 			return err
 		}
@@ -119,7 +130,7 @@ func (p *pass) addBridge(n plan.Network) error {
 
 // settleBridge changes what differs on a bridge that is there.
 func (p *pass) settleBridge(n plan.Network, link netlink.Link) {
-	differences, err := compareSysctls(n.Bridge, bridgeSysctls)
+	differences, err := compareSysctls(n.Bridge, p.links.kept[link.Attrs().Index], bridgeSysctls)
 	if err != nil {
 		p.fail(bridgeObject(n), err)
 		return
@@ -129,7 +140,7 @@ func (p *pass) settleBridge(n plan.Network, link netlink.Link) {
 			return writeSysctl(interfaceSysctl(n.Bridge, d.property), d.want)
 		})
 	}
-	have := observedBridge(link.(*netlink.Bridge), p.addresses[link.Attrs().Index])
+	have := observedBridge(link.(*netlink.Bridge), p.links.spanning(link), p.addresses[link.Attrs().Index])
 	for _, d := range compareBridge(plannedBridge(n), have) {
 		p.change(bridgeObject(n), plan.Modify, d.String(), func() error { return p.setBridge(link, d) })
 	}
@@ -154,6 +165,8 @@ func (p *pass) setBridge(link netlink.Link, d difference) error {
 		return p.netlink.LinkSetMTU(link, mtu)
 	case "multicast snooping":
 		return p.setSnooping(link, d.want == "true")
+	case "spanning tree", "forward delay":
+		return setSpanning(link, plannedSpanning)
 	default:
 		if d.want == "" {
 			return removeAddress(p.netlink, link, netip.MustParsePrefix(d.have))

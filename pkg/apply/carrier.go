@@ -32,7 +32,7 @@ func (p *pass) anyWithoutCarrier(attachments []*attachment) bool {
 			return false // what carries a tap's frames is the VM's
 		}
 		if now == nil {
-			now, _ = readLinks(p.netlink)
+			now, _ = readLinks()
 		}
 		return now != nil && (!now.carries(a.Interface) || !now.carries(a.Bridge))
 	})

@@ -29,18 +29,18 @@ func texts(differences []difference) []string {
 
 func TestCompareBridge(t *testing.T) {
 	a, b := netip.MustParsePrefix("2001:db8::1/64"), netip.MustParsePrefix("2001:db8:9::1/64")
-	want := bridge{alias: "zosnet acme", mac: "02:00:00:00:00:01", mtu: 1420, addresses: []netip.Prefix{a, routerAddress}}
+	want := bridge{alias: "zosnet acme", mac: "02:00:00:00:00:01", mtu: 1420, spanning: plannedSpanning, addresses: []netip.Prefix{a, routerAddress}}
 	for _, c := range []struct {
 		name string
 		have bridge
 		want []string
 	}{
 		{"as planned", want, nil},
-		{"just made", bridge{mac: want.mac, mtu: 1420}, []string{
+		{"just made", bridge{mac: want.mac, mtu: 1420, spanning: plannedSpanning}, []string{
 			"alias zosnet acme", "address 2001:db8::1/64", "address fe80::1/64"}},
-		{"everything else", bridge{"mine", "02:00:00:00:00:02", 1500, true, []netip.Prefix{b, routerAddress}}, []string{
+		{"everything else", bridge{"mine", "02:00:00:00:00:02", 1500, true, spanning{1, 400}, []netip.Prefix{b, routerAddress}}, []string{
 			"alias mine → zosnet acme", "mac 02:00:00:00:00:02 → 02:00:00:00:00:01", "mtu 1500 → 1420",
-			"multicast snooping true → false", "address not 2001:db8:9::1/64", "address 2001:db8::1/64"}},
+			"multicast snooping true → false", "spanning tree 1 → 0", "forward delay 4s → 15s", "address not 2001:db8:9::1/64", "address 2001:db8::1/64"}},
 	} {
 		if diff := cmp.Diff(c.want, texts(compareBridge(want, c.have))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)

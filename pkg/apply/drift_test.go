@@ -55,6 +55,12 @@ var drifts = []struct {
 		attrs.Name = s.Networks[0].Bridge
 		check(t, netlink.LinkModify(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &on}))
 	}, "bridge "},
+	{"a bridge has a spanning tree", func(t *testing.T, n *node, s plan.State) {
+		check(t, setSpanning(link(t, s.Networks[0].Bridge), spanning{stp: 1, forwardDelay: plannedSpanning.forwardDelay}))
+	}, "bridge "},
+	{"a bridge delays its ports", func(t *testing.T, n *node, s plan.State) {
+		check(t, setSpanning(link(t, s.Networks[0].Bridge), spanning{forwardDelay: 3000}))
+	}, "bridge "},
 	{"a bridge listens to RAs", func(t *testing.T, n *node, s plan.State) {
 		check(t, writeSysctl(interfaceSysctl(s.Networks[0].Bridge, "accept_ra"), "2"))
 	}, "bridge "},

@@ -3,6 +3,7 @@ package apply
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -68,6 +69,16 @@ func dumpNode(t *testing.T, n *node) string {
 	for _, a := range attached {
 		add("program %s on %s by %s", a.Program, a.Interface, a.Hook)
 	}
+	links, err := readLinks()
+	check(t, err)
+	for name, l := range links.byName {
+		if l.Type() == "bridge" {
+			add("bridge %s %+v", name, links.spanning(l))
+		}
+	}
+	for _, p := range portStates(t) {
+		add("bridge port %s", p)
+	}
 	m := n.datapath.Maps()
 	name := func(index uint32) string {
 		if l, err := netlink.LinkByIndex(int(index)); err == nil {
@@ -109,6 +120,21 @@ func dumpNode(t *testing.T, n *node) string {
 	add("lockdown is the ledger's %t", lockdown.Lockdown == 0 || lockdown.Lockdown == n.ledger.Lockdown.Number)
 	sort.Strings(lines[1:])
 	return strings.Join(lines, "\n") + "\n" + dumpSysctls(t, sysctlRoot) + dumpPauses(t)
+}
+
+// portStates gives whether each port of a bridge forwards.
+func portStates(t *testing.T) (states []string) {
+	t.Helper()
+	out, err := exec.Command("bridge", "-o", "link").CombinedOutput()
+	if err != nil {
+		t.Fatalf("bridge -o link: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		name, rest, _ := strings.Cut(line[strings.Index(line, ": ")+2:], ": ")
+		name, _, _ = strings.Cut(name, "@")
+		states = append(states, name+" "+strings.Fields(rest[strings.Index(rest, "state "):])[1])
+	}
+	return states
 }
 
 // dumpSysctls gives what apply sets of the interfaces' sysctls, as the calling thread

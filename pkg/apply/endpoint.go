@@ -48,9 +48,9 @@ type endpoint struct {
 
 // observeEndpoint reads the namespace that h and the calling thread are in.
 func observeEndpoint(h *netlink.Handle, w plan.Workload) (e endpoint, err error) {
-	list, err := dump(h.LinkList)
+	list, more, err := dumpLinks()
 	if err != nil {
-		return endpoint{}, fmt.Errorf("list links: %w", err)
+		return endpoint{}, err
 	}
 	for _, link := range list {
 		switch a := link.Attrs(); a.Name {
@@ -58,7 +58,7 @@ func observeEndpoint(h *netlink.Handle, w plan.Workload) (e endpoint, err error)
 			e.alias, e.loopback = a.Alias, isUp(link)
 		case endpointName:
 			e.index, e.peer, e.mac, e.mtu, e.up = a.Index, a.ParentIndex, a.HardwareAddr.String(), a.MTU, isUp(link)
-			if err := e.observeIPv6(h, link, w); err != nil {
+			if err := e.observeIPv6(h, link, more[a.Index], w); err != nil {
 				return endpoint{}, err
 			}
 		}
@@ -66,14 +66,14 @@ func observeEndpoint(h *netlink.Handle, w plan.Workload) (e endpoint, err error)
 	return e, nil
 }
 
-func (e *endpoint) observeIPv6(h *netlink.Handle, link netlink.Link, w plan.Workload) (err error) {
+func (e *endpoint) observeIPv6(h *netlink.Handle, link netlink.Link, read kept, w plan.Workload) (err error) {
 	if err := e.observeAddresses(h, link, w); err != nil {
 		return err
 	}
 	if e.gateway, err = hasGateway(h, link, w); err != nil {
 		return err
 	}
-	e.sysctls, err = compareSysctls(endpointName, endpointSysctls)
+	e.sysctls, err = compareSysctls(endpointName, read, endpointSysctls)
 	return err
 }
 

@@ -34,14 +34,16 @@ func ours(link netlink.Link) bool {
 type links struct {
 	byName  map[string]netlink.Link
 	byIndex map[int]netlink.Link
+	kept    map[int]kept // by index; none of a link that was made or changed since
 }
 
-func readLinks(h *netlink.Handle) (*links, error) {
-	list, err := dump(h.LinkList)
+// readLinks reads those of the calling thread's namespace.
+func readLinks() (*links, error) {
+	list, more, err := dumpLinks()
 	if err != nil {
-		return nil, fmt.Errorf("list links: %w", err)
+		return nil, err
 	}
-	l := &links{map[string]netlink.Link{}, map[int]netlink.Link{}}
+	l := &links{map[string]netlink.Link{}, map[int]netlink.Link{}, more}
 	for _, link := range list {
 		l.put(link)
 	}
@@ -77,6 +79,14 @@ func (l *links) index(name string) int {
 	return 0
 }
 
+// spanning gives how a bridge brings ports up; of one that was just made, as planned.
+func (l *links) spanning(link netlink.Link) spanning {
+	if k, known := l.kept[link.Attrs().Index]; known {
+		return k.bridge
+	}
+	return plannedSpanning
+}
+
 // refresh reads one link again, after it was made or changed.
 func (l *links) refresh(h *netlink.Handle, name string) (netlink.Link, error) {
 	link, err := h.LinkByName(name)
@@ -84,6 +94,7 @@ func (l *links) refresh(h *netlink.Handle, name string) (netlink.Link, error) {
 		return nil, fmt.Errorf("look up %s: %w", name, err)
 	}
 	l.put(link)
+	delete(l.kept, link.Attrs().Index)
 	return link, nil
 }
 

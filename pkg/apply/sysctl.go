@@ -38,13 +38,16 @@ func writeSysctl(name, value string) error {
 }
 
 // compareSysctls gives what an interface's IPv6 sysctls differ in, by the order of
-// keys in want.
-func compareSysctls(ifname string, want []sysctl) ([]difference, error) {
+// keys in want. What was not read with the link is read now.
+func compareSysctls(ifname string, read kept, want []sysctl) ([]difference, error) {
 	var differences []difference
 	for _, s := range want {
-		have, err := readSysctl(interfaceSysctl(ifname, s.key))
-		if err != nil {
-			return nil, err
+		have, known := read.inet6[s.key]
+		if !known {
+			var err error
+			if have, err = readSysctl(interfaceSysctl(ifname, s.key)); err != nil {
+				return nil, err
+			}
 		}
 		if have != s.value {
 			differences = append(differences, difference{s.key, have, s.value})

@@ -2,12 +2,10 @@ package apply
 
 import (
 	"cmp"
-	"fmt"
 	"net"
 	"slices"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // uplink is an interface that leads to the world.
@@ -103,12 +101,7 @@ func climb(links map[int]netlink.Link, depth map[int]int) {
 // UplinkMTU gives the smallest MTU in bytes of the uplinks that are there, chosen from
 // the names of a node.yaml as Apply does it; 0 where there is none.
 func UplinkMTU(names []string) (uint16, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return 0, fmt.Errorf("open netlink: %w", err)
-	}
-	defer h.Close()
-	l, err := readLinks(h)
+	l, err := readLinks()
 	if err != nil {
 		return 0, err
 	}

@@ -184,7 +184,7 @@ func (p *pass) shut(a *attachment) {
 }
 
 func (p *pass) comparePort(a *attachment) ([]difference, error) {
-	differences, err := compareSysctls(a.Interface, portSysctls)
+	differences, err := compareSysctls(a.Interface, p.links.kept[a.link.Attrs().Index], portSysctls)
 	if err != nil {
 		return nil, err
 	}
