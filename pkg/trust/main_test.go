@@ -14,7 +14,7 @@ const day = 24 * time.Hour
 var (
 	noon    = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	address = netip.MustParseAddr("fd5a:1::a")
-	control = [32]byte{1, 2, 3}
+	control = trust.ControlKey{1, 2, 3}
 )
 
 // must gives a value that a test needs and is not about.

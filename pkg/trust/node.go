@@ -16,6 +16,25 @@ import (
 	"github.com/zosnet/zosnet/pkg/spec"
 )
 
+// ControlKey is the WireGuard public key of a node's control interface.
+type ControlKey [32]byte
+
+// String gives the key in base64, as wg(8) prints it.
+func (k ControlKey) String() string { return base64.StdEncoding.EncodeToString(k[:]) }
+
+// MarshalText gives what String gives.
+func (k ControlKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText takes what MarshalText gives. Zeros are no key.
+func (k *ControlKey) UnmarshalText(text []byte) error {
+	raw, err := base64.StdEncoding.Strict().DecodeString(string(text))
+	if err != nil || len(text) != 44 || len(raw) != len(k) || ControlKey(raw) == (ControlKey{}) {
+		return fmt.Errorf("control key: %w: want 32 bytes in base64", ErrMalformed)
+	}
+	*k = ControlKey(raw)
+	return nil
+}
+
 // NodeKey is a node's private key: it never leaves the node.
 type NodeKey struct {
 	sealed
@@ -58,7 +77,7 @@ func (k *NodeKey) TLS(certificate []byte) (tls.Certificate, error) {
 
 // Request makes a certificate signing request (RFC 2986), PEM, for a name and the
 // public key of the node's control WireGuard interface.
-func (k *NodeKey) Request(node string, controlKey [32]byte) ([]byte, error) {
+func (k *NodeKey) Request(node string, controlKey ControlKey) ([]byte, error) {
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 		Subject: pkix.Name{CommonName: node}, URIs: []*url.URL{controlKeyURI(controlKey)},
 	}, k.key)
@@ -72,7 +91,7 @@ func (k *NodeKey) Request(node string, controlKey [32]byte) ([]byte, error) {
 // for is ever certified.
 type Request struct {
 	Node       string
-	ControlKey [32]byte // WireGuard public key
+	ControlKey ControlKey
 	key        *ecdsa.PublicKey
 }
 
@@ -118,16 +137,16 @@ func (r *Request) KeyDigest() [32]byte {
 // place for a key that is not the subject's own.
 const controlKeyScheme, controlKeyPart = "zosnet", "control-key:"
 
-func controlKeyURI(key [32]byte) *url.URL {
+func controlKeyURI(key ControlKey) *url.URL {
 	return &url.URL{Scheme: controlKeyScheme, Opaque: controlKeyPart + base64.RawURLEncoding.EncodeToString(key[:])}
 }
 
-func controlKeyOf(uris []*url.URL) (key [32]byte, err error) {
+func controlKeyOf(uris []*url.URL) (key ControlKey, err error) {
 	if len(uris) == 1 && uris[0].Scheme == controlKeyScheme {
 		text, ok := strings.CutPrefix(uris[0].Opaque, controlKeyPart)
 		raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-		if ok && err == nil && len(raw) == len(key) && [32]byte(raw) != key {
-			return [32]byte(raw), nil
+		if ok && err == nil && len(raw) == len(key) && ControlKey(raw) != key {
+			return ControlKey(raw), nil
 		}
 	}
 	return key, fmt.Errorf("%w: want one URI %s:%sKEY with a WireGuard public key", ErrMalformed, controlKeyScheme, controlKeyPart)

@@ -9,11 +9,11 @@ import (
 // PendingToken is what the node that invites keeps of a token: enough to
 // recognise it, not enough to use it.
 type PendingToken struct {
-	ID      string    `json:"id"`
-	Hash    []byte    `json:"hash"` // SHA-256 of the secret, which is random and needs no slow hash
-	Peer    [32]byte  `json:"peer"` // WireGuard public key of who joins
-	Expires time.Time `json:"expires"`
-	Used    *TokenUse `json:"used,omitempty"`
+	ID      string     `json:"id"`
+	Hash    []byte     `json:"hash"` // SHA-256 of the secret, which is random and needs no slow hash
+	Peer    ControlKey `json:"peer"` // of who joins, until it has a key of its own
+	Expires time.Time  `json:"expires"`
+	Used    *TokenUse  `json:"used,omitempty"`
 }
 
 // TokenUse says who joined with a token.

@@ -2,11 +2,9 @@ package trust
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 )
@@ -65,6 +63,26 @@ func (r *Roots) Pool() *x509.CertPool {
 	return pool
 }
 
+// DER gives the CAs as crypto/tls sends them behind a certificate.
+func (r *Roots) DER() [][]byte {
+	var list [][]byte
+	for _, ca := range r.cas {
+		list = append(list, ca.Raw)
+	}
+	return list
+}
+
+// PinnedRoots gives the CA of a fingerprint, found among certificates of which
+// nothing is known yet, as a peer sends them in TLS.
+func PinnedRoots(chain []*x509.Certificate, pin Fingerprint) (*Roots, error) {
+	for _, cert := range chain {
+		if FingerprintOf(cert) == pin {
+			return ParseRoots(encodePEM(pemCertificate, cert.Raw))
+		}
+	}
+	return nil, fmt.Errorf("CA of fingerprint %v: %w", pin, ErrUnknownAuthority)
+}
+
 // Has says whether a CA of this fingerprint is among them.
 func (r *Roots) Has(f Fingerprint) bool {
 	return slices.ContainsFunc(r.cas, func(ca *x509.Certificate) bool { return FingerprintOf(ca) == f })
@@ -116,130 +134,4 @@ func (r *Roots) Adopt(endorsement []byte, now time.Time) (*Roots, error) {
 		}
 	}
 	return &Roots{cas: append(slices.Clone(r.cas), next), revoked: r.revoked}, nil
-}
-
-// Identity is who a node is, as the grid's CA certified it.
-type Identity struct {
-	Node         string
-	Address      netip.Addr // control address
-	ControlKey   [32]byte   // control WireGuard public key
-	Member       bool       // it may serve the grid's registry and let nodes in
-	Expires      time.Time  // of the newest certificate
-	certificates []certificate
-}
-
-// certificate is one whose chain was checked.
-type certificate struct {
-	leaf              *x509.Certificate
-	key               *ecdsa.PublicKey
-	notBefore, expiry time.Time // within its CA's own
-	revoked           bool
-}
-
-// Identity checks a node's certificates (PEM, the newest first, at most 4): that
-// this grid's CA made them, and for this name. Their time, and whether they were
-// revoked, is judged where they are used.
-//
-// There can be several since a node's values are signed again only some time
-// after it got a new certificate.
-func (r *Roots) Identity(node string, certificates []byte) (*Identity, error) {
-	certs, err := parseCertificates(certificates, maxCertificates)
-	if err != nil {
-		return nil, fmt.Errorf("certificate of node %s: %w", node, err)
-	}
-	id := &Identity{Node: node}
-	for i, leaf := range certs {
-		checked, err := r.check(leaf)
-		if err != nil {
-			return nil, fmt.Errorf("certificate of node %s: %w", node, err)
-		}
-		if leaf.Subject.CommonName != node {
-			return nil, fmt.Errorf("certificate of node %s: %w: %q", node, ErrOtherNode, leaf.Subject.CommonName)
-		}
-		if i == 0 {
-			if err := id.describe(checked); err != nil {
-				return nil, fmt.Errorf("certificate of node %s: %w", node, err)
-			}
-		}
-		id.certificates = append(id.certificates, checked)
-	}
-	return id, nil
-}
-
-// IdentityOf checks the certificate that a peer presented in TLS, with its time.
-func (r *Roots) IdentityOf(leaf *x509.Certificate, now time.Time) (*Identity, error) {
-	id, err := r.Identity(leaf.Subject.CommonName, encodePEM(pemCertificate, leaf.Raw))
-	if err != nil {
-		return nil, err
-	}
-	if err := id.Valid(now); err != nil {
-		return nil, err
-	}
-	return id, nil
-}
-
-func (r *Roots) check(leaf *x509.Certificate) (certificate, error) {
-	// At this time only the chain can be wrong: a certificate lies within its CA's
-	// time. What the clock says is a reason of its own.
-	chains, err := leaf.Verify(x509.VerifyOptions{
-		Roots: r.Pool(), CurrentTime: leaf.NotBefore,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
-	if err != nil {
-		return certificate{}, fmt.Errorf("%w: %w", ErrUnknownAuthority, err)
-	}
-	key, ok := leaf.PublicKey.(*ecdsa.PublicKey)
-	if !ok || key.Curve != elliptic.P256() || leaf.IsCA {
-		return certificate{}, fmt.Errorf("%w: not one of a node", ErrMalformed)
-	}
-	ca := chains[0][len(chains[0])-1]
-	return certificate{
-		leaf: leaf, key: key, notBefore: leaf.NotBefore, expiry: earliest(leaf.NotAfter, ca.NotAfter),
-		revoked: r.revoked.has(leaf.SerialNumber),
-	}, nil
-}
-
-func (id *Identity) describe(c certificate) error {
-	control, err := controlKeyOf(c.leaf.URIs)
-	if err != nil {
-		return err
-	}
-	if len(c.leaf.IPAddresses) != 1 {
-		return fmt.Errorf("%w: %d addresses, want the control address", ErrMalformed, len(c.leaf.IPAddresses))
-	}
-	addr, ok := netip.AddrFromSlice(c.leaf.IPAddresses[0])
-	if !ok || !addr.Is6() {
-		return fmt.Errorf("%w: the control address is not an IPv6 address", ErrMalformed)
-	}
-	id.Address, id.ControlKey, id.Expires = addr, control, c.expiry
-	id.Member = slices.Contains(c.leaf.DNSNames, MemberHostname)
-	return nil
-}
-
-// Valid judges the newest certificate: ErrNotYetValid, ErrExpired, ErrRevoked.
-func (id *Identity) Valid(now time.Time) error {
-	if err := id.certificates[0].valid(now); err != nil {
-		return fmt.Errorf("certificate of node %s: %w", id.Node, err)
-	}
-	return nil
-}
-
-// RenewalDue says that half of the newest certificate's life is over.
-func (id *Identity) RenewalDue(now time.Time) bool { return id.Expires.Sub(now) < NodeLife/2 }
-
-func (c certificate) valid(now time.Time) error {
-	if c.revoked {
-		return ErrRevoked
-	}
-	return inTime(now, c.notBefore, c.expiry)
-}
-
-func inTime(now, from, until time.Time) error {
-	switch {
-	case now.Before(from):
-		return fmt.Errorf("%w: it begins %s and the clock says %s", ErrNotYetValid, from.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
-	case now.After(until):
-		return fmt.Errorf("%w: it ended %s and the clock says %s", ErrExpired, until.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
-	}
-	return nil
 }

@@ -37,7 +37,7 @@ type Token struct {
 // secret.
 type TokenAddress struct {
 	CA         Fingerprint
-	ControlKey [32]byte         // control WireGuard public key of the node that invites
+	ControlKey ControlKey       // of the node that invites
 	Service    netip.AddrPort   // its invitation service, on its control address
 	Endpoints  []netip.AddrPort // where its control interface is reached, 1 to 8
 }
@@ -56,7 +56,7 @@ func NewToken(address TokenAddress, expires time.Time) (*Token, error) {
 
 func (t *Token) check() error {
 	bad := len(t.Endpoints) == 0 || len(t.Endpoints) > maxEndpoints || !usable(t.Service) || !t.Service.Addr().Is6() ||
-		t.ControlKey == [32]byte{} || t.CA == Fingerprint{} || t.Expires.Unix() <= 0
+		t.ControlKey == ControlKey{} || t.CA == Fingerprint{} || t.Expires.Unix() <= 0
 	for _, e := range t.Endpoints {
 		bad = bad || !usable(e)
 	}
@@ -108,7 +108,7 @@ func ParseToken(text string) (*Token, error) {
 }
 
 func (t *Token) decode(b []byte) bool {
-	for _, part := range []*[32]byte{t.seed, (*[32]byte)(&t.CA), &t.ControlKey} {
+	for _, part := range []*[32]byte{t.seed, (*[32]byte)(&t.CA), (*[32]byte)(&t.ControlKey)} {
 		if copy(part[:], b) < len(part) {
 			return false
 		}
@@ -167,13 +167,13 @@ func (t *Token) Secret() string {
 func (t *Token) PeerPrivateKey() [32]byte { return t.derive("peer") }
 
 // PeerPublicKey is the public half.
-func (t *Token) PeerPublicKey() [32]byte {
+func (t *Token) PeerPublicKey() ControlKey {
 	private := t.PeerPrivateKey()
 	key, err := ecdh.X25519().NewPrivateKey(private[:])
 	if err != nil {
 		panic(err) // any 32 bytes are an X25519 key
 	}
-	return [32]byte(key.PublicKey().Bytes())
+	return ControlKey(key.PublicKey().Bytes())
 }
 
 // Pending gives what the node that invites keeps of the token.

@@ -14,7 +14,7 @@ import (
 )
 
 var inviter = trust.TokenAddress{
-	CA: trust.Fingerprint{9}, ControlKey: [32]byte{8},
+	CA: trust.Fingerprint{9}, ControlKey: trust.ControlKey{8},
 	Service:   netip.MustParseAddrPort("[fd5a:1::1]:4791"),
 	Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.10:51820"), netip.MustParseAddrPort("[2001:db8::10]:51820")},
 }
@@ -39,7 +39,7 @@ func TestTokenText(t *testing.T) {
 		}
 	}
 	private := must(ecdh.X25519().NewPrivateKey(sliceOf(token.PeerPrivateKey())))
-	if [32]byte(private.PublicKey().Bytes()) != token.PeerPublicKey() {
+	if trust.ControlKey(private.PublicKey().Bytes()) != token.PeerPublicKey() {
 		t.Error("the two halves of the peer's key do not belong together")
 	}
 	if other := newToken(); other.ID() == token.ID() || other.Secret() == token.Secret() || other.PeerPublicKey() == token.PeerPublicKey() {
@@ -87,7 +87,7 @@ func TestTokenNeedsAWayIn(t *testing.T) {
 		"an endpoint of anywhere": func(a *trust.TokenAddress) { a.Endpoints = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:5")} },
 		"an IPv4 service":         func(a *trust.TokenAddress) { a.Service = netip.MustParseAddrPort("192.0.2.1:5") },
 		"no fingerprint":          func(a *trust.TokenAddress) { a.CA = trust.Fingerprint{} },
-		"no control key":          func(a *trust.TokenAddress) { a.ControlKey = [32]byte{} },
+		"no control key":          func(a *trust.TokenAddress) { a.ControlKey = trust.ControlKey{} },
 	}
 	for name, change := range tests {
 		a := inviter
