@@ -108,19 +108,16 @@ INLINE bool is_for_vlan(struct __sk_buff *skb, const struct packet *p)
 __noinline int uplink_judge(struct __sk_buff *skb, struct visit *v)
 {
 	enum drop_reason reason;
-	struct binding *b;
 	__u32 network;
 
 	if (!v)
 		return TC_ACT_SHOT;
 	if (v->packet.ether_type != ETHERTYPE_IPV6 || prefix_of(&v->packet.daddr) != PREFIX_TENANT)
 		return host_judge(skb, v);
-	b = bpf_map_lookup_elem(&bindings, &((struct binding_key){.address = v->packet.daddr}));
-	if (!b)
+	if (!identify(v, &v->to, &v->packet.daddr, OUTSIDE))
 		return drop(skb, v, DROP_UNASSIGNED);
-	network = b->network;
+	network = v->to.network;
 	v->network = network;
-	endpoint_from(&v->to, &v->packet.daddr, b);
 	if ((skb->vlan_present || v->packet.tags) && take_priority_off(skb, v))
 		return drop(skb, v, DROP_VLAN);
 	if (is_bogus_source(&v->packet.saddr) || prefix_of(&v->packet.saddr))

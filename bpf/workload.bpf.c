@@ -24,7 +24,7 @@ INLINE enum drop_reason check_source(struct visit *v, const struct port *port)
 {
 	const struct address *a = &v->packet.saddr;
 	struct network *n = find_network(port->network);
-	struct binding *b = binding_of(a, port->network);
+	struct binding *b = identify(v, &v->from, a, port->network);
 
 	if (!b)
 		return n &&
@@ -33,10 +33,7 @@ INLINE enum drop_reason check_source(struct visit *v, const struct port *port)
 				       !is_gateway(n, a)
 			       ? DROP_UNKNOWN_IDENTITY
 			       : DROP_SPOOFED_ADDRESS;
-	if (b->ifindex != v->ifindex)
-		return DROP_SPOOFED_ADDRESS;
-	endpoint_from(&v->from, a, b);
-	return DROP_NONE;
+	return b->ifindex == v->ifindex ? DROP_NONE : DROP_SPOOFED_ADDRESS;
 }
 
 /* A link-local source is known on its own link only (RFC 4291, 2.5.6). */
@@ -50,16 +47,15 @@ INLINE enum drop_reason check_scope(const struct visit *v, const struct port *po
 INLINE enum drop_reason find_receiver(struct visit *v, const struct port *port)
 {
 	const struct address *a = &v->packet.daddr;
-	struct binding *b = binding_of(a, port->network);
+	struct binding *b = identify(v, &v->to, a, port->network);
 
-	__builtin_memset(&v->to, 0, sizeof(v->to));
-	v->to.address = *a;
 	if (b) {
-		endpoint_from(&v->to, a, b);
 		if (b->ifindex == v->ifindex)
 			return DROP_SPOOFED_ADDRESS;
 		return check_scope(v, port);
 	}
+	__builtin_memset(&v->to, 0, sizeof(v->to));
+	v->to.address = *a;
 	if (is_link_local(a))
 		return DROP_UNASSIGNED;
 	if (is_unroutable(a))
@@ -142,7 +138,7 @@ __noinline int workload_unreadable(struct __sk_buff *skb, struct visit *v, __u32
 
 INLINE bool sent_by(const struct flow_end *end, const struct visit *v)
 {
-	return end->ifindex == v->ifindex && mac_equal(&end->mac, &v->packet.smac);
+	return end->ifindex == v->ifindex && mac_equal(&end->hop.dmac, &v->packet.smac);
 }
 
 SEC("tc")

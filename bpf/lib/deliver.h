@@ -17,14 +17,31 @@ struct {
 	__uint(max_entries, 1);
 } new_flow SEC(".maps");
 
-INLINE void endpoint_from(struct endpoint *e, const struct address *a, const struct binding *b)
+/* Finds out who has an address, and sets an end of the visit to that. The generation
+ * is noted before anything that a verdict is made of: whoever changes that and then
+ * counts the generation up finds no verdict of old facts under the new number. Which
+ * network's it is has to be looked up first, so that is read twice. */
+INLINE struct binding *identify(struct visit *v, struct endpoint *e, const struct address *a,
+				__u32 network)
 {
+	struct binding *b = binding_of(a, network);
+	__u32 expected;
+
+	if (!b)
+		return NULL;
+	expected = b->network;
+	e->generation = generation_of(expected);
+	read_in_order(v);
+	b = binding_of(a, network);
+	if (!b || b->network != expected)
+		return NULL;
 	e->address = *a;
 	e->network = b->network;
 	e->service = b->service;
 	e->ifindex = b->ifindex;
 	e->kind = b->kind;
 	e->mac = b->mac;
+	return b;
 }
 
 INLINE __u32 prefix_of(const struct address *a)
@@ -108,7 +125,6 @@ __noinline int carry_anew(struct __sk_buff *skb, struct visit *v, struct flow *f
 		hop_to_workload(&hop, b, from->network);
 		to->hop = hop;
 		to->ifindex = b->ifindex;
-		to->mac = b->mac;
 		return carry(skb, v, &hop, from->network, to->network);
 	}
 	reason = hop_to_world(skb, v, from->network, &hop);
@@ -129,7 +145,7 @@ INLINE int deliver(struct __sk_buff *skb, struct visit *v, struct flow *f)
 	if (v->packet.fragment == FRAGMENT_FIRST)
 		fragment_remember(v, to->network ? to->network : from->network);
 	if (!node || to->hop.kind == HOP_NONE || to->hop.epoch != node->route_epoch ||
-	    (to->hop.kind == HOP_UPLINK && v->now - to->hop.checked > timeout.neighbour))
+	    (to->hop.kind == HOP_UPLINK && !is_fresh(&to->hop, v->now)))
 		return carry_anew(skb, v, f);
 	return carry(skb, v, &to->hop, from->network, to->network);
 }
@@ -138,8 +154,8 @@ INLINE void end_from(struct flow_end *end, const struct endpoint *e)
 {
 	end->ifindex = e->ifindex;
 	end->network = e->network;
-	end->generation = generation_of(e->network);
-	end->mac = e->mac;
+	end->generation = e->generation;
+	end->hop.dmac = e->mac;
 }
 
 /* Sets both ends of a flow to who they are now. */

@@ -46,31 +46,35 @@ enum hop_kind {
 	HOP_UPLINK, /* to a neighbour on an uplink */
 };
 
+#define HOP_CHECKED_SHIFT 20 /* next_hop.checked counts 2^20 ns, about a millisecond */
+
 /* How packets reach one end of a flow. */
 struct next_hop {
-	__u64 checked; /* ns, coarse monotonic: when the neighbour was last confirmed */
+	__u32 checked; /* coarse monotonic, ns >> 20: when the neighbour was last confirmed */
 	__u32 ifindex;
-	__u32 epoch; /* node.route_epoch when it was found */
-	__u16 mtu;   /* bytes, IP packet */
-	__u8 kind;   /* enum hop_kind */
-	__u8 routed; /* the hop limit counts down, the source MAC is ours */
-	struct mac dmac;
+	__u32 epoch;	 /* node.route_epoch when it was found */
+	__u16 mtu;	 /* bytes, IP packet */
+	__u8 kind;	 /* enum hop_kind */
+	__u8 routed;	 /* the hop limit counts down, the source MAC is ours */
+	struct mac dmac; /* a workload's: its own frames must be from there, too */
 	struct mac smac;
 };
 
-/* One end of a flow, and what its packets must look like. */
+/* One end of a flow, and what its packets must look like: 64 bytes. */
 struct flow_end {
-	__u32 ifindex;	  /* a workload's host-side interface; 0: an uplink */
-	__u32 network;	  /* 0: outside */
-	__u32 generation; /* of that network when the flow was judged */
-	struct mac mac;
-	__u16 reserved;
+	__u32 ifindex;	     /* a workload's host-side interface; 0: an uplink */
+	__u32 network;	     /* 0: outside */
+	__u32 generation;    /* of that network when the flow was judged */
 	__be32 acknowledged; /* TCP: the last number that it has acknowledged */
 	__u64 packets;	     /* sent by this end */
 	__u64 bytes;
 	struct next_hop hop; /* towards this end */
+	__u32 reserved;
 };
 
+/* The kernel keeps a flow with its key and 56 bytes of its own in one allocation. Up
+ * to 152 bytes that is 256, in which each end has a cache line of its own; a byte
+ * more would make it 512. */
 struct flow {
 	__u64 last_seen;  /* ns, coarse monotonic */
 	__u8 share;	  /* enum flow_share */
@@ -78,11 +82,14 @@ struct flow {
 	__u8 started_low; /* the low end started it */
 	__u8 denied;	  /* judged again and refused: stays until it is idle */
 	__u32 sequence;	  /* TCP: what the answering end expects to be acknowledged */
+	__u32 owner;	  /* network whose room it uses */
+	__u32 set;	  /* of that share; see flow_set */
 	struct flow_end low;
 	struct flow_end high;
-	__u32 owner; /* network whose room it uses */
-	__u32 set;   /* of that share; see flow_set */
 };
+
+_Static_assert(sizeof(struct flow_end) == 64, "an end of a flow is a cache line");
+_Static_assert(sizeof(struct flow) <= 152, "a flow leaves the allocation of 256 bytes");
 
 /* A share is a ring of sets of four. A new flow takes a free or expired way of
  * the set that is next, else the one that has been idle the longest. */

@@ -80,6 +80,7 @@ struct endpoint {
 	__u32 ifindex; /* 0: through an uplink */
 	__u32 kind;    /* enum port_kind */
 	struct mac mac;
+	__u32 generation; /* of the network, before anything was read of who it is */
 };
 
 INLINE __u32 zone_of(const struct address *a, const struct address *b, __u32 network)

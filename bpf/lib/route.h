@@ -7,6 +7,14 @@
 
 #define AF_INET6 10
 
+/* The neighbour of a hop on an uplink has been confirmed a moment ago. */
+INLINE bool is_fresh(const struct next_hop *hop, __u64 now)
+{
+	__u32 age = (__u32)(now >> HOP_CHECKED_SHIFT) - hop->checked;
+
+	return age <= timeout.neighbour >> HOP_CHECKED_SHIFT;
+}
+
 INLINE void judged(struct __sk_buff *skb, __u32 network)
 {
 	skb->mark = MARK_JUDGED | network;
@@ -82,7 +90,7 @@ __noinline int hop_to_world(struct __sk_buff *skb, struct visit *v, __u32 networ
 		return DROP_NO_ROUTE;
 	hop->ifindex = fib.ifindex;
 	hop->epoch = node->route_epoch;
-	hop->checked = v->now;
+	hop->checked = v->now >> HOP_CHECKED_SHIFT;
 	hop->routed = 1;
 	hop->kind = HOP_NONE;
 	hop->mtu = 1280;

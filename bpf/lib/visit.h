@@ -24,6 +24,7 @@ struct visit {
 	__u32 judge;	/* network of that entry */
 	__u32 workload; /* that an address was learned of */
 	__u32 length;	/* bytes of the frame */
+	__u32 order;	/* see read_in_order */
 	bool from_low;	/* the sender is the low end of key */
 };
 
@@ -68,6 +69,13 @@ INLINE __u64 visit_now(struct visit *v)
 		v->now = bpf_ktime_get_coarse_ns();
 	}
 	return v->now;
+}
+
+/* What is read after this is not read before it: an exchange is a full barrier on
+ * every processor. */
+INLINE void read_in_order(struct visit *v)
+{
+	__sync_lock_test_and_set(&v->order, 1);
 }
 
 INLINE struct node *this_node(void)

@@ -138,10 +138,10 @@ type bpfFlow struct {
 	StartedLow uint8
 	Denied     uint8
 	Sequence   uint32
-	Low        bpfFlowEnd
-	High       bpfFlowEnd
 	Owner      uint32
 	Set        uint32
+	Low        bpfFlowEnd
+	High       bpfFlowEnd
 }
 
 type bpfFlowEnd struct {
@@ -149,12 +149,11 @@ type bpfFlowEnd struct {
 	Ifindex      uint32
 	Network      uint32
 	Generation   uint32
-	Mac          bpfMac
-	Reserved     uint16
 	Acknowledged uint32
 	Packets      uint64
 	Bytes        uint64
 	Hop          bpfNextHop
+	Reserved     uint32
 }
 
 type bpfFlowHands struct {
@@ -326,7 +325,7 @@ const (
 
 type bpfNextHop struct {
 	_       structs.HostLayout
-	Checked uint64
+	Checked uint32
 	Ifindex uint32
 	Epoch   uint32
 	Mtu     uint16

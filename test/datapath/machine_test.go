@@ -200,8 +200,23 @@ func (m *machine) attach(name string, network, service, host uint32, tap bool) *
 }
 
 // apply puts a network's document in force, as the daemon does: the new version
-// beside the old, then both turn at once.
+// beside the old, then the entry that names it, then its generation.
 func (m *machine) apply(network uint32, document string) {
+	m.t.Helper()
+	program := m.compile(network, document)
+	m.policies[network]++
+	version := m.policies[network]
+	must(m.t, m.maps.PutPolicy(network, version, program))
+	n := maps.Network{Gateway: maps.AddressOf(gateway(network)), Generation: version - 1, Policy: version,
+		Flags: maps.NetworkHasCIDRs, Bridge: m.bridge[network], FlowSets: 64, GatewayMac: gatewayMAC, Mtu: 1500}
+	must(m.t, m.maps.PutNetwork(network, n))
+	n.Generation++
+	must(m.t, m.maps.PutNetwork(network, n))
+	must(m.t, m.maps.DeletePolicy(network, version))
+}
+
+// compile gives a network's rules as the maps hold them.
+func (m *machine) compile(network uint32, document string) policy.Program {
 	m.t.Helper()
 	doc, _, err := spec.DecodeNetwork("test.yaml", []byte(document))
 	must(m.t, err)
@@ -211,11 +226,5 @@ func (m *machine) apply(network uint32, document string) {
 	}
 	program, err := policy.Compile(doc, ids[network])
 	must(m.t, err)
-	m.policies[network]++
-	version := m.policies[network]
-	must(m.t, m.maps.PutPolicy(network, version, program))
-	n := maps.Network{Gateway: maps.AddressOf(gateway(network)), Generation: version, Policy: version,
-		Flags: maps.NetworkHasCIDRs, Bridge: m.bridge[network], FlowSets: 64, GatewayMac: gatewayMAC, Mtu: 1500}
-	must(m.t, m.maps.PutNetwork(network, n))
-	must(m.t, m.maps.DeletePolicy(network, version))
+	return program
 }
