@@ -41,6 +41,8 @@ type Applier struct {
 	last    *plan.State               // what Run restores
 	routers map[string]*advert.Router // who advertises in a network, by its name
 	missing map[string]bool           // uplinks that were named and are not there
+	rounds  rounds                    // of Run through the workloads' namespaces
+	failed  bool                      // the last pass left something undone
 }
 
 // New gives an Applier. It changes nothing before Apply.
@@ -72,18 +74,20 @@ func (a *Applier) Apply(ctx context.Context, state plan.State) (Result, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = &state
-	return a.pass(ctx, state)
+	return a.pass(ctx, state, false)
 }
 
-// pass observes, compares and changes once. a.mu is held.
-func (a *Applier) pass(ctx context.Context, state plan.State) (Result, error) {
+// pass observes, compares and changes once: everything, or as much of the namespaces
+// as the slow check gets to. a.mu is held.
+func (a *Applier) pass(ctx context.Context, state plan.State, slow bool) (Result, error) {
 	begin := time.Now()
-	p := &pass{Applier: a, ctx: ctx, want: state, made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}}
+	p := &pass{Applier: a, ctx: ctx, want: state, slow: slow && !a.failed, made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}}
 	if err := p.open(); err != nil {
 		return Result{}, err
 	}
 	defer p.close()
 	p.reconcile()
+	a.failed = len(p.errs) > 0
 	return Result{Changes: p.changes, Took: time.Since(begin), mtu: smallestMTU(p.uplinks, p.links.byIndex)}, errors.Join(p.errs...)
 }
 
@@ -92,6 +96,7 @@ type pass struct {
 	*Applier
 	ctx  context.Context
 	want plan.State
+	slow bool
 
 	netlink   *netlink.Handle
 	strict    *netlink.Handle // the kernel filters its dumps

@@ -15,9 +15,13 @@ import (
 )
 
 const (
-	// settleTime is between two comparisons of the kernel with the plan: events come
-	// in bursts.
+	// settleTime is between two comparisons of the kernel with the plan, at least:
+	// events come in bursts.
 	settleTime = 100 * time.Millisecond
+	// settleShare keeps one who makes events all the time to a part of a processor: the
+	// next comparison waits so many times what the last one took, up to settleMost.
+	settleShare = 4
+	settleMost  = time.Second
 	// checkInterval is how often it is compared without an event: programs, maps and
 	// other namespaces give none. What drifts is to be back within 5 s.
 	checkInterval = 3 * time.Second
@@ -65,11 +69,12 @@ func (a *Applier) watch(ctx context.Context, drifted <-chan struct{}, hooks Hook
 		case <-check.C:
 		case <-drifted:
 		}
+		begin := time.Now()
 		reported = a.repair(ctx, hooks, reported)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(settleTime):
+		case <-time.After(max(settleTime, min(settleShare*time.Since(begin), settleMost))):
 		}
 	}
 }
@@ -82,7 +87,7 @@ func (a *Applier) repair(ctx context.Context, hooks Hooks, reported string) stri
 	if a.last == nil {
 		return reported
 	}
-	result, err := a.pass(ctx, *a.last)
+	result, err := a.pass(ctx, *a.last, true)
 	for _, c := range result.Changes {
 		a.config.Log.Warn("repaired what had drifted from the plan", "object", c.Object, "action", c.Action, "detail", c.Detail)
 		hooks.Repaired(c)
