@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	bpf "github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/pkg/plan"
 )
@@ -176,29 +174,12 @@ func (p *pass) setBindings(attachments []*attachment) {
 	p.judgeTouched()
 }
 
-// judgeTouched has the flows of every network that this pass touched judged again.
+// judgeTouched has the flows of every network that this pass touched judged again. A
+// verdict that a program is just making of what was before has the generation of then.
 func (p *pass) judgeTouched() {
 	for _, id := range slices.Sorted(maps.Keys(p.touched)) {
 		p.failIf(fmt.Sprintf("network %d", id), p.judgeAgain(id))
 	}
-}
-
-// judgeStragglers does it once more when every program has ended that ran while the
-// pass changed things: one that judged by what was before may have noted its verdict
-// under the new generation.
-func (p *pass) judgeStragglers() {
-	if len(p.touched) == 0 {
-		return
-	}
-	waitForReaders()
-	p.judgeTouched()
-}
-
-// waitForReaders returns after an RCU grace period, which is how the kernel answers
-// this membarrier (membarrier(2), MEMBARRIER_CMD_GLOBAL).
-func waitForReaders() {
-	const global = 1
-	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0)
 }
 
 // judgeAgain makes a network's flows stale. A network that is going has its own

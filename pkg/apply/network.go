@@ -58,11 +58,14 @@ func (p *pass) setNetwork(n plan.Network) {
 	}
 	want := plannedEntry(n, p.links.index(n.Bridge), have)
 	digest := n.Policy.Digest()
-	if noted := p.ledger.Policies[n.ID]; have.Policy == 0 || noted != (version{have.Policy, digest}) {
+	if noted := p.ledger.Policies[n.ID]; have.Policy == 0 || noted != (version{have.Policy, digest}) || p.tampered[n.ID] {
 		want.Policy = max(have.Policy+1, 1)
 		action, detail := plan.Modify, fmt.Sprintf("policy version %d → %d", have.Policy, want.Policy)
 		if absent(have) {
 			action = plan.Add
+		}
+		if p.tampered[n.ID] {
+			detail += ", whose entries were changed"
 		}
 		p.change(networkObject(n.Name), action, detail, func() error { return p.flip(n, want, digest) })
 		return
@@ -87,7 +90,6 @@ func (p *pass) flip(n plan.Network, entry bpf.Network, digest string) error {
 	if err := m.PutNetwork(n.ID, entry); err != nil {
 		return err
 	}
-	p.touch(n.ID)
 	p.ledger.Policies[n.ID] = version{entry.Policy, digest}
 	if err := p.ledger.save(); err != nil {
 		return err
@@ -124,6 +126,7 @@ func (p *pass) removeNetwork(id uint32) error {
 		return err
 	}
 	delete(p.ledger.Policies, id)
+	delete(p.ledger.Contents, id)
 	return p.ledger.save()
 }
 

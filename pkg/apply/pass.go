@@ -23,10 +23,12 @@ func (p *pass) reconcile() {
 
 	p.addUnreachable()
 	p.setForwarding()
+	p.inspectPolicies()
 	for _, n := range p.want.Networks {
 		p.makeBridge(n)
 		p.setNetwork(n)
 	}
+	p.noteContents()
 	attachments := p.makeLinks()
 	p.setPorts(attachments)
 	p.setBindings(attachments)
@@ -41,7 +43,6 @@ func (p *pass) reconcile() {
 	p.startRouters()
 	p.removeUnreachable()
 	p.setBackstop()
-	p.judgeStragglers()
 	if err := p.ctx.Err(); err != nil {
 		p.errs = append(p.errs, fmt.Errorf("apply was cut short; the next one finishes it: %w", err))
 	}
