@@ -146,7 +146,7 @@ func TestRequestRefuses(t *testing.T) {
 		{"a path as a name", "../n1", good, p256, trust.ErrMalformed},
 		{"two parts of a key as a name", "n1/record", good, p256, trust.ErrMalformed},
 		{"a reserved name", "any", good, p256, trust.ErrMalformed},
-		{"etcd's root", "Root", good, p256, trust.ErrMalformed},
+		{"etcd's administrator", "root", good, p256, trust.ErrMalformed},
 		{"no control key", "n1", nil, p256, trust.ErrMalformed},
 		{"two control keys", "n1", append(good, good...), p256, trust.ErrMalformed},
 		{"a control key of zeros", "n1", uri("zosnet:control-key:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), p256, trust.ErrMalformed},
