@@ -6,7 +6,8 @@
 // They change the machine's own interfaces, so every one of them has the build
 // tag vm, and `go test ./...` neither runs nor skips them: tools/vmtest
 // compiles them and runs them as root in a guest (`make vmtest RUN=test/vm`).
-// The guest has four network cards, eth0 cabled to eth1 and eth2 to eth3. The
+// The guest has six network cards, eth0 cabled to eth1 and eth2 to eth3,
+// and with several queues each eth4 to eth5. The
 // package drives zosnet by its command line, and pkg/loader where the order of
 // attaching is what a test is about; it must not know how QEMU is called.
 package vm

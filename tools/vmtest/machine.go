@@ -14,13 +14,21 @@ import (
 	"github.com/zosnet/zosnet/tools/vmtest/module"
 )
 
-// cards are a guest's network cards: eth0 is cabled to eth1 and eth2 to eth3.
+// cards are a guest's network cards: eth0 is cabled to eth1 and eth2 to eth3;
+// eth4 and eth5 come with their queues.
 var cards = []string{
 	"-netdev", "hubport,id=n0,hubid=0", "-device", "virtio-net-pci,romfile=,netdev=n0",
 	"-netdev", "hubport,id=n1,hubid=0", "-device", "virtio-net-pci,romfile=,netdev=n1",
 	"-netdev", "hubport,id=n2,hubid=1", "-device", "virtio-net-pci,romfile=,netdev=n2",
 	"-netdev", "hubport,id=n3,hubid=1", "-device", "virtio-net-pci,romfile=,netdev=n3",
 }
+
+// queues of eth4 and of eth5: as many as the guest has processors, and as many
+// again, which virtio_net wants for what XDP sends.
+const (
+	processors = 2
+	queues     = 2 * processors
+)
 
 // machine is a guest and the kernel that it is for.
 type machine struct {
@@ -93,7 +101,7 @@ func (t tree) machines(k fetched, groups []group, o options) ([]machine, error) 
 		if err != nil {
 			return nil, err
 		}
-		m.Arguments = cards
+		m.Arguments, m.Queues = cards, queues
 		machines = append(machines, m)
 	}
 	return machines, nil
@@ -133,6 +141,6 @@ func (t tree) machine(k fetched, name string, groups []group, o options) (machin
 	}
 	return machine{kernel: k.name, Guest: guest.Guest{
 		Name: "the guest of kernel " + k.name, Kernel: k.Image, Initramfs: whole,
-		CPUs: 2, Memory: "3G", Limit: limit, Interactive: o.keep,
+		CPUs: processors, Memory: "3G", Limit: limit, Interactive: o.keep,
 	}}, nil
 }

@@ -31,6 +31,7 @@ type Guest struct {
 	Memory      string        // such as "2G"
 	Limit       time.Duration // for the whole run, after which it is killed
 	Arguments   []string      // of QEMU, besides the usual
+	Queues      int           // of two more cards that are cabled to each other; none if 0
 	Interactive bool          // the console is this process's terminal
 }
 
@@ -68,8 +69,16 @@ func (g Guest) once(ctx context.Context, seen func(job.Event)) (result Result) {
 	ctx, cancel := context.WithTimeout(ctx, g.Limit)
 	defer cancel()
 	console := newConsole(g.Interactive)
-	vm, err := qemu.StartContext(ctx, qemu.ArchAMD64, g.options(port, console)...)
+	var queued *cable
+	if g.Queues > 0 {
+		if queued, result.Err = newCable(g.Queues); result.Err != nil {
+			_ = port.Close()
+			return result
+		}
+	}
+	vm, err := qemu.StartContext(ctx, qemu.ArchAMD64, g.options(port, queued, console)...)
 	_ = port.Close()
+	queued.close()
 	if err != nil {
 		result.Err = fmt.Errorf("start QEMU: %w", err)
 		return result
@@ -101,7 +110,7 @@ func (g Guest) once(ctx context.Context, seen func(job.Event)) (result Result) {
 	return result
 }
 
-func (g Guest) options(port *os.File, console io.WriteCloser) []qemu.Fn {
+func (g Guest) options(port *os.File, queued *cable, console io.WriteCloser) []qemu.Fn {
 	return []qemu.Fn{
 		qemu.WithQEMUCommand("qemu-system-x86_64"),
 		qemu.WithKernel(g.Kernel),
@@ -124,6 +133,10 @@ func (g Guest) options(port *os.File, console io.WriteCloser) []qemu.Fn {
 			return nil
 		},
 		qemu.WithQEMUArgs(g.Arguments...),
+		func(_ *qemu.IDAllocator, o *qemu.Options) error {
+			o.AppendQEMU(queued.arguments(o.AddFile)...)
+			return nil
+		},
 		qemu.WithSerialOutput(console),
 	}
 }

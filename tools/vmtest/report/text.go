@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	mostOutput  = 120 // lines of a failed test
+	firstOutput = 40 // lines of a failed test: what went wrong first
+	lastOutput  = 80
 	mostConsole = 100 // lines of a guest that did not come to its end
 )
 
@@ -95,7 +96,7 @@ func (r *Report) writeFailures(b *strings.Builder) {
 		if o.action == "" {
 			what = "never ended"
 		}
-		fmt.Fprintf(b, "\n%s %s %s on %s:\n%s", k.pkg, k.test, what, kernel, last(o.output, mostOutput))
+		fmt.Fprintf(b, "\n%s %s %s on %s:\n%s", k.pkg, k.test, what, kernel, ends(o.output))
 	})
 }
 
@@ -132,6 +133,16 @@ func (r *Report) failed(kernel string) bool {
 		}
 	}
 	return false
+}
+
+// ends leaves out the middle of what is too long.
+func ends(lines []string) string {
+	left := len(lines) - firstOutput - lastOutput
+	if left <= 0 {
+		return strings.Join(lines, "")
+	}
+	return strings.Join(lines[:firstOutput], "") + fmt.Sprintf("(%d lines more)\n", left) +
+		strings.Join(lines[len(lines)-lastOutput:], "")
 }
 
 func last(lines []string, most int) string {
