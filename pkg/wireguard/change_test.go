@@ -1,0 +1,292 @@
+package wireguard
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	now  = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	own  = NewPrivateKey()
+	here = netip.MustParseAddrPort("192.0.2.2:21002")
+	away = netip.MustParseAddrPort("203.0.113.9:4242")
+	next = netip.MustParseAddrPort("198.51.100.7:21002")
+)
+
+// key gives a public key that is told from others by its first byte.
+func key(name byte) PublicKey { return PublicKey{0: name, 31: 1} }
+
+func prefixes(list ...string) (all []netip.Prefix) {
+	for _, text := range list {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
+}
+
+// peer has the /64s of the given numbers.
+func peer(name byte, numbers ...string) Peer {
+	p := Peer{PublicKey: key(name), Endpoint: here}
+	for _, n := range numbers {
+		p.AllowedIPs = append(p.AllowedIPs, netip.MustParsePrefix("2001:db8:aaaa:"+n+"::/64"))
+	}
+	return p
+}
+
+func device(peers ...Peer) Device {
+	return Device{Name: "zwacme", PrivateKey: own, ListenPort: 21001, MTU: 1420, Peers: peers}
+}
+
+// after is a device to which all that was applied.
+func after(d Device) Status {
+	s := Status{Name: d.Name, PublicKey: d.PrivateKey.Public(), ListenPort: d.ListenPort}
+	for _, p := range d.Peers {
+		s.Peers = append(s.Peers, PeerStatus{Peer: p, LastHandshake: now.Add(-time.Minute)})
+	}
+	return s
+}
+
+func TestDifference(t *testing.T) {
+	seconds := 25 * time.Second
+	kept := peer('a', "1")
+	kept.Keepalive = seconds
+	shared := peer('a', "1")
+	shared.PresharedKey = PresharedKeyOf([keyLength]byte{1})
+	tests := map[string]struct {
+		is   Status
+		want Device
+		says string
+	}{
+		"nothing": {after(device(peer('a', "1"), peer('b', "2"))), device(peer('b', "2"), peer('a', "1")), ""},
+		"a new device": {Status{}, device(peer('a', "1")),
+			"public key OWN; listen port 21001; peer A endpoint 192.0.2.2:21002 allowed 2001:db8:aaaa:1::/64"},
+		"one more peer": {after(device(peer('a', "1"))), device(peer('a', "1"), peer('b', "2")),
+			"peer B endpoint 192.0.2.2:21002 allowed 2001:db8:aaaa:2::/64"},
+		"a peer that has nothing yet":      {after(device()), device(Peer{PublicKey: key('b')}), "peer B"},
+		"one peer less":                    {after(device(peer('a', "1"), peer('b', "2"))), device(peer('a', "1")), "peer B removed"},
+		"keepalive":                        {after(device(peer('a', "1"), peer('b', "2"))), device(kept, peer('b', "2")), "peer A keepalive 25s"},
+		"no keepalive":                     {after(device(kept)), device(peer('a', "1")), "peer A keepalive 0s"},
+		"preshared key":                    {after(device(peer('a', "1"))), device(shared), "peer A preshared key"},
+		"no preshared key":                 {after(device(shared)), device(peer('a', "1")), "peer A preshared key"},
+		"one more prefix":                  {after(device(peer('a', "1"))), device(peer('a', "1", "2")), "peer A allowed 2001:db8:aaaa:2::/64"},
+		"a prefix moves":                   {after(device(peer('a', "1", "2"), peer('b'))), device(peer('a', "1"), peer('b', "2")), "peer B allowed 2001:db8:aaaa:2::/64"},
+		"a prefix moves to a new key":      {after(device(peer('a', "1"))), device(peer('b', "1")), "peer B endpoint 192.0.2.2:21002 allowed 2001:db8:aaaa:1::/64; peer A removed"},
+		"one prefix less, the other stays": {after(device(peer('a', "1", "2"))), device(peer('a', "1")), "withdrawn 2001:db8:aaaa:2::/64"},
+	}
+	names := strings.NewReplacer(own.Public().String(), "OWN", key('a').String(), "A", key('b').String(), "B")
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			change := Difference(test.is, test.want, nil, now)
+			says := names.Replace(strings.Join(change.Lines(), "; "))
+			if says != test.says {
+				t.Errorf("changes %q, want %q", says, test.says)
+			}
+			if change.Empty() != (test.says == "") {
+				t.Errorf("empty: %v", change.Empty())
+			}
+			is := perform(test.is, change)
+			if again := Difference(is, test.want, nil, now); !again.Empty() {
+				t.Errorf("a second time: %q", again.Lines())
+			}
+		})
+	}
+}
+
+// What a crash left of a withdrawal goes.
+func TestDifferenceRemovesNobody(t *testing.T) {
+	left := after(device(peer('a', "1"), Peer{PublicKey: nobody, AllowedIPs: prefixes("2001:db8:aaaa:2::/64")}))
+	want := []Step{{PublicKey: nobody, Remove: true}}
+	if d := cmp.Diff(want, Difference(left, device(peer('a', "1")), nil, now).Steps, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+// perform is what a device does with a change: WireGuard's own rules, in short.
+func perform(is Status, c Change) Status {
+	if c.PrivateKey != nil {
+		is.PublicKey = c.PrivateKey.Public()
+	}
+	if c.ListenPort != 0 {
+		is.ListenPort = c.ListenPort
+	}
+	peers := map[PublicKey]PeerStatus{}
+	for _, p := range is.Peers {
+		peers[p.PublicKey] = p
+	}
+	for _, s := range c.Steps {
+		p := peers[s.PublicKey]
+		p.PublicKey = s.PublicKey
+		if s.PresharedKey != nil {
+			p.PresharedKey = *s.PresharedKey
+		}
+		if s.Keepalive != nil {
+			p.Keepalive = *s.Keepalive
+		}
+		if s.Endpoint.IsValid() {
+			p.Endpoint = s.Endpoint
+		}
+		for _, prefix := range s.Take {
+			for key, other := range peers {
+				other.AllowedIPs = without(other.AllowedIPs, prefix)
+				peers[key] = other
+			}
+			p.AllowedIPs = append(without(p.AllowedIPs, prefix), prefix)
+		}
+		if peers[s.PublicKey] = p; s.Remove {
+			delete(peers, s.PublicKey)
+		}
+	}
+	is.Peers = nil
+	for _, p := range peers {
+		is.Peers = append(is.Peers, p)
+	}
+	return is
+}
+
+func without(list []netip.Prefix, prefix netip.Prefix) (left []netip.Prefix) {
+	for _, p := range list {
+		if p != prefix {
+			left = append(left, p)
+		}
+	}
+	return left
+}
+
+// At no step between two states is there a moment in which a prefix that has a peer
+// before and after has none.
+func TestDifferenceLeavesNoGap(t *testing.T) {
+	states := [][]Peer{
+		{peer('a', "1", "2"), peer('b', "3")}, {peer('a', "1"), peer('b', "2", "3")}, {peer('b', "1", "2", "3")},
+		{peer('c', "1"), peer('d', "2", "3")}, {peer('a', "3"), peer('b', "2"), peer('c', "1")}, {}, {peer('a', "2")},
+	}
+	has := func(s Status, prefix netip.Prefix) bool {
+		for _, p := range s.Peers {
+			if len(without(p.AllowedIPs, prefix)) != len(p.AllowedIPs) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, from := range states {
+		for _, to := range states {
+			before, goal := after(device(from...)), after(device(to...))
+			change := Difference(before, device(to...), nil, now)
+			is := before
+			for _, step := range change.Steps {
+				is = perform(is, Change{Steps: []Step{step}})
+				for _, prefix := range prefixes("2001:db8:aaaa:1::/64", "2001:db8:aaaa:2::/64", "2001:db8:aaaa:3::/64") {
+					if has(before, prefix) && has(goal, prefix) && !has(is, prefix) {
+						t.Errorf("%v to %v: after %q nobody has %v", from, to, step.line(), prefix)
+					}
+				}
+			}
+			if d := Difference(is, device(to...), nil, now); !d.Empty() {
+				t.Errorf("%v to %v leaves %q", from, to, d.Lines())
+			}
+		}
+	}
+}
+
+func TestEndpointFollows(t *testing.T) {
+	const live, silent = time.Minute, 10 * time.Minute
+	tests := map[string]struct {
+		is, want, last netip.AddrPort
+		heard          time.Duration // ago; 0: never
+		set            bool
+	}{
+		"as configured":                          {here, here, here, live, false},
+		"not known yet":                          {netip.AddrPort{}, here, netip.AddrPort{}, 0, true},
+		"roamed, configuration unchanged":        {away, here, here, live, false},
+		"roamed, nothing remembered":             {away, here, netip.AddrPort{}, live, false},
+		"roamed, configuration changed":          {away, next, here, live, true},
+		"roamed to where it is configured now":   {next, next, here, live, false},
+		"roamed and silent":                      {away, here, here, silent, true},
+		"configured elsewhere, never heard":      {here, next, netip.AddrPort{}, 0, true},
+		"a peer that dials, seen":                {away, netip.AddrPort{}, netip.AddrPort{}, silent, false},
+		"a peer that dials now, but did not use": {away, netip.AddrPort{}, here, live, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := peer('a', "1")
+			p.Endpoint = test.is
+			is := after(device(p))
+			is.Peers[0].LastHandshake = time.Time{}
+			if test.heard > 0 {
+				is.Peers[0].LastHandshake = now.Add(-test.heard)
+			}
+			p.Endpoint = test.want
+			endpoints := map[PublicKey]netip.AddrPort{}
+			if test.last.IsValid() {
+				endpoints[p.PublicKey] = test.last
+			}
+			change := Difference(is, device(p), endpoints, now)
+			if change.Empty() == test.set || test.set && change.Steps[0].Endpoint != test.want {
+				t.Errorf("changes %q; endpoint to be set: %v", change.Lines(), test.set)
+			}
+		})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	good := device(peer('a', "1"), peer('b', "2"))
+	must(t, good.Check())
+	tests := map[string]struct {
+		change func(d *Device)
+		says   string
+	}{
+		"long name":           {func(d *Device) { d.Name = "sixteen-letters-" }, "16 bytes"},
+		"no key":              {func(d *Device) { d.PrivateKey = PrivateKey{} }, "no private key"},
+		"no port":             {func(d *Device) { d.ListenPort = 0 }, "no listen port"},
+		"small MTU":           {func(d *Device) { d.MTU = 1279 }, "MTU is 1279"},
+		"no public key":       {func(d *Device) { d.Peers[0].PublicKey = PublicKey{} }, "no public key"},
+		"itself":              {func(d *Device) { d.Peers[0].PublicKey = own.Public() }, "the device itself"},
+		"twice":               {func(d *Device) { d.Peers[1] = d.Peers[0] }, "there twice"},
+		"half a second":       {func(d *Device) { d.Peers[0].Keepalive = time.Second / 2 }, "whole number of seconds"},
+		"overlap":             {func(d *Device) { d.Peers[1].AllowedIPs = d.Peers[0].AllowedIPs }, "overlaps"},
+		"bits outside a mask": {func(d *Device) { d.Peers[1].AllowedIPs = prefixes("2001:db8::1/64") }, "no prefix"},
+	}
+	for name, test := range tests {
+		d := device(peer('a', "1"), peer('b', "2"))
+		test.change(&d)
+		if err := d.Check(); err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v; want an error with %q", name, err, test.says)
+		}
+	}
+}
+
+func TestCheckAllowedIPs(t *testing.T) {
+	tests := map[string]struct {
+		a, b, c []netip.Prefix
+		overlap []string // the pairs, "outer inner"
+	}{
+		"apart":                       {prefixes("2001:db8:0:1::/64"), prefixes("2001:db8:0:2::/64"), prefixes("192.0.2.0/24"), nil},
+		"the same":                    {prefixes("2001:db8:0:1::/64"), prefixes("2001:db8:0:1::/64"), nil, []string{"2001:db8:0:1::/64 2001:db8:0:1::/64"}},
+		"one within the other":        {prefixes("2001:db8:0:1::/64"), prefixes("2001:db8::/56"), nil, []string{"2001:db8::/56 2001:db8:0:1::/64"}},
+		"behind one that is apart":    {prefixes("2001:db8::/48", "2001:db8:0:1::/64"), prefixes("2001:db8:0:9::/64"), nil, []string{"2001:db8::/48 2001:db8:0:9::/64"}},
+		"all three":                   {prefixes("2001:db8::/48"), prefixes("2001:db8::/56"), prefixes("2001:db8::/64"), []string{"2001:db8::/48 2001:db8::/56", "2001:db8::/56 2001:db8::/64"}},
+		"an exit's default route":     {prefixes("::/0"), prefixes("2001:db8:0:1::/64"), prefixes("2001:db8:0:2::/64"), nil},
+		"two exits":                   {prefixes("::/0"), prefixes("::/0"), nil, []string{"::/0 ::/0"}},
+		"default routes of two kinds": {prefixes("::/0"), prefixes("0.0.0.0/0"), nil, nil},
+		"within one's own":            {prefixes("2001:db8::/48", "2001:db8:0:1::/64", "2001:db8:0:1::/64"), nil, nil, nil},
+	}
+	for name, test := range tests {
+		err := CheckAllowedIPs([]Peer{{PublicKey: key('a'), AllowedIPs: test.a}, {PublicKey: key('b'), AllowedIPs: test.b}, {PublicKey: key('c'), AllowedIPs: test.c}})
+		var got []string
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range joined.Unwrap() {
+				var overlap *OverlapError
+				if errors.As(e, &overlap) {
+					got = append(got, overlap.Prefix.String()+" "+overlap.Other.String())
+				}
+			}
+		}
+		if d := cmp.Diff(test.overlap, got); d != "" {
+			t.Errorf("%s: (-want +got)\n%s", name, d)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+// Package device makes WireGuard devices what they should be: links by netlink, keys
+// and peers by wgctrl, in the kernel or, where it has no WireGuard, in the process of
+// pkg/wireguard/userspace.
+//
+// It changes what differs and nothing else: a peer that stays as it is is not
+// touched, whatever happens to the others, and a device never goes down. It must not
+// know documents, the registry or the plan; routes and addresses are not its either.
+package device
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/wireguard"
+	"github.com/zosnet/zosnet/pkg/wireguard/userspace"
+)
+
+// Config is what Open needs.
+type Config struct {
+	RunDir string // of the daemon; what is kept there is as old as the devices
+	// Userspace has a process carry the packets also where the kernel could.
+	Userspace bool
+	// Command starts that process; default: this program with "wg".
+	Command []string
+	Log     *slog.Logger
+}
+
+// Devices are the WireGuard devices of one network namespace. Its calls belong in
+// that namespace, one at a time.
+type Devices struct {
+	netlink *netlink.Handle
+	process *userspace.Process
+	memory  memory
+	log     *slog.Logger
+	kernel  bool // has WireGuard, as far as was tried
+}
+
+// Open changes nothing but to remove what dead processes have left.
+func Open(c Config) (*Devices, error) {
+	dir := filepath.Join(c.RunDir, "wireguard")
+	process, err := userspace.Open(userspace.Options{Dir: dir, Command: c.Command, Log: c.Log})
+	if err != nil {
+		return nil, err
+	}
+	// Named, because a kernel without xfrm refuses the default set.
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	return &Devices{netlink: handle, process: process, memory: memory{dir: dir}, log: c.Log, kernel: !c.Userspace}, nil
+}
+
+// Close ends nothing but this hold of the devices.
+func (d *Devices) Close() { d.netlink.Close() }
+
+// Apply makes a device what it should be, and tells what it changed: nothing, and
+// nothing was written, where all was so already. A device that cannot be is refused
+// before anything is changed. What fails half-way is finished by the next call.
+func (d *Devices) Apply(want wireguard.Device) (changes []string, err error) {
+	if err := want.Check(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("WireGuard device %s: %w", want.Name, err)
+		}
+	}()
+	link, err := d.find(want.Name)
+	if err != nil {
+		return nil, err
+	}
+	if link == nil {
+		if link, err = d.create(want); err != nil {
+			return nil, err
+		}
+		changes = append(changes, "created")
+	}
+	more, err := d.setLink(link, want)
+	if changes = append(changes, more...); err != nil {
+		return changes, err
+	}
+	more, err = d.configure(want)
+	if changes = append(changes, more...); err != nil {
+		return changes, err
+	}
+	moved := len(more) > 0 && link.carried
+	more, err = d.raise(link, moved)
+	return append(changes, more...), err
+}
+
+// configure sends what differs to the device.
+func (d *Devices) configure(want wireguard.Device) ([]string, error) {
+	is, err := d.Read(want.Name)
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := d.memory.load(want.Name)
+	if err != nil {
+		d.log.Warn("the endpoints that peers were configured with are not known; those that are heard from stay where they are", "error", err)
+	}
+	change := wireguard.Difference(is, want, endpoints, time.Now())
+	if !change.Empty() {
+		if err := write(want.Name, change); err != nil {
+			return nil, err
+		}
+	}
+	return change.Lines(), d.memory.store(want, endpoints)
+}
+
+// Read gives what a device is; fs.ErrNotExist where there is none of that name.
+func (d *Devices) Read(name string) (wireguard.Status, error) { return read(name) }
+
+// Remove removes a device. One that is not there is no error.
+func (d *Devices) Remove(name string) error {
+	link, err := d.find(name)
+	if err != nil {
+		return err
+	}
+	if err := d.process.Remove(name); err != nil {
+		return err
+	}
+	if link != nil && !link.carried {
+		if err := d.netlink.LinkDel(link); err != nil && !gone(err) {
+			return fmt.Errorf("remove WireGuard device %s: %w", name, err)
+		}
+	}
+	return d.memory.forget(name)
+}
+
+func gone(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing) || errors.Is(err, unix.ENODEV)
+}

@@ -1,0 +1,257 @@
+package device
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/wireguard"
+	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/probe"
+)
+
+// A test may run this binary again, as the daemon that makes a device.
+func TestMain(m *testing.M) {
+	if text := os.Getenv(creatorEnv); text != "" {
+		if err := create(text); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		select {} // until it is killed
+	}
+	os.Exit(m.Run())
+}
+
+const creatorEnv = "ZOSNET_TEST_CREATOR"
+
+// creation is what the daemon is told; its key is in a file, as always.
+type creation struct {
+	Namespace, Dir, Keys, Name, Command string
+	Port                                uint16
+	Peer                                wireguard.PublicKey
+	Endpoint                            netip.AddrPort
+	AllowedIPs                          []netip.Prefix
+}
+
+func create(text string) error {
+	var c creation
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return err
+	}
+	keys, err := wireguard.OpenKeys(c.Keys)
+	if err != nil {
+		return err
+	}
+	key, err := keys.Load("acme")
+	if err != nil {
+		return err
+	}
+	return lab.NewMachine("daemon", c.Namespace).Do(func() error {
+		devices, err := Open(Config{RunDir: c.Dir, Userspace: true, Command: []string{c.Command, "wg"}, Log: slog.Default()})
+		if err != nil {
+			return err
+		}
+		_, err = devices.Apply(wireguard.Device{Name: c.Name, Alias: "zosnet acme", PrivateKey: key, ListenPort: c.Port, MTU: 1420,
+			Peers: []wireguard.Peer{{PublicKey: c.Peer, Endpoint: c.Endpoint, AllowedIPs: c.AllowedIPs}}})
+		fmt.Println("ready", err)
+		return err
+	})
+}
+
+// The daemon is killed, and everything it has started with it that a kill of its
+// session reaches; packets go on; the next daemon finds everything as it should be.
+func TestOutlivesTheDaemon(t *testing.T) {
+	s := newScene(t, 2, true)
+	a, b := s.nodes[0], s.nodes[1]
+	keys, err := wireguard.OpenKeys(filepath.Join(a.dir, "keys"))
+	check(t, err)
+	a.key, err = keys.Make("acme")
+	check(t, err)
+	peer := b.peer()
+	text, err := json.Marshal(creation{a.Path(), a.dir, filepath.Join(a.dir, "keys"), a.link(0), a.config().Command[0], a.port,
+		peer.PublicKey, peer.Endpoint, peer.AllowedIPs})
+	check(t, err)
+	daemon := exec.Command(os.Args[0])
+	daemon.Env = append(os.Environ(), creatorEnv+"="+string(text))
+	daemon.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	out, err := daemon.StdoutPipe()
+	check(t, err)
+	check(t, daemon.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "ready <nil>\n" {
+		_ = daemon.Process.Kill()
+		t.Fatal(line, err)
+	}
+	b.apply(b.device(a))
+	a.route(b, a.link(0))
+	b.route(a, b.link(0))
+	a.reaches(b)
+	before := a.read(a.link(0)).Peers[0]
+
+	stream, err := probe.StartSequence(t.Context(), a.Machine, b.Machine, addrPort(b, 7000), 1000)
+	check(t, err)
+	check(t, unix.Kill(-daemon.Process.Pid, unix.SIGKILL)) // its process group
+	_ = daemon.Wait()                                      // the pipe would be open if the process had inherited it
+	pid := a.carrier()
+	a.open()
+	if got := a.apply(a.device(b)); got != nil {
+		t.Errorf("the next daemon changed %q", got)
+	}
+	more := a.device(b)
+	more.Peers = append(more.Peers, wireguard.Peer{PublicKey: wireguard.NewPrivateKey().Public(), AllowedIPs: []netip.Prefix{prefix("2001:db8:cccc::/64")}})
+	if got := a.apply(more); len(got) != 1 {
+		t.Errorf("the next daemon changed %q, want one peer", got)
+	}
+	time.Sleep(500 * time.Millisecond) // of traffic
+	lossless(t, stream, 500)
+	for _, p := range a.read(a.link(0)).Peers {
+		if p.PublicKey == before.PublicKey && p.LastHandshake != before.LastHandshake {
+			t.Error("there was another handshake")
+		}
+	}
+	if now := a.carrier(); now != pid {
+		t.Errorf("the process was %d and is %d", pid, now)
+	}
+}
+
+// carrier is the process that carries for a node: who holds its lock.
+func (n *node) carrier() int {
+	n.scene.t.Helper()
+	lock := filepath.Join(n.dir, "wireguard", "wg.lock")
+	found, err := filepath.Glob("/proc/[0-9]*/fd/4")
+	check(n.scene.t, err)
+	for _, path := range found {
+		if target, err := os.Readlink(path); err == nil && target == lock {
+			pid, err := strconv.Atoi(strings.Split(path, "/")[2])
+			check(n.scene.t, err)
+			return pid
+		}
+	}
+	n.scene.t.Fatalf("no process carries for %s", n.Name)
+	return 0
+}
+
+// killCarrier kills the process and waits until all it held is free. It gives the
+// socket of its device, which nobody listens on any more.
+func (n *node) killCarrier() (socket string) {
+	n.scene.t.Helper()
+	check(n.scene.t, unix.Kill(n.carrier(), unix.SIGKILL))
+	socket = "/var/run/wireguard/" + n.link(0) + ".sock"
+	eventually(n.scene.t, "the process to die", func() bool {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return errors.Is(err, unix.ECONNREFUSED) && runOn(n.Machine, "ip link show "+n.link(0)) != nil
+	})
+	return socket
+}
+
+// The process has no privilege, no parent, and nothing open of the daemon's.
+func TestProcessIsBare(t *testing.T) {
+	s := newScene(t, 1, true)
+	a := s.nodes[0]
+	a.apply(a.device())
+	pid := a.carrier()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	check(t, err)
+	status := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(line, ":")
+		status[key] = strings.Join(strings.Fields(value), " ")
+	}
+	for key, want := range map[string]string{
+		"CapInh": zeroes, "CapPrm": zeroes, "CapEff": zeroes, "CapAmb": zeroes, "NoNewPrivs": "1",
+		"Uid": "60820 60820 60820 60820", "Gid": "60820 60820 60820 60820", "Groups": "",
+	} {
+		if status[key] != want {
+			t.Errorf("%s is %q, want %q", key, status[key], want)
+		}
+	}
+	if parent := status["PPid"]; parent == strconv.Itoa(os.Getpid()) {
+		t.Error("it is a child of the daemon")
+	}
+	if session, err := unix.Getsid(pid); err != nil || session != pid {
+		t.Errorf("its session is %d, %v", session, err)
+	}
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	check(t, err)
+	for _, file := range files {
+		target, err := os.Readlink(file)
+		own := strings.HasPrefix(target, a.dir) || target == "/dev/null" || target == "/dev/net/tun" ||
+			strings.HasPrefix(target, "/sys/fs/cgroup/") // Go's runtime looks at its share of the CPUs
+		if err == nil && strings.HasPrefix(target, "/") && !own {
+			t.Errorf("it has %s open", target)
+		}
+	}
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	check(t, err)
+	if len(environment) != 0 {
+		t.Errorf("its environment is %q", environment)
+	}
+}
+
+const zeroes = "0000000000000000"
+
+// A process that dies takes its links along; the next Apply makes all anew, also
+// past the socket that it has left.
+func TestProcessDies(t *testing.T) {
+	s := newScene(t, 2, true)
+	a, b := s.nodes[0], s.nodes[1]
+	s.join()
+	a.reaches(b)
+	a.killCarrier()
+	if got := a.apply(a.device(b)); len(got) == 0 || got[0] != "created" {
+		t.Errorf("Apply changed %q", got)
+	}
+	a.route(b, a.link(0))
+	a.reaches(b)
+
+	socket := a.killCarrier()
+	if _, err := os.Stat(socket); err != nil {
+		t.Fatalf("the dead process's socket should be there: %v", err)
+	}
+	a.open()
+	if _, err := os.Stat(socket); err == nil {
+		t.Error("the next daemon left the dead process's socket")
+	}
+}
+
+// A link that somebody deletes is made again.
+func TestLinkDeleted(t *testing.T) {
+	s := newScene(t, 2, true)
+	a, b := s.nodes[0], s.nodes[1]
+	s.join()
+	a.run("ip link del %s", a.link(0))
+	a.apply(a.device(b))
+	a.route(b, a.link(0))
+	a.reaches(b)
+	if got := a.apply(a.device(b)); got != nil {
+		t.Errorf("then Apply changed %q", got)
+	}
+}
+
+// A link of that name which is another's is not touched.
+func TestForeignLink(t *testing.T) {
+	s := newScene(t, 1, true)
+	a := s.nodes[0]
+	a.run("ip tuntap add mode tun name %s", a.link(0))
+	err := a.Do(func() error { _, err := a.devices.Apply(a.device()); return err })
+	if err == nil || !strings.Contains(err.Error(), "rename or remove it") {
+		t.Errorf("error %v", err)
+	}
+	a.run("ip link del %s", a.link(0))
+}

@@ -1,0 +1,33 @@
+package wireguard
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+)
+
+// Listen ports lie below those that Linux gives to clients (32768 and up, ip(7)), so
+// that no connection of the host is in the way. There are two for each of the 4,095
+// networks that a node may have, since a rotation needs a second one.
+const (
+	FirstPort uint16 = 20480
+	LastPort  uint16 = FirstPort + ports - 1
+
+	ports = 8192 // a power of two
+)
+
+// Port gives the port on which a node listens for a network: always the same one,
+// unless it is taken; then the next of a sequence that is also always the same. The
+// caller keeps it, for taken depends on what came first.
+func Port(network, node string, taken func(uint16) bool) (uint16, error) {
+	sum := sha256.Sum256([]byte(network + "/" + node))
+	at := binary.BigEndian.Uint16(sum[0:])
+	step := binary.BigEndian.Uint16(sum[2:]) | 1 // odd: it comes to every port
+	for range ports {
+		if port := FirstPort + at%ports; !taken(port) {
+			return port, nil
+		}
+		at += step
+	}
+	return 0, fmt.Errorf("network %s: all %d WireGuard ports of node %s, %d to %d, are taken", network, ports, node, FirstPort, LastPort)
+}
