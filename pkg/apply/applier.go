@@ -43,6 +43,8 @@ type Applier struct {
 	missing map[string]bool           // uplinks that were named and are not there
 	rounds  rounds                    // of Run through the workloads' namespaces
 	failed  bool                      // the last pass left something undone
+
+	nextContents time.Time // when Run reads the policies again
 }
 
 // New gives an Applier. It changes nothing before Apply.
@@ -81,7 +83,7 @@ func (a *Applier) Apply(ctx context.Context, state plan.State) (Result, error) {
 // as the slow check gets to. a.mu is held.
 func (a *Applier) pass(ctx context.Context, state plan.State, slow bool) (Result, error) {
 	begin := time.Now()
-	p := &pass{Applier: a, ctx: ctx, want: state, slow: slow && !a.failed, made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}}
+	p := &pass{Applier: a, ctx: ctx, want: state, slow: slow && !a.failed, made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}, tampered: map[uint32]bool{}}
 	if err := p.open(); err != nil {
 		return Result{}, err
 	}
@@ -107,11 +109,12 @@ type pass struct {
 	uplinks   []uplink
 	unguarded []uplink // that have no programs
 
-	changes []plan.Change
-	errs    []error
-	made    map[string]bool // objects that this pass added
-	failed  map[string]bool // objects that something went wrong with
-	touched map[uint32]bool // networks whose flows are to be judged again
+	changes  []plan.Change
+	errs     []error
+	made     map[string]bool // objects that this pass added
+	failed   map[string]bool // objects that something went wrong with
+	touched  map[uint32]bool // networks whose flows are to be judged again
+	tampered map[uint32]bool // networks whose policy somebody changed in the maps
 }
 
 func (p *pass) open() (err error) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
@@ -145,6 +146,24 @@ var drifts = []struct {
 	{"a network's entry is emptied", func(t *testing.T, n *node, s plan.State) {
 		check(t, n.datapath.Maps().PutNetwork(1, bpf.Network{}))
 	}, "network acme"},
+	{"a class of a policy is deleted", func(t *testing.T, n *node, s plan.State) {
+		check(t, n.datapath.Maps().PolicyVectors.Delete(firstKey[bpf.PolicyKey, bpf.PolicyVector](t, n.datapath.Maps().PolicyVectors)))
+	}, "network acme"},
+	{"a class of a policy allows more", func(t *testing.T, n *node, s plan.State) {
+		key := firstKey[bpf.PolicyKey, bpf.PolicyVector](t, n.datapath.Maps().PolicyVectors)
+		var vector bpf.PolicyVector
+		check(t, n.datapath.Maps().PolicyVectors.Lookup(key, &vector))
+		vector.Words[1] = ^vector.Words[1]
+		check(t, n.datapath.Maps().PolicyVectors.Put(key, &vector))
+	}, "network acme"},
+	{"a policy forgets a CIDR", func(t *testing.T, n *node, s plan.State) {
+		check(t, n.datapath.Maps().PolicyCidrs.Delete(firstKey[bpf.PolicyCIDRKey, uint32](t, n.datapath.Maps().PolicyCidrs)))
+	}, "network acme"},
+	{"a policy knows one more port", func(t *testing.T, n *node, s plan.State) {
+		key := firstKey[bpf.PolicyPortKey, uint32](t, n.datapath.Maps().PolicyPorts)
+		key.Port++
+		check(t, n.datapath.Maps().PolicyPorts.Put(key, uint32(0)))
+	}, "network acme"},
 	{"an uplink's entry is forgotten", func(t *testing.T, n *node, s plan.State) {
 		check(t, n.datapath.Maps().DeleteUplink(uint32(link(t, "up0").Attrs().Index)))
 	}, "uplink up0"},
@@ -154,6 +173,22 @@ var drifts = []struct {
 	{"the lockdown names other entries", func(t *testing.T, n *node, s plan.State) {
 		check(t, n.datapath.Maps().SetLockdown(99))
 	}, "lockdown"},
+}
+
+// firstKey gives a key that a map holds.
+func firstKey[K, V any](t *testing.T, m *ebpf.Map) *K {
+	t.Helper()
+	var first *K
+	check(t, eachEntry(m, func(key *K, _ *V) {
+		if first == nil {
+			k := *key
+			first = &k
+		}
+	}))
+	if first == nil {
+		t.Fatalf("%s is empty", m)
+	}
+	return first
 }
 
 func deleteRoute(t *testing.T, prefix netip.Prefix) {
@@ -170,7 +205,10 @@ func TestDrift(t *testing.T) {
 	n := startNode(t)
 	s := grid{networks: []string{"acme"}, attachments: []plan.Attachment{
 		netns("acme", "web-1", 256), tap("acme", "vm", "vm0", 258),
-	}}.state(t)
+	}, rules: map[string][]spec.Rule{"acme": {{Action: spec.Allow,
+		From:  []spec.Selector{{Kind: spec.SelectCIDR, CIDR: netip.MustParsePrefix("2001:db8:77::/48")}},
+		To:    []spec.Selector{{Kind: spec.SelectInside}},
+		Ports: []spec.Ports{{Proto: spec.ProtoTCP, First: 80, Last: 80}}}}}}.state(t)
 	n.apply(s)
 	whole := dumpNode(t, n)
 
@@ -278,7 +316,7 @@ func TestUplinkAppears(t *testing.T) {
 		veth.PeerName = "world1"
 		check(t, netlink.LinkAdd(veth))
 		begin := time.Now()
-		eventually(t, 2*time.Second, "up1 has its programs", func() bool {
+		eventually(t, 10*time.Second, "up1 has its programs", func() bool {
 			attached, err := n.datapath.Attachments()
 			check(t, err)
 			count := 0

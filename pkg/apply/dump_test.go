@@ -103,12 +103,14 @@ func dumpNode(t *testing.T, n *node) string {
 		b.Ifindex = 0
 		add("binding %s zone %d on %s %+v", key.Address.Addr(), key.Zone, on, b)
 	}
+	contents, err := readContents(m)
+	check(t, err)
 	networks, err := m.AllNetworks()
 	check(t, err)
 	for id, entry := range networks {
-		bridge := name(entry.Bridge)
+		bridge, policy := name(entry.Bridge), contents[versionOf{id, entry.Policy}]
 		entry.Bridge, entry.Generation, entry.Policy = 0, 0, 0
-		add("network %d on %s %+v, versions %d", id, bridge, entry, len(m.PolicyVersions(id)))
+		add("network %d on %s %+v, versions %d, %d policy entries %x", id, bridge, entry, len(m.PolicyVersions(id)), policy.Entries, policy.Sum)
 	}
 	space, err := readSpace(m)
 	check(t, err)

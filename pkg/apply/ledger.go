@@ -18,7 +18,8 @@ type ledger struct {
 	Policies map[uint32]version `json:"policies"` // by network id
 	Lockdown version            `json:"lockdown"`
 	Trial    version            `json:"trial"`
-	Sysctls  map[string]string  `json:"sysctls"` // value before ours
+	Contents map[uint32]content `json:"contents"` // what was read of the policies then
+	Sysctls  map[string]string  `json:"sysctls"`  // value before ours
 }
 
 // version is a version of entries in the maps, and a digest of what they say.
@@ -44,6 +45,9 @@ func openLedger(dir string, log *slog.Logger) (*ledger, error) {
 	}
 	if l.Policies == nil {
 		l.Policies = map[uint32]version{}
+	}
+	if l.Contents == nil {
+		l.Contents = map[uint32]content{}
 	}
 	if l.Sysctls == nil {
 		l.Sysctls = map[string]string{}
