@@ -15,7 +15,7 @@ import (
 // It fails where a service of the network has no id, and where there are more
 // than MaxEntries entries.
 func Compile(doc *spec.Network, ids IDs) (Program, error) {
-	entries := EntriesOf(doc)
+	entries := EntriesOf(doc, ids.Resolver != 0)
 	if len(entries) > MaxEntries {
 		return Program{}, fmt.Errorf("compile policy of network %s: %d entries, the datapath takes %d; use fewer rules",
 			doc.Name, len(entries), MaxEntries)
@@ -26,11 +26,13 @@ func Compile(doc *spec.Network, ids IDs) (Program, error) {
 	}
 	c.addPeers()
 	position := 0
-	for _, r := range doc.Rules {
-		c.match(&c.from, position, r.From)
-		c.match(&c.to, position, r.To)
-		c.ports.add(position, r.Ports, len(r.Ports) == 0)
-		position++
+	for _, rules := range [][]spec.Rule{ownRules(ids.Resolver != 0), doc.Rules} {
+		for _, r := range rules {
+			c.match(&c.from, position, r.From)
+			c.match(&c.to, position, r.To)
+			c.ports.add(position, r.Ports, len(r.Ports) == 0)
+			position++
+		}
 	}
 	position += len(doc.Access)
 	for _, e := range doc.Expose {
@@ -86,6 +88,10 @@ func (c *compiler) addServices() error {
 		c.own = append(c.own, id)
 		c.addClass(id)
 	}
+	if id := c.ids.Resolver; id != 0 {
+		c.own = append(c.own, id)
+		c.addClass(id)
+	}
 	return nil
 }
 
@@ -124,7 +130,7 @@ func (c *compiler) match(side *sides, position int, selectors []spec.Selector) {
 		case spec.SelectOutside:
 			side.set(position, c.elsewhere)
 		case spec.SelectService:
-			if id := c.ids.Services[s.Name]; id != 0 {
+			if id := c.ids.Service(s.Name); id != 0 {
 				side.set(position, []uint32{id})
 			}
 		case spec.SelectPeerService:

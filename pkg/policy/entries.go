@@ -7,17 +7,22 @@ import (
 	"github.com/zosnet/zosnet/pkg/spec"
 )
 
-// EntriesOf gives what decides in a network, by position: rules, access, expose,
-// defaults.
-func EntriesOf(doc *spec.Network) []Entry {
-	entries := make([]Entry, len(doc.Rules)+len(doc.Access)+len(doc.Expose)+len(defaultSides))
+// EntriesOf gives what decides in a network, by position: what keeps its resolver
+// where it has one, rules, access, expose, defaults.
+func EntriesOf(doc *spec.Network, resolver bool) []Entry {
+	entries := make([]Entry, len(ownRules(resolver))+len(doc.Rules)+len(doc.Access)+len(doc.Expose)+len(defaultSides))
 	for i := range entries {
-		entries[i] = entryAt(doc, i)
+		entries[i] = entryAt(doc, resolver, i)
 	}
 	return entries
 }
 
-func entryAt(doc *spec.Network, i int) Entry {
+func entryAt(doc *spec.Network, resolver bool, i int) Entry {
+	own := ownRules(resolver)
+	if i < len(own) {
+		return Entry{Kind: EntryOwn, Index: i, Allow: own[i].Action == spec.Allow, Pos: doc.Pos, Text: ruleText(own[i])}
+	}
+	i -= len(own)
 	if i < len(doc.Rules) {
 		r := doc.Rules[i]
 		return Entry{

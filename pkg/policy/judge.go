@@ -31,18 +31,22 @@ func (w *World) rule(rulings []Ruling, network string, side Side, from, to Endpo
 	if !ok {
 		return rulings
 	}
-	position := decides(n.Document, side, from, to, proto, port)
-	return append(rulings, Ruling{network, side, position, entryAt(n.Document, position)})
+	position := n.decides(side, from, to, proto, port)
+	return append(rulings, Ruling{network, side, position, entryAt(n.Document, n.Resolver, position)})
 }
 
 // decides gives the position of the entry that decides.
-func decides(doc *spec.Network, side Side, from, to Endpoint, proto uint8, port uint16) int {
-	for i, r := range doc.Rules {
-		if oneMatches(doc, r.From, from) && oneMatches(doc, r.To, to) && portsMatch(r.Ports, proto, port) {
-			return i
+func (n Network) decides(side Side, from, to Endpoint, proto uint8, port uint16) int {
+	doc, position := n.Document, 0
+	for _, rules := range [][]spec.Rule{ownRules(n.Resolver), doc.Rules} {
+		for _, r := range rules {
+			if oneMatches(doc, r.From, from) && oneMatches(doc, r.To, to) && portsMatch(r.Ports, proto, port) {
+				return position
+			}
+			position++
 		}
 	}
-	position := len(doc.Rules) + len(doc.Access)
+	position += len(doc.Access)
 	for i, e := range doc.Expose {
 		if side == Inbound && exposed(doc, e, to, proto, port) {
 			return position + i

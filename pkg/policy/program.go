@@ -12,8 +12,8 @@ import (
 // datapath, 64 words of 64 bits.
 const MaxEntries = 4096
 
-// Program is one network's policy as the datapath reads it. Its entries are the
-// rules, then the access entries, then the expose entries, each in document
+// Program is one network's policy as the datapath reads it. Its entries are those
+// of its resolver, if it has one, then the rules, then the access entries, then the expose entries, each in document
 // order, then the three defaults. For each dimension of a packet a class gives
 // the entries that match it; the first entry that matches in every dimension
 // decides:
@@ -46,15 +46,16 @@ type Entry struct {
 	Side  Side // of a default
 	Allow bool
 	Log   bool
-	Pos   spec.Pos // of a default that the document leaves out: the document's
+	Pos   spec.Pos // of what the document leaves out: the document's
 	Text  string   // such as "deny from inside to db ports tcp/5432"
 }
 
 // EntryKind says which part of the document an Entry stands in.
 type EntryKind string
 
-// The parts of a document that hold entries, in the order of their entries.
+// The parts of a document that hold entries, and what stands before it, in the order of their entries.
 const (
+	EntryOwn     EntryKind = "own" // that every network with a resolver has
 	EntryRule    EntryKind = "rule"
 	EntryAccess  EntryKind = "access"
 	EntryExpose  EntryKind = "expose"
@@ -65,6 +66,8 @@ const (
 // "default.inbound".
 func (e Entry) Key() string {
 	switch e.Kind {
+	case EntryOwn:
+		return fmt.Sprintf("own[%d]", e.Index)
 	case EntryRule:
 		return fmt.Sprintf("rules[%d]", e.Index)
 	case EntryAccess:
@@ -137,8 +140,18 @@ type PortPrefix struct {
 // IDs are the numbers that documents' names have on this node.
 type IDs struct {
 	Network  uint32
+	Resolver uint32                       // of the network's resolver as a service; 0: it has none
 	Services map[string]uint32            // the network's own
 	Peer     map[string]map[string]uint32 // other networks on this node: network → service → id
+}
+
+// Service gives the id of a service of the network, its resolver among them; 0
+// where there is none of that name.
+func (ids IDs) Service(name string) uint32 {
+	if name == ResolverService {
+		return ids.Resolver
+	}
+	return ids.Services[name]
 }
 
 // HasCIDRs says whether any entry names an address.

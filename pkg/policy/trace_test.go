@@ -148,7 +148,7 @@ func TestDeepLists(t *testing.T) {
 			Kind: spec.SelectCIDR, CIDR: netip.MustParsePrefix("2001:db8::/32"),
 		})
 	}
-	text := policy.EntriesOf(doc)[0].String()
+	text := policy.EntriesOf(doc, false)[0].String()
 	if !strings.Contains(text, "13 more") || len(text) > 300 {
 		t.Errorf("a rule with many selectors reads %q", text)
 	}

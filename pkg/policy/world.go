@@ -33,6 +33,7 @@ type Network struct {
 	Document *spec.Network
 	Prefix   netip.Prefix // its /64 on this node
 	Gateway  netip.Addr   // PREFIX::1
+	Resolver bool         // it has one of its own, a workload of ResolverService
 	MTU      int          // bytes, IP packet
 }
 

@@ -109,7 +109,7 @@ func (p *programs) fillNetwork(w world, n policy.Network, version, bridge uint32
 
 func (w world) port(p policy.Port) maps.Port {
 	port := maps.Port{
-		Network: w.ids[p.Network].Network, Service: w.ids[p.Network].Services[p.Service], Workload: p.Interface,
+		Network: w.ids[p.Network].Network, Service: w.ids[p.Network].Service(p.Service), Workload: p.Interface,
 		Kind: maps.PortVeth, Learnable: uint32(p.Learnable),
 	}
 	if p.Learnable > 0 {

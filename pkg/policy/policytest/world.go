@@ -50,6 +50,7 @@ func World(r *rand.Rand, shape Shape) *policy.World {
 		peers := slices.DeleteFunc(slices.Clone(networkNames), func(n string) bool { return n == name })
 		w.Networks = append(w.Networks, policy.Network{
 			Document: Document(r, name, peers), Prefix: prefix, Gateway: prefix.Addr().Next(), MTU: pick(r, []int{1280, 1500}),
+			Resolver: chance(r, 50),
 		})
 	}
 	attached := shape.Ports[:len(shape.Ports)-r.IntN(2)] // perhaps one belongs to no workload
@@ -61,8 +62,12 @@ func World(r *rand.Rand, shape Shape) *policy.World {
 
 func attach(r *rand.Rand, w *policy.World, index uint32, number int) {
 	n := pick(r, w.Networks)
+	service := pick(r, n.Document.Services).Name
+	if n.Resolver && chance(r, 25) {
+		service = policy.ResolverService
+	}
 	p := policy.Port{
-		Interface: index, Network: n.Document.Name, Service: pick(r, n.Document.Services).Name,
+		Interface: index, Network: n.Document.Name, Service: service,
 		Workload: fmt.Sprintf("w%d", number), MAC: [6]byte{2, 0, 0, 0, 0, byte(0x10 + number)},
 	}
 	bind := func(address netip.Addr, learned bool) {
@@ -114,6 +119,10 @@ func IDs(w *policy.World) map[string]policy.IDs {
 		ids := policy.IDs{Network: uint32(i + 1), Services: map[string]uint32{}, Peer: map[string]map[string]uint32{}}
 		for _, s := range n.Document.Services {
 			ids.Services[s.Name] = next
+			next++
+		}
+		if n.Resolver {
+			ids.Resolver = next
 			next++
 		}
 		all[n.Document.Name] = ids
