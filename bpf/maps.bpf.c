@@ -13,7 +13,6 @@ const enum network_flag *network_flag_type __attribute__((unused));
 const enum port_kind *port_kind_type __attribute__((unused));
 const enum prefix_kind *prefix_kind_type __attribute__((unused));
 const enum policy_dimension *policy_dimension_type __attribute__((unused));
-const enum uplink_flag *uplink_flag_type __attribute__((unused));
 const enum limit *limit_type __attribute__((unused));
 const struct event *event_type __attribute__((unused));
 const struct packet *packet_type __attribute__((unused));

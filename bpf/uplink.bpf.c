@@ -91,17 +91,15 @@ __noinline int take_priority_off(struct __sk_buff *skb, struct visit *v)
 	return DROP_NONE;
 }
 
-/* VLAN interfaces above this one are uplinks of their own and judge their frames. */
+/* A VLAN interface above this one is an uplink of its own and judges its frames. */
 INLINE bool is_for_vlan(struct __sk_buff *skb, const struct packet *p)
 {
-	__u16 vlan = vlan_of(skb, p);
-	__u32 ifindex = skb->ifindex;
-	struct uplink *u;
+	struct uplink_key key = {.ifindex = skb->ifindex, .vlan = vlan_of(skb, p)};
 
-	if (!vlan)
+	if (!key.vlan)
 		return false;
-	u = bpf_map_lookup_elem(&uplinks, &ifindex);
-	return u && (u->flags & UPLINK_VLANS);
+	key.vlan_type = skb->vlan_present ? bpf_ntohs(skb->vlan_proto) : p->vlan_type;
+	return bpf_map_lookup_elem(&uplinks, &key);
 }
 
 /* Everything from the world that is not the next packet of a known flow. */

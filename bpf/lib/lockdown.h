@@ -37,12 +37,16 @@ struct lockdown_allow {
 	struct lockdown_range ranges[LOCKDOWN_RANGES];
 };
 
-enum uplink_flag {
-	UPLINK_VLANS = 1, /* VLAN interfaces on it are uplinks of their own */
+/* What comes in by an uplink: a VLAN whose interface is an uplink too, or, without
+ * one, all the rest. */
+struct uplink_key {
+	__u32 ifindex;
+	__u16 vlan_type; /* ether type of the outermost tag: 0x8100, 0x88a8 */
+	__u16 vlan;
 };
 
 struct uplink {
-	__u32 flags; /* enum uplink_flag */
+	__u32 ifindex; /* whose programs judge it */
 };
 
 /* When the host last asked for an address. Where is all one: the answer comes in by

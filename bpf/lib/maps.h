@@ -39,7 +39,7 @@ MAP(ports, BPF_MAP_TYPE_HASH, __u32, struct port, MAX_PORTS, BPF_F_NO_PREALLOC);
 MAP(bindings, BPF_MAP_TYPE_HASH, struct binding_key, struct binding, MAX_BINDINGS,
     BPF_F_NO_PREALLOC);
 MAP(prefixes, BPF_MAP_TYPE_LPM_TRIE, struct prefix_key, __u32, 1024, BPF_F_NO_PREALLOC);
-MAP(uplinks, BPF_MAP_TYPE_HASH, __u32, struct uplink, 256, BPF_F_NO_PREALLOC);
+MAP(uplinks, BPF_MAP_TYPE_HASH, struct uplink_key, struct uplink, 4096, BPF_F_NO_PREALLOC);
 
 /* What the rules say: written by the daemon, a version at a time. */
 MAP(policy_vectors, BPF_MAP_TYPE_HASH, struct policy_key, struct policy_vector, 1 << 20,

@@ -96,6 +96,7 @@ struct packet {
 	 * whole of that ends, the transport header's end. Bytes. */
 	__u16 fragment_offset;
 	__u16 vlan;	  /* id of the outermost tag; 0 says a priority only */
+	__u16 vlan_type;  /* ether type of that tag, host order */
 	__u16 ether_type; /* host order, after VLAN tags */
 	__u16 length;	  /* IP packet, headers included */
 	__be32 sequence;  /* TCP */

@@ -95,8 +95,10 @@ INLINE enum drop_reason parse_ethernet(const struct span *s, struct packet *p, _
 			break;
 		if ((void *)(tag + 1) > s->end)
 			return DROP_MALFORMED;
-		if (!p->tags)
+		if (!p->tags) {
 			p->vlan = bpf_ntohs(tag->control) & VLAN_ID;
+			p->vlan_type = type;
+		}
 		type = bpf_ntohs(tag->ether_type);
 		offset += sizeof(*tag);
 		p->tags++;

@@ -54,6 +54,13 @@ INLINE void hop_to_workload(struct next_hop *hop, const struct binding *to, __u3
 		hop->epoch = node->route_epoch;
 }
 
+INLINE bool is_uplink(__u32 ifindex)
+{
+	struct uplink_key key = {.ifindex = ifindex};
+
+	return bpf_map_lookup_elem(&uplinks, &key);
+}
+
 /* Asks the kernel's routes and neighbours for the way to the world. The input
  * device is the network's bridge, as for what the stack itself forwards. A hop of
  * kind HOP_NONE comes back when the kernel has to find the neighbour first; its
@@ -86,7 +93,7 @@ __noinline int hop_to_world(struct __sk_buff *skb, struct visit *v, __u32 networ
 	default:
 		return DROP_NO_ROUTE;
 	}
-	if (!bpf_map_lookup_elem(&uplinks, &fib.ifindex))
+	if (!is_uplink(fib.ifindex))
 		return DROP_NO_ROUTE;
 	hop->ifindex = fib.ifindex;
 	hop->epoch = node->route_epoch;

@@ -3,6 +3,7 @@ package loader
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/maps"
 )
 
 // ways are the ways to attach that this kernel has: its own first choice, and
@@ -324,8 +327,11 @@ func TestUplinksAboveEachOther(t *testing.T) {
 	}
 	uplinks, err := d.Maps().AllUplinks()
 	must(t, err)
-	if uplinks[uint32(low.Attrs().Index)].Flags == 0 {
-		t.Error("the lower uplink does not know of the VLAN on it")
+	vlan, err := netlink.LinkByName("up0.7")
+	must(t, err)
+	want := maps.UplinkVLANs{{Type: 0x8100, ID: 7}: uint32(vlan.Attrs().Index)}
+	if have := uplinks[uint32(low.Attrs().Index)]; !reflect.DeepEqual(have, want) {
+		t.Errorf("the lower uplink leaves %v to others, wanted %v", have, want)
 	}
 }
 

@@ -4,17 +4,16 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
-
-	"github.com/zosnet/zosnet/pkg/maps"
 )
 
 // What lies above and below an interface: VLANs on it, the bond that it is in.
 
-// above gives the interfaces directly above one.
+// above gives the interfaces directly above one. A VLAN on an interface of another
+// network namespace has that one's index, which may be anybody's here.
 func above(links []netlink.Link, ifindex int) []netlink.Link {
 	var list []netlink.Link
 	for _, l := range links {
-		if l.Type() == "vlan" && l.Attrs().ParentIndex == ifindex {
+		if l.Type() == "vlan" && l.Attrs().ParentIndex == ifindex && l.Attrs().NetNsID < 0 {
 			list = append(list, l)
 		}
 		if l.Attrs().Index == ifindex && l.Attrs().MasterIndex != 0 {
@@ -39,18 +38,6 @@ func below(links []netlink.Link, ifindex int) []netlink.Link {
 		}
 	}
 	return list
-}
-
-// vlanFlag says whether a VLAN interface on this one is an uplink itself, and
-// judges its own frames. Frames of other VLANs must not pass unjudged.
-func vlanFlag(links []netlink.Link, ifindex int, uplinks map[uint32]maps.Uplink) uint32 {
-	for _, l := range links {
-		_, judges := uplinks[uint32(l.Attrs().Index)]
-		if judges && l.Type() == "vlan" && l.Attrs().ParentIndex == ifindex {
-			return maps.UplinkVLANs
-		}
-	}
-	return 0
 }
 
 // lowestFirst gives named interfaces and those that they lie on, each after what is

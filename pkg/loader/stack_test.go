@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -10,19 +11,24 @@ import (
 	"github.com/zosnet/zosnet/pkg/maps"
 )
 
-// machine is eth0 and eth1 in bond0 with VLAN 7 on it, eth2 with VLAN 9, and a
-// veth whose peer's index netlink gives as its parent.
+// machine is eth0 and eth1 in bond0 with VLAN 7 on it, eth2 with VLAN 9 of a
+// provider's bridge, a VLAN on an interface of another network namespace that has
+// eth2's index there, and a veth whose peer's index netlink gives as its parent.
 func machine(withXDP ...string) []netlink.Link {
 	device := func(name string, index, master int) netlink.Link {
 		return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: name, Index: index, MasterIndex: master}}
 	}
-	vlan := func(name string, index, parent int) netlink.Link {
-		return &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: name, Index: index, ParentIndex: parent}}
+	vlan := func(name string, index, parent, id int, kind netlink.VlanProtocol) *netlink.Vlan {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.Index, attrs.ParentIndex = name, index, parent
+		return &netlink.Vlan{LinkAttrs: attrs, VlanId: id, VlanProtocol: kind}
 	}
+	far := vlan("far.5", 9, 4, 5, netlink.VLAN_PROTOCOL_8021Q)
+	far.NetNsID = 0
 	links := []netlink.Link{
 		device("eth0", 2, 5), device("eth1", 3, 5), device("eth2", 4, 0),
 		&netlink.Bond{LinkAttrs: netlink.LinkAttrs{Name: "bond0", Index: 5}},
-		vlan("bond0.7", 6, 5), vlan("eth2.9", 7, 4),
+		vlan("bond0.7", 6, 5, 7, netlink.VLAN_PROTOCOL_8021Q), vlan("eth2.9", 7, 4, 9, netlink.VLAN_PROTOCOL_8021AD), far,
 		&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "veth0", Index: 8, ParentIndex: 4}},
 	}
 	for _, l := range links {
@@ -82,23 +88,24 @@ func TestLowestFirst(t *testing.T) {
 }
 
 // Only a VLAN that is an uplink itself is left to judge its frames.
-func TestVLANFlag(t *testing.T) {
+func TestVLANsOn(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		uplinks []uint32
-		want    map[int]bool
+		want    map[int]maps.UplinkVLANs
 	}{
 		{"no VLAN is an uplink", []uint32{2, 3, 4, 5}, nil},
-		{"the VLAN on eth2 is one", []uint32{4, 7}, map[int]bool{4: true}},
-		{"the VLAN on the bond is one", []uint32{2, 3, 5, 6}, map[int]bool{5: true}},
+		{"the VLAN on eth2 is one", []uint32{4, 7}, map[int]maps.UplinkVLANs{4: {{Type: 0x88a8, ID: 9}: 7}}},
+		{"the VLAN on the bond is one", []uint32{2, 3, 5, 6}, map[int]maps.UplinkVLANs{5: {{Type: 0x8100, ID: 7}: 6}}},
+		{"one that lies in another namespace", []uint32{4, 9}, nil},
 	} {
-		uplinks := map[uint32]maps.Uplink{}
+		uplinks := map[uint32]maps.UplinkVLANs{}
 		for _, ifindex := range c.uplinks {
-			uplinks[ifindex] = maps.Uplink{}
+			uplinks[ifindex] = nil
 		}
-		for ifindex := 2; ifindex <= 8; ifindex++ {
-			if got := vlanFlag(machine(), ifindex, uplinks) != 0; got != c.want[ifindex] {
-				t.Errorf("%s: interface %d has the flag %v, wanted %v", c.name, ifindex, got, c.want[ifindex])
+		for ifindex := 2; ifindex <= 9; ifindex++ {
+			if got := vlansOn(machine(), ifindex, uplinks); len(got) != len(c.want[ifindex]) || len(got) > 0 && !reflect.DeepEqual(got, c.want[ifindex]) {
+				t.Errorf("%s: interface %d leaves %v to others, wanted %v", c.name, ifindex, got, c.want[ifindex])
 			}
 		}
 	}

@@ -1,11 +1,13 @@
 package loader
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/zosnet/zosnet/pkg/maps"
+	bpf "github.com/zosnet/zosnet/pkg/maps"
 )
 
 // addUplink puts an interface among the uplinks, unless it is there.
@@ -17,11 +19,11 @@ func (d *Datapath) addUplink(ifindex uint32) error {
 	if _, known := uplinks[ifindex]; known {
 		return nil
 	}
-	return d.maps.PutUplink(ifindex, maps.Uplink{})
+	return d.maps.PutUplink(ifindex, nil)
 }
 
-// refreshUplinks brings the flags of all uplinks up to date, and forgets those
-// that have gone.
+// refreshUplinks brings the uplinks' VLANs up to date, and forgets uplinks that have
+// gone.
 func (d *Datapath) refreshUplinks() error {
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -31,17 +33,37 @@ func (d *Datapath) refreshUplinks() error {
 	if err != nil {
 		return err
 	}
-	for ifindex, u := range uplinks {
-		flags := vlanFlag(links, int(ifindex), uplinks)
-		switch {
-		case !exists(links, int(ifindex)):
-			err = d.maps.DeleteUplink(ifindex)
-		case u.Flags != flags:
-			err = d.maps.PutUplink(ifindex, maps.Uplink{Flags: flags})
+	for ifindex := range uplinks {
+		if !exists(links, int(ifindex)) {
+			if err := d.maps.DeleteUplink(ifindex); err != nil {
+				return err
+			}
+			delete(uplinks, ifindex)
 		}
-		if err != nil {
+	}
+	for ifindex, have := range uplinks {
+		want := vlansOn(links, int(ifindex), uplinks)
+		if maps.Equal(have, want) {
+			continue
+		}
+		if err := d.maps.PutUplink(ifindex, want); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// vlansOn gives the VLANs on an interface that are uplinks themselves, and judge
+// their own frames. Frames of other VLANs must not pass unjudged.
+func vlansOn(links []netlink.Link, ifindex int, uplinks map[uint32]bpf.UplinkVLANs) bpf.UplinkVLANs {
+	vlans := bpf.UplinkVLANs{}
+	for _, l := range above(links, ifindex) {
+		vlan, ok := l.(*netlink.Vlan)
+		index := uint32(l.Attrs().Index)
+		if _, judges := uplinks[index]; ok && judges {
+			protocol := cmp.Or(vlan.VlanProtocol, netlink.VLAN_PROTOCOL_8021Q)
+			vlans[bpf.VLAN{Type: uint16(protocol), ID: uint16(vlan.VlanId)}] = index
+		}
+	}
+	return vlans
 }

@@ -6,4 +6,4 @@
 // entries into values.
 package maps
 
-//go:generate go tool bpf2go -cc clang-16 -strip llvm-strip-16 -target amd64,arm64 -output-stem maps -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" -type drop_reason -type event_kind -type hook -type flow_state -type flow_share -type hop_kind -type network_flag -type port_kind -type prefix_kind -type policy_dimension -type uplink_flag -type limit -type event -type address -type mac -type next_hop -type flow_end -type counter -type lockdown_range -type packet bpf ../../bpf/maps.bpf.c
+//go:generate go tool bpf2go -cc clang-16 -strip llvm-strip-16 -target amd64,arm64 -output-stem maps -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" -type drop_reason -type event_kind -type hook -type flow_state -type flow_share -type hop_kind -type network_flag -type port_kind -type prefix_kind -type policy_dimension -type limit -type event -type address -type mac -type next_hop -type flow_end -type counter -type lockdown_range -type packet bpf ../../bpf/maps.bpf.c

@@ -356,9 +356,9 @@ type bpfPacket struct {
 	L4Length       uint16
 	FragmentOffset uint16
 	Vlan           uint16
+	VlanType       uint16
 	EtherType      uint16
 	Length         uint16
-	_              [2]byte
 	Sequence       uint32
 	Acknowledged   uint32
 	Proto          uint8
@@ -488,15 +488,16 @@ type bpfTraffic struct {
 }
 
 type bpfUplink struct {
-	_     structs.HostLayout
-	Flags uint32
+	_       structs.HostLayout
+	Ifindex uint32
 }
 
-type bpfUplinkFlag uint32
-
-const (
-	bpfUplinkFlagUPLINK_VLANS bpfUplinkFlag = 1
-)
+type bpfUplinkKey struct {
+	_        structs.HostLayout
+	Ifindex  uint32
+	VlanType uint16
+	Vlan     uint16
+}
 
 // Names of all BPF objects in the ELF.
 //
@@ -539,7 +540,6 @@ const (
 	bpfVarPortKindType        = "port_kind_type"
 	bpfVarPrefixKindType      = "prefix_kind_type"
 	bpfVarTimeout             = "timeout"
-	bpfVarUplinkFlagType      = "uplink_flag_type"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -633,7 +633,6 @@ type bpfVariableSpecs struct {
 	PortKindType        *ebpf.VariableSpec `ebpf:"port_kind_type"`
 	PrefixKindType      *ebpf.VariableSpec `ebpf:"prefix_kind_type"`
 	Timeout             *ebpf.VariableSpec `ebpf:"timeout"`
-	UplinkFlagType      *ebpf.VariableSpec `ebpf:"uplink_flag_type"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -726,7 +725,6 @@ type bpfVariables struct {
 	PortKindType        *ebpf.Variable `ebpf:"port_kind_type"`
 	PrefixKindType      *ebpf.Variable `ebpf:"prefix_kind_type"`
 	Timeout             *ebpf.Variable `ebpf:"timeout"`
-	UplinkFlagType      *ebpf.Variable `ebpf:"uplink_flag_type"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -103,24 +103,6 @@ func (m *Maps) DeletePort(ifindex uint32) error {
 	return deleteAll(m.Ports, []uint32{ifindex})
 }
 
-// AllUplinks gives every uplink by ifindex.
-func (m *Maps) AllUplinks() (map[uint32]Uplink, error) {
-	return readAll[uint32, Uplink](m.Uplinks)
-}
-
-// PutUplink says that an interface leads to the world.
-func (m *Maps) PutUplink(ifindex uint32, u Uplink) error {
-	if err := m.Uplinks.Put(&ifindex, &u); err != nil {
-		return fmt.Errorf("write uplink %d: %w%s", ifindex, err, whenFull(m.Uplinks, err))
-	}
-	return nil
-}
-
-// DeleteUplink forgets an uplink. One that is not there is no error.
-func (m *Maps) DeleteUplink(ifindex uint32) error {
-	return deleteAll(m.Uplinks, []uint32{ifindex})
-}
-
 // PutPrefixes makes the prefixes given this node's address space: PrefixTenant or
 // PrefixNode of each.
 func (m *Maps) PutPrefixes(prefixes map[netip.Prefix]uint32) error {

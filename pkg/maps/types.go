@@ -24,7 +24,10 @@ type (
 	Binding = bpfBinding
 	// PrefixKey is a piece of this node's address space, by longest match.
 	PrefixKey = bpfPrefixKey
-	// Uplink is an interface that leads to the world, by ifindex.
+	// UplinkKey is what comes in by an interface that leads to the world: of a VLAN
+	// that is an uplink of its own, or all the rest.
+	UplinkKey = bpfUplinkKey
+	// Uplink says whose programs judge it.
 	Uplink = bpfUplink
 	// PolicyKey names a class of a dimension in one version of a policy.
 	PolicyKey = bpfPolicyKey
@@ -93,7 +96,6 @@ const (
 	PortTap         = uint32(bpfPortKindPORT_TAP)
 	PrefixTenant    = uint32(bpfPrefixKindPREFIX_TENANT)
 	PrefixNode      = uint32(bpfPrefixKindPREFIX_NODE)
-	UplinkVLANs     = uint32(bpfUplinkFlagUPLINK_VLANS)
 
 	FromService = bpfPolicyDimensionPOLICY_FROM_SERVICE
 	ToService   = bpfPolicyDimensionPOLICY_TO_SERVICE

@@ -55,7 +55,7 @@ func newNode(b *testing.B) *node {
 	n.load(b)
 	check(b, n.maps.SetWatched(false))
 	check(b, n.maps.PutPrefixes(map[netip.Prefix]uint32{allocation: maps.PrefixTenant}))
-	check(b, n.maps.PutUplink(n.uplink.index, maps.Uplink{}))
+	check(b, n.maps.PutUplink(n.uplink.index, nil))
 	check(b, loadBenchObjects(&n.bench, nil))
 	b.Cleanup(func() { check(b, n.bench.Close()) })
 	return n

@@ -101,19 +101,35 @@ func TestTheWorldBehindNAT64(t *testing.T) {
 	}
 }
 
-// A tag of VLAN 0 only says a priority (IEEE 802.1Q, 9.6): the kernel takes the
-// frame as untagged, so no VLAN interface judges it.
-func TestPriorityTagsAreNoWayAround(t *testing.T) {
+// withTag gives a frame a tag.
+func withTag(data []byte, kind, control uint16) []byte {
+	tagged := binary.BigEndian.AppendUint16(append([]byte{}, data[:12]...), kind)
+	return append(binary.BigEndian.AppendUint16(tagged, control), data[12:]...)
+}
+
+// An uplink leaves to a VLAN interface on it exactly the frames that the kernel gives
+// to that one, and only while it is an uplink itself.
+func TestAnUplinkLeavesFramesToItsVLANs(t *testing.T) {
+	const vlan5 = 1000 // ifindex
 	m := newMachine(t, plain, plainGlobex)
-	must(t, m.maps.PutUplink(m.uplink, maps.Uplink{Flags: maps.UplinkVLANs}))
+	other := m.veth("up1")
+	must(t, m.maps.PutUplink(other, nil))
+	must(t, m.maps.PutUplink(m.uplink, maps.UplinkVLANs{{Type: 0x8100, ID: 5}: vlan5}))
 	data := tcp(world, netip.MustParseAddr(hostAddress), 1, 22, "S", 1, 0).from(routerMAC, maps.MAC{}).bytes(t)
-	tagged := func(control uint16) []byte {
-		tag := binary.BigEndian.AppendUint16([]byte{0x81, 0}, control)
-		return append(append(append([]byte{}, data[:12]...), tag...), data[12:]...)
+	at := func(want, what string, uplink uint32, kind, control uint16) {
+		t.Helper()
+		m.wantBytes(what, want, "uplink_ingress", uplink, withTag(data, kind, control))
 	}
-	m.wantBytes("VLAN 5: its interface judges it", "pass", "uplink_ingress", m.uplink, tagged(5))
-	m.wantBytes("priority 3 of no VLAN", "lockdown", "uplink_ingress", m.uplink, tagged(3<<13))
-	m.wantBytes("priority 0 of no VLAN", "lockdown", "uplink_ingress", m.uplink, tagged(0))
+	at("pass", "VLAN 5", m.uplink, 0x8100, 5)
+	at("pass", "VLAN 5 with a priority", m.uplink, 0x8100, 3<<13|5)
+	at("lockdown", "VLAN 6, which is no uplink", m.uplink, 0x8100, 6)
+	at("lockdown", "VLAN 5 of another type of tag", m.uplink, 0x88a8, 5)
+	at("lockdown", "VLAN 5 on another card", other, 0x8100, 5)
+	// VLAN 0 only says a priority (IEEE 802.1Q, 9.6): to the kernel it is no VLAN.
+	at("lockdown", "priority 3 of no VLAN", m.uplink, 0x8100, 3<<13)
+	at("lockdown", "priority 0 of no VLAN", m.uplink, 0x8100, 0)
+	must(t, m.maps.DeleteUplink(vlan5))
+	at("lockdown", "VLAN 5, whose interface is gone", m.uplink, 0x8100, 5)
 }
 
 // An answer proves nothing about who asked: one who forges his address does not see

@@ -73,7 +73,7 @@ func TestTheHostsOwnFlows(t *testing.T) {
 func TestADHCPAnswerMayComeInByAnotherCard(t *testing.T) {
 	m := newMachine(t, plain, plainGlobex)
 	other := m.veth("up1")
-	must(t, m.maps.PutUplink(other, maps.Uplink{}))
+	must(t, m.maps.PutUplink(other, nil))
 	self := linkLocal(routerMAC)
 	answer := udp(linkGateway, self, 547, 546).from(routerMAC, maps.MAC{})
 	m.want("an answer before the request", "dhcp_unsolicited", "uplink_xdp", other, answer)

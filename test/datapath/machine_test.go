@@ -128,7 +128,7 @@ func (m *machine) makeLinks() {
 	host.Flags = unix.IFA_F_NODAD
 	must(m.t, netlink.AddrAdd(up, host))
 	m.waitLocal(netlink.NewIPNet(host.IP))
-	must(m.t, m.maps.PutUplink(m.uplink, maps.Uplink{}))
+	must(m.t, m.maps.PutUplink(m.uplink, nil))
 	must(m.t, m.maps.PutPrefixes(map[netip.Prefix]uint32{
 		netip.MustParsePrefix("2001:db8:aaaa::/48"): maps.PrefixTenant,
 		netip.MustParsePrefix("2001:db8:aaaa::/64"): maps.PrefixNode,

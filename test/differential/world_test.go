@@ -59,7 +59,7 @@ func (p *programs) fillNode(w world, version uint32, m *machine) error {
 	if err != nil {
 		return err
 	}
-	if err := p.maps.PutUplink(m.uplink, maps.Uplink{}); err != nil {
+	if err := p.maps.PutUplink(m.uplink, nil); err != nil {
 		return err
 	}
 	if err := p.maps.PutLockdown(version, w.Lockdown); err != nil {
