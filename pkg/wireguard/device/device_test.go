@@ -1,6 +1,7 @@
 package device
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,44 @@ func mtu(t *testing.T, userspace bool) {
 		b.carries(a, size)
 	}
 	lossless(t, stream, 20)
+}
+
+// TestPrepare: a device is down until Apply.
+func TestPrepare(t *testing.T)       { prepared(t, true) }
+func TestKernelPrepare(t *testing.T) { prepared(t, false) }
+
+func prepared(t *testing.T, userspace bool) {
+	s := newScene(t, 2, userspace)
+	a, b := s.nodes[0], s.nodes[1]
+	var changes []string
+	check(t, a.Do(func() (err error) {
+		changes, err = a.devices.Prepare(a.device(b))
+		return err
+	}))
+	if len(changes) == 0 || changes[0] != "created" {
+		t.Fatalf("Prepare changed %q", changes)
+	}
+	if !a.isDown(a.link(0)) {
+		t.Error("the device is up before Apply")
+	}
+	if got := a.apply(a.device(b)); len(got) != 1 || got[0] != "up" {
+		t.Fatalf("Apply then changed %q, want only up", got)
+	}
+	if a.isDown(a.link(0)) {
+		t.Error("the device is down after Apply")
+	}
+}
+
+func (n *node) isDown(name string) (down bool) {
+	n.scene.t.Helper()
+	check(n.scene.t, n.Do(func() error {
+		link, err := n.devices.find(name)
+		if err == nil {
+			down = link.Attrs().Flags&net.FlagUp == 0
+		}
+		return err
+	}))
+	return down
 }
 
 // The kernel's WireGuard and the process's both answer to nobody they do not know.

@@ -63,35 +63,50 @@ func (d *Devices) Close() { d.netlink.Close() }
 // nothing was written, where all was so already. A device that cannot be is refused
 // before anything is changed. What fails half-way is finished by the next call.
 func (d *Devices) Apply(want wireguard.Device) (changes []string, err error) {
+	link, changes, err := d.settle(want)
+	if err != nil {
+		return changes, err
+	}
+	configured := link.carried && len(changes) > 0
+	more, err := d.raise(link, configured)
+	if err != nil {
+		err = fmt.Errorf("WireGuard device %s: %w", want.Name, err)
+	}
+	return append(changes, more...), err
+}
+
+// Prepare makes a device that is not up yet, all but up, so that what must be in
+// place before the first packet can be put there. Apply does the rest.
+func (d *Devices) Prepare(want wireguard.Device) (changes []string, err error) {
+	_, changes, err = d.settle(want)
+	return changes, err
+}
+
+// settle makes a device all but up.
+func (d *Devices) settle(want wireguard.Device) (l *link, changes []string, err error) {
 	if err := want.Check(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("WireGuard device %s: %w", want.Name, err)
 		}
 	}()
-	link, err := d.find(want.Name)
-	if err != nil {
-		return nil, err
+	if l, err = d.find(want.Name); err != nil {
+		return nil, nil, err
 	}
-	if link == nil {
-		if link, err = d.create(want); err != nil {
-			return nil, err
+	if l == nil {
+		if l, err = d.create(want); err != nil {
+			return nil, nil, err
 		}
 		changes = append(changes, "created")
 	}
-	more, err := d.setLink(link, want)
+	more, err := d.setLink(l, want)
 	if changes = append(changes, more...); err != nil {
-		return changes, err
+		return l, changes, err
 	}
 	more, err = d.configure(want)
-	if changes = append(changes, more...); err != nil {
-		return changes, err
-	}
-	moved := len(more) > 0 && link.carried
-	more, err = d.raise(link, moved)
-	return append(changes, more...), err
+	return l, append(changes, more...), err
 }
 
 // configure sends what differs to the device.
