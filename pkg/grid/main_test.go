@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/pkg/grid"
 	"github.com/zosnet/zosnet/pkg/trust"
@@ -79,7 +80,9 @@ func addAddress(t *testing.T, addr netip.Addr) {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		t.Fatal(err)
 	}
-	if err := netlink.AddrReplace(lo, must(netlink.ParseAddr(addr.String()+"/128"))); err != nil {
+	address := must(netlink.ParseAddr(addr.String() + "/128"))
+	address.Flags = unix.IFA_F_NODAD // it can be bound at once
+	if err := netlink.AddrReplace(lo, address); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,209 @@
+package grid
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// ControlPort is the UDP port of control interfaces: below those of tenant
+// networks, and of those that Linux gives to clients.
+const ControlPort = 20479
+
+const (
+	formatVersion = 1
+
+	stateFile       = "grid.json"
+	nodeKeyFile     = "node.key"
+	certificateFile = "node.pem"
+	casFile         = "ca.pem"
+	caKeyFile       = "ca.key"
+	ownCAFile       = "own-ca.pem"
+	peerKeyFile     = "peer.key"
+	peerCertFile    = "peer.pem"
+	peerCAFile      = "peer-ca.pem"
+	peerCAKeyFile   = "peer-ca.key"
+)
+
+// Home is where a node keeps what makes it part of a grid: STATEDIR/grid, readable
+// by its owner alone. It appears as a whole, once the node is in: until then its
+// draft, STATEDIR/grid.new, holds the node's key, so that who asks again after a
+// crash is the same.
+type Home struct{ dir, draft string }
+
+// NewHome gives the home in a state directory. Nothing is made yet.
+func NewHome(stateDir string) Home {
+	return Home{filepath.Join(stateDir, "grid"), filepath.Join(stateDir, "grid.new")}
+}
+
+// State is what a node knows of its place in the grid when it starts. Of the
+// members it is what was last heard.
+type State struct {
+	Version int          `json:"version"`
+	Node    string       `json:"node"`
+	Control netip.Prefix `json:"control"`
+	Address netip.Addr   `json:"address"`
+	Members []Node       `json:"members"`
+}
+
+// errInGrid says that a node that is in a grid cannot make or join one.
+var errInGrid = errors.New("this node is in a grid already: to leave it, stop the daemon and move its directory away")
+
+// State gives the node's place; an error that wraps fs.ErrNotExist: it is in none.
+func (h Home) State() (*State, error) {
+	text, err := os.ReadFile(filepath.Join(h.dir, stateFile))
+	if err != nil {
+		return nil, fmt.Errorf("read the node's place in the grid: %w", err)
+	}
+	var s State
+	err = json.Unmarshal(text, &s)
+	if err == nil && (s.Version != formatVersion || !s.Control.Contains(s.Address)) {
+		err = fmt.Errorf("version %d, control address %v", s.Version, s.Address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the node's place in the grid: %s is broken: %w", filepath.Join(h.dir, stateFile), err)
+	}
+	return &s, nil
+}
+
+// SetMembers keeps who the members are, for the next start.
+func (h Home) SetMembers(members []Node) error {
+	s, err := h.State()
+	if err != nil {
+		return err
+	}
+	s.Members = members
+	return h.replace(stateFile, encodeState(*s))
+}
+
+func encodeState(s State) []byte {
+	s.Version = formatVersion
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		panic(err) // names, addresses and keys
+	}
+	return append(text, '\n')
+}
+
+// Draft begins, or goes on, with making this node part of a grid: it gives the key
+// that the node will have.
+func (h Home) Draft() (*trust.NodeKey, error) {
+	if _, err := os.Stat(h.dir); !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(errInGrid, err)
+	}
+	if err := os.MkdirAll(h.draft, 0o700); err != nil {
+		return nil, fmt.Errorf("make the grid's directory: %w", err)
+	}
+	path := filepath.Join(h.draft, nodeKeyFile)
+	text, err := trust.ReadPrivate(path)
+	if err == nil {
+		return trust.ParseNodeKey(text)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key, err := trust.NewNodeKey()
+	if err != nil {
+		return nil, err
+	}
+	if text, err = key.PEM(); err != nil {
+		return nil, err
+	}
+	return key, trust.WritePrivate(path, text)
+}
+
+// Joined makes the draft the home of a node that was let in.
+func (h Home) Joined(node string, m *Membership) error {
+	return h.settle(map[string][]byte{
+		certificateFile: m.Certificate, casFile: m.Roots.PEM(),
+		stateFile: encodeState(State{Node: node, Control: m.Control, Address: m.Address, Members: m.Members}),
+	}, nil)
+}
+
+// Found makes a grid, and the draft the home of its first node: a member that can
+// let others in. Its control network and its CAs are new.
+func (h Home) Found(node string, control trust.ControlKey, endpoint netip.AddrPort, now time.Time) (*State, error) {
+	key, err := h.Draft()
+	if err != nil {
+		return nil, err
+	}
+	prefix, err := NewControlPrefix()
+	if err != nil {
+		return nil, err
+	}
+	address, err := Address(prefix, node, func(netip.Addr) bool { return false })
+	if err != nil {
+		return nil, err
+	}
+	f := founding{Candidate{node, key, control}, address, now, map[string][]byte{}, map[string][]byte{}}
+	if err := f.certify(); err != nil {
+		return nil, fmt.Errorf("make a grid: %w", err)
+	}
+	state := State{Version: formatVersion, Node: node, Control: prefix, Address: address,
+		Members: []Node{{Name: node, Address: address, ControlKey: control, Endpoint: endpoint}}}
+	f.public[stateFile] = encodeState(state)
+	return &state, h.settle(f.public, f.private)
+}
+
+// founding gathers the files of a grid's first node.
+type founding struct {
+	Candidate
+	address         netip.Addr
+	now             time.Time
+	public, private map[string][]byte
+}
+
+// certify makes both CAs and the node's certificates by them: the grid's own, and
+// one for what members say to each other, which certifies nobody else.
+func (f *founding) certify() error {
+	peerKey, err := trust.NewNodeKey()
+	if err != nil {
+		return err
+	}
+	if f.private[peerKeyFile], err = peerKey.PEM(); err != nil {
+		return err
+	}
+	for _, ca := range []struct {
+		key                        *trust.NodeKey
+		keyFile, caFile, ownCAFile string
+		certificate                string
+	}{
+		{f.Key, caKeyFile, casFile, ownCAFile, certificateFile},
+		{peerKey, peerCAKeyFile, peerCAFile, "", peerCertFile},
+	} {
+		made, err := trust.NewCA(f.now)
+		if err != nil {
+			return err
+		}
+		if f.private[ca.keyFile], err = made.KeyPEM(); err != nil {
+			return err
+		}
+		f.public[ca.caFile] = made.CertificatePEM()
+		if ca.ownCAFile != "" {
+			f.public[ca.ownCAFile] = made.CertificatePEM()
+		}
+		if f.public[ca.certificate], err = issueMember(made, Candidate{f.Node, ca.key, f.ControlKey}, f.address, f.now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func issueMember(ca *trust.CA, c Candidate, address netip.Addr, now time.Time) ([]byte, error) {
+	text, err := c.Key.Request(c.Node, c.ControlKey)
+	if err != nil {
+		return nil, err
+	}
+	request, err := trust.ParseRequest(text)
+	if err != nil {
+		return nil, err
+	}
+	return ca.IssueMember(request, address, now)
+}

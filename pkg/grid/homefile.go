@@ -1,0 +1,140 @@
+package grid
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// Path gives the path of a file in the home, for who can only take paths (etcd).
+func (h Home) path(file string) string { return filepath.Join(h.dir, file) }
+
+// Files are the paths of PEM files, for etcd, which reads them itself.
+type Files struct{ Certificate, Key, CAs string }
+
+// Serving are the files that a member shows to nodes.
+func (h Home) Serving() Files {
+	return Files{h.path(certificateFile), h.path(nodeKeyFile), h.path(casFile)}
+}
+
+// Peering are the files that a member shows to members.
+func (h Home) Peering() Files {
+	return Files{h.path(peerCertFile), h.path(peerKeyFile), h.path(peerCAFile)}
+}
+
+// RegistryDir is where a member keeps its part of the registry.
+func (h Home) RegistryDir() string { return h.path("etcd") }
+
+// CacheFile is where a node keeps what it last knew of the registry.
+func (h Home) CacheFile() string { return h.path("cache.db") }
+
+// Node gives the node's key and its certificates, PEM, the newest first.
+func (h Home) Node() (*trust.NodeKey, []byte, error) {
+	text, err := trust.ReadPrivate(h.path(nodeKeyFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := trust.ParseNodeKey(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	certificate, err := os.ReadFile(h.path(certificateFile))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the node's certificate: %w", err)
+	}
+	return key, certificate, nil
+}
+
+// Roots gives whom the grid believes.
+func (h Home) Roots() (*trust.Roots, error) {
+	text, err := os.ReadFile(h.path(casFile))
+	if err != nil {
+		return nil, fmt.Errorf("read the grid's CAs: %w", err)
+	}
+	return trust.ParseRoots(text)
+}
+
+// CA gives the grid's CA, at a node that can let others in; elsewhere an error that
+// wraps fs.ErrNotExist.
+func (h Home) CA() (*trust.CA, error) {
+	key, err := trust.ReadPrivate(h.path(caKeyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("this node cannot let others in, it has no key of the grid's CA: ask one that has: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := os.ReadFile(h.path(ownCAFile))
+	if err != nil {
+		return nil, fmt.Errorf("read the grid's CA: %w", err)
+	}
+	return trust.ParseCA(certificate, key)
+}
+
+// SetCertificate keeps a renewed certificate, for the same key, in place of those
+// that the node had.
+func (h Home) SetCertificate(certificate []byte) error {
+	key, _, err := h.Node()
+	if err != nil {
+		return err
+	}
+	if _, err := key.TLS(certificate); err != nil {
+		return err
+	}
+	return h.replace(certificateFile, certificate)
+}
+
+// settle writes what is still missing in the draft and makes it the home.
+func (h Home) settle(public, private map[string][]byte) error {
+	for file, text := range private {
+		path := filepath.Join(h.draft, file)
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a founding that crashed
+			return fmt.Errorf("make the grid's directory: %w", err)
+		}
+		if err := trust.WritePrivate(path, text); err != nil {
+			return err
+		}
+	}
+	for file, text := range public {
+		if err := writeSynced(filepath.Join(h.draft, file), text); err != nil {
+			return fmt.Errorf("make the grid's directory: %w", err)
+		}
+	}
+	if err := os.Rename(h.draft, h.dir); err != nil {
+		return fmt.Errorf("make the grid's directory: %w", err)
+	}
+	return syncDir(filepath.Dir(h.dir))
+}
+
+// replace changes a file as a whole: after a crash it is the old one or the new.
+func (h Home) replace(file string, text []byte) error {
+	temporary := h.path("." + file + ".new")
+	if err := writeSynced(temporary, text); err != nil {
+		return fmt.Errorf("write %s: %w", h.path(file), err)
+	}
+	if err := os.Rename(temporary, h.path(file)); err != nil {
+		return fmt.Errorf("write %s: %w", h.path(file), err)
+	}
+	return syncDir(h.dir)
+}
+
+func writeSynced(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
