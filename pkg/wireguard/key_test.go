@@ -36,8 +36,8 @@ func holds(text string, key PrivateKey) (forms []string) {
 	b := key.Reveal()
 	for form, is := range map[string]string{
 		"bytes": string(b[:]), "hex": hex.EncodeToString(b[:]), "HEX": strings.ToUpper(hex.EncodeToString(b[:])),
-		"base64": base64.RawStdEncoding.EncodeToString(b[:]), "decimal": strings.Trim(fmt.Sprint(b[:]), "[]"),
-		"decimal list": strings.Trim(strings.Join(strings.Fields(fmt.Sprint(b[:])), ","), "[]"),
+		"base64": base64.RawStdEncoding.EncodeToString(b[:]), "decimal": strings.Trim(fmt.Sprint(b), "[]"),
+		"decimal list": strings.Trim(strings.Join(strings.Fields(fmt.Sprint(b)), ","), "[]"),
 		"Go":           strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", b[:]), "[]byte{"), "}"),
 	} {
 		if strings.Contains(text, is) {

@@ -204,6 +204,58 @@ func TestProcessIsBare(t *testing.T) {
 	}
 }
 
+// The UDP sockets hold what comes while the process does not run, also those that a
+// change of the port opens.
+func TestSocketsHaveRoom(t *testing.T) {
+	s := newScene(t, 1, true)
+	a := s.nodes[0]
+	for _, port := range []uint16{21001, 21050} {
+		a.port = port
+		a.apply(a.device())
+		rooms := a.rooms(port)
+		if len(rooms) != 2 || rooms[0] < 14<<20 || rooms[1] < 14<<20 { // the kernel doubles what is set (socket(7))
+			t.Errorf("port %d: rooms of %d bytes; want two of 14 MB", port, rooms)
+		}
+	}
+}
+
+// rooms gives the receive buffers of the process's sockets on a port.
+func (n *node) rooms(port uint16) (rooms []int) {
+	n.scene.t.Helper()
+	t := n.scene.t
+	pid := n.carrier()
+	process, err := unix.PidfdOpen(pid, 0)
+	check(t, err)
+	defer func() { _ = unix.Close(process) }()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	check(t, err)
+	for _, file := range files {
+		number, err := strconv.Atoi(filepath.Base(file))
+		check(t, err)
+		fd, err := unix.PidfdGetfd(process, number, 0)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		address, err := unix.Getsockname(fd)
+		room, roomErr := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		_ = unix.Close(fd)
+		if err != nil || roomErr != nil {
+			continue
+		}
+		switch at := address.(type) {
+		case *unix.SockaddrInet4:
+			if at.Port == int(port) {
+				rooms = append(rooms, room)
+			}
+		case *unix.SockaddrInet6:
+			if at.Port == int(port) {
+				rooms = append(rooms, room)
+			}
+		}
+	}
+	return rooms
+}
+
 const zeroes = "0000000000000000"
 
 // A process that dies takes its links along; the next Apply makes all anew, also

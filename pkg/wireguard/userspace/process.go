@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // What the daemon leaves open for the process, after the standard three.
@@ -23,12 +25,15 @@ const (
 // its last device has gone or the context ends. Its first call strips the process of
 // its privileges and leaves the rest to a child.
 func Run(ctx context.Context, log *slog.Logger) error {
+	if is, err := unix.GetsockoptInt(controlFD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || is == 0 {
+		return errors.New("it has no socket to take orders from: the daemon starts it")
+	}
 	if done, err := detach(); done || err != nil {
 		return err
 	}
 	listener, err := net.FileListener(os.NewFile(controlFD, "control"))
 	if err != nil {
-		return fmt.Errorf("it has no socket to take orders from: the daemon starts it: %w", err)
+		return fmt.Errorf("listen for orders: %w", err)
 	}
 	control, ok := listener.(*net.UnixListener)
 	if !ok {
