@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -84,11 +86,20 @@ func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Chec
 }
 
 func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	if e.Level == zapcore.ErrorLevel && c.stopping.Load() {
+	if e.Level == zapcore.ErrorLevel && (c.stopping.Load() || isEarly(e, fields)) {
 		return nil
 	}
 	c.log.LogAttrs(context.Background(), slog.LevelError, e.Message, attrs(fields)...)
 	return nil
+}
+
+// isEarly tells what etcd says when it looks for the version of a new database
+// before the first commit, which brings the term. It looks again soon.
+func isEarly(e zapcore.Entry, fields []zapcore.Field) bool {
+	return e.Message == "failed to update storage version" && slices.ContainsFunc(fields, func(f zapcore.Field) bool {
+		err, ok := f.Interface.(error)
+		return ok && strings.Contains(err.Error(), "missing term information")
+	})
 }
 
 func (slogCore) Sync() error { return nil }
