@@ -1,0 +1,153 @@
+package control
+
+import (
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// The filter is an nftables table of a control interface's own. It keeps no state,
+// so that it needs nothing of the kernel but nf_tables:
+//
+//	table inet zosnet_control {
+//		set services { type inet_service }
+//		chain input {
+//			type filter hook input priority filter; policy accept;
+//			iifname != "zc-…" accept
+//			tcp dport @services accept
+//			tcp sport @grid tcp flags & (syn | ack) != syn accept
+//			icmpv6 type < 5 accept
+//			icmpv6 type { echo-request, echo-reply } accept
+//			drop
+//		}
+//		chain forward {
+//			type filter hook forward priority filter; policy accept;
+//			iifname "zc-…" drop
+//			oifname "zc-…" drop
+//		}
+//	}
+//
+// Nothing is forwarded: neither a tenant's packet into the control network nor a
+// node's packet through this one.
+const (
+	filterTable = "zosnet_control"
+	tcpFlagSYN  = 0x02
+	tcpFlagACK  = 0x10
+)
+
+// GridPorts are the TCP ports of the grid's services on control addresses: etcd for
+// clients and for members, and invitations.
+var GridPorts = []uint16{2379, 2380, 2391}
+
+// putFilter writes the table anew, in one transaction.
+func putFilter(name string, services []uint16) error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("open netlink socket for nftables: %w", err)
+	}
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: filterTable}
+	c.AddTable(table) // so that there is one to delete
+	c.DelTable(table)
+	c.AddTable(table)
+	open, err := portSet(c, table, "services", services)
+	if err != nil {
+		return err
+	}
+	all, err := portSet(c, table, "grid", GridPorts)
+	if err != nil {
+		return err
+	}
+	input := c.AddChain(&nftables.Chain{
+		Name: "input", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
+	})
+	forward := c.AddChain(&nftables.Chain{
+		Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
+	})
+	add := func(chain *nftables.Chain, parts ...[]expr.Any) {
+		rule := &nftables.Rule{Table: table, Chain: chain}
+		for _, part := range parts {
+			rule.Exprs = append(rule.Exprs, part...)
+		}
+		c.AddRule(rule)
+	}
+	in, out := expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME
+	add(input, interfaceIs(in, expr.CmpOpNeq, name), verdict(expr.VerdictAccept))
+	add(input, protocolIs(unix.IPPROTO_TCP), portIn(2, open), verdict(expr.VerdictAccept))
+	add(input, protocolIs(unix.IPPROTO_TCP), portIn(0, all), startsNothing(), verdict(expr.VerdictAccept))
+	add(input, protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpLt, 5), verdict(expr.VerdictAccept)) // errors, RFC 4443
+	add(input, protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpEq, 128), verdict(expr.VerdictAccept))
+	add(input, protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpEq, 129), verdict(expr.VerdictAccept))
+	add(input, verdict(expr.VerdictDrop))
+	add(forward, interfaceIs(in, expr.CmpOpEq, name), verdict(expr.VerdictDrop))
+	add(forward, interfaceIs(out, expr.CmpOpEq, name), verdict(expr.VerdictDrop))
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("write table inet %s: %w; is nf_tables in the kernel (modprobe nf_tables)?", filterTable, err)
+	}
+	return nil
+}
+
+func removeFilter() error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("open netlink socket for nftables: %w", err)
+	}
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: filterTable}
+	c.AddTable(table)
+	c.DelTable(table)
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("remove table inet %s: %w", filterTable, err)
+	}
+	return nil
+}
+
+func portSet(c *nftables.Conn, table *nftables.Table, name string, ports []uint16) (*nftables.Set, error) {
+	set := &nftables.Set{Table: table, Name: name, KeyType: nftables.TypeInetService}
+	var elements []nftables.SetElement
+	for _, port := range ports {
+		elements = append(elements, nftables.SetElement{Key: binaryutil.BigEndian.PutUint16(port)})
+	}
+	if err := c.AddSet(set, elements); err != nil {
+		return nil, fmt.Errorf("write table inet %s: %w", filterTable, err)
+	}
+	return set, nil
+}
+
+func interfaceIs(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
+	data := make([]byte, unix.IFNAMSIZ)
+	copy(data, name)
+	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: data}}
+}
+
+func protocolIs(number byte) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}}}
+}
+
+// portIn looks at the source port (offset 0) or the destination port (offset 2).
+func portIn(offset uint32, set *nftables.Set) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
+		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
+	}
+}
+
+func startsNothing() []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{tcpFlagSYN | tcpFlagACK}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{tcpFlagSYN}},
+	}
+}
+
+func icmpType(op expr.CmpOp, number byte) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: op, Register: 1, Data: []byte{number}},
+	}
+}
+
+func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
