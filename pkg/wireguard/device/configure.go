@@ -1,7 +1,6 @@
 package device
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,26 +12,50 @@ import (
 	"github.com/zosnet/zosnet/pkg/wireguard"
 )
 
-// with calls f with a client of its own: one that was made before the kernel loaded
-// its WireGuard would never see it.
-func with(f func(*wgctrl.Client) error) error {
-	client, err := wgctrl.New()
-	if err != nil {
-		return fmt.Errorf("speak to WireGuard: %w", err)
+// client gives the client that is used from then on. Each new one has the kernel
+// look for its module, where it has none.
+func (d *Devices) client() (*wgctrl.Client, error) {
+	if d.wgctrl == nil {
+		client, err := wgctrl.New()
+		if err != nil {
+			return nil, fmt.Errorf("speak to WireGuard: %w", err)
+		}
+		d.wgctrl = client
 	}
-	return errors.Join(f(client), client.Close())
+	return d.wgctrl, nil
 }
 
-func read(name string) (status wireguard.Status, err error) {
-	err = with(func(c *wgctrl.Client) error {
-		is, err := c.Device(name)
-		if err != nil {
-			return fmt.Errorf("read WireGuard device %s: %w", name, err)
-		}
-		status = statusOf(is)
-		return nil
-	})
-	return status, err
+// forgetClient has the next client made anew: one from before the kernel loaded its
+// WireGuard never sees it.
+func (d *Devices) forgetClient() {
+	if d.wgctrl != nil {
+		_ = d.wgctrl.Close()
+		d.wgctrl = nil
+	}
+}
+
+// Read gives what a device is; fs.ErrNotExist where there is none of that name.
+func (d *Devices) Read(name string) (wireguard.Status, error) {
+	client, err := d.client()
+	if err != nil {
+		return wireguard.Status{}, err
+	}
+	is, err := client.Device(name)
+	if err != nil {
+		return wireguard.Status{}, fmt.Errorf("read WireGuard device %s: %w", name, err)
+	}
+	return statusOf(is), nil
+}
+
+func (d *Devices) write(name string, change wireguard.Change) error {
+	client, err := d.client()
+	if err != nil {
+		return err
+	}
+	if err := client.ConfigureDevice(name, configOf(change)); err != nil {
+		return fmt.Errorf("configure it: %w", err)
+	}
+	return nil
 }
 
 func statusOf(is *wgtypes.Device) wireguard.Status {
@@ -60,15 +83,6 @@ func statusOf(is *wgtypes.Device) wireguard.Status {
 		return slices.Compare(a.PublicKey[:], b.PublicKey[:])
 	})
 	return s
-}
-
-func write(name string, change wireguard.Change) error {
-	return with(func(c *wgctrl.Client) error {
-		if err := c.ConfigureDevice(name, configOf(change)); err != nil {
-			return fmt.Errorf("configure it: %w", err)
-		}
-		return nil
-	})
 }
 
 // configOf never replaces: neither the peers of a device nor the prefixes of a peer.

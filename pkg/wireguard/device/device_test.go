@@ -67,8 +67,9 @@ func mtu(t *testing.T, userspace bool) {
 		}
 		a.carries(b, size)
 		b.carries(a, size)
+		awaitMore(t, stream, 50)
 	}
-	lossless(t, stream, 20)
+	lossless(t, stream, 200)
 }
 
 // TestPrepare: a device is down until Apply.
@@ -160,7 +161,7 @@ func peersApart(t *testing.T, userspace bool) {
 		more.Peers[0].AllowedIPs = append(more.Peers[0].AllowedIPs, prefix("2001:db8:cccc::/64"))
 		a.apply(more)
 		a.apply(a.device(b, c))
-		time.Sleep(60 * time.Millisecond)
+		awaitMore(t, stream, 50)
 	}
 	lossless(t, stream, 500)
 	if got := a.apply(a.device(b, c)); got != nil {

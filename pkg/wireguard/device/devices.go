@@ -16,6 +16,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl"
 
 	"github.com/zosnet/zosnet/pkg/wireguard"
 	"github.com/zosnet/zosnet/pkg/wireguard/userspace"
@@ -35,6 +36,7 @@ type Config struct {
 // that namespace, one at a time.
 type Devices struct {
 	netlink *netlink.Handle
+	wgctrl  *wgctrl.Client // nil: none yet
 	process *userspace.Process
 	memory  memory
 	log     *slog.Logger
@@ -57,7 +59,10 @@ func Open(c Config) (*Devices, error) {
 }
 
 // Close ends nothing but this hold of the devices.
-func (d *Devices) Close() { d.netlink.Close() }
+func (d *Devices) Close() {
+	d.forgetClient()
+	d.netlink.Close()
+}
 
 // Apply makes a device what it should be, and tells what it changed: nothing, and
 // nothing was written, where all was so already. A device that cannot be is refused
@@ -121,15 +126,12 @@ func (d *Devices) configure(want wireguard.Device) ([]string, error) {
 	}
 	change := wireguard.Difference(is, want, endpoints, time.Now())
 	if !change.Empty() {
-		if err := write(want.Name, change); err != nil {
+		if err := d.write(want.Name, change); err != nil {
 			return nil, err
 		}
 	}
 	return change.Lines(), d.memory.store(want, endpoints)
 }
-
-// Read gives what a device is; fs.ErrNotExist where there is none of that name.
-func (d *Devices) Read(name string) (wireguard.Status, error) { return read(name) }
 
 // Remove removes a device. One that is not there is no error.
 func (d *Devices) Remove(name string) error {

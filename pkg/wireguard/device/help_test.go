@@ -114,6 +114,13 @@ func lossless(t *testing.T, stream *probe.Sequence, least uint64) {
 	}
 }
 
+// awaitMore waits until so many more datagrams of a stream have come.
+func awaitMore(t *testing.T, stream *probe.Sequence, count uint64) {
+	t.Helper()
+	have := stream.Received()
+	eventually(t, "more of the stream", func() bool { return stream.Received() >= have+count })
+}
+
 // requireKernel ends the test where the kernel has no WireGuard. It tries on a node,
 // not on the machine.
 func requireKernel(t testing.TB, n *node) {

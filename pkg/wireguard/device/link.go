@@ -75,6 +75,7 @@ func (d *Devices) createInKernel(want wireguard.Device) (bool, error) {
 		d.kernel = false
 		return false, nil
 	}
+	d.forgetClient()
 	return err == nil, err
 }
 

@@ -2,29 +2,37 @@ package device
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/pkg/wireguard"
+	"github.com/zosnet/zosnet/pkg/wireguard/userspace"
 	"github.com/zosnet/zosnet/test/lab"
 	"github.com/zosnet/zosnet/test/probe"
+	"github.com/zosnet/zosnet/test/testenv"
 )
 
-// A test may run this binary again, as the daemon that makes a device.
+// A test may run this binary again, as the daemon that makes a device, or as the
+// process that carries for it: the same code as `zosnet wg`, and no whole program to
+// build first.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == carrierWord {
+		if err := userspace.Run(context.Background(), slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if text := os.Getenv(creatorEnv); text != "" {
 		if err := create(text); err != nil {
 			fmt.Println(err)
@@ -35,7 +43,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const creatorEnv = "ZOSNET_TEST_CREATOR"
+const (
+	creatorEnv  = "ZOSNET_TEST_CREATOR"
+	carrierWord = "carry-as-zosnet-wg"
+)
 
 // creation is what the daemon is told; its key is in a file, as always.
 type creation struct {
@@ -73,7 +84,16 @@ func create(text string) error {
 
 // The daemon is killed, and everything it has started with it that a kill of its
 // session reaches; packets go on; the next daemon finds everything as it should be.
-func TestOutlivesTheDaemon(t *testing.T) {
+func TestOutlivesTheDaemon(t *testing.T) { outlives(t) }
+
+// The same with what the systemd unit leaves a daemon: no CAP_SETUID, no
+// CAP_DAC_OVERRIDE, no new privileges.
+func TestOutlivesTheUnitsDaemon(t *testing.T) {
+	outlives(t, testenv.RequireTool(t, "setpriv"), "--no-new-privs",
+		"--bounding-set=-all,+bpf,+net_admin,+sys_admin,+net_raw,+perfmon")
+}
+
+func outlives(t *testing.T, as ...string) {
 	s := newScene(t, 2, true)
 	a, b := s.nodes[0], s.nodes[1]
 	keys, err := wireguard.OpenKeys(filepath.Join(a.dir, "keys"))
@@ -81,10 +101,11 @@ func TestOutlivesTheDaemon(t *testing.T) {
 	a.key, err = keys.Make("acme")
 	check(t, err)
 	peer := b.peer()
-	text, err := json.Marshal(creation{a.Path(), a.dir, filepath.Join(a.dir, "keys"), a.link(0), a.config().Command[0], a.port,
+	text, err := json.Marshal(creation{a.Path(), a.dir, filepath.Join(a.dir, "keys"), a.link(0), testenv.Zosnet(t), a.port,
 		peer.PublicKey, peer.Endpoint, peer.AllowedIPs})
 	check(t, err)
-	daemon := exec.Command(os.Args[0])
+	as = append(as, os.Args[0])
+	daemon := exec.Command(as[0], as[1:]...)
 	daemon.Env = append(os.Environ(), creatorEnv+"="+string(text))
 	daemon.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	out, err := daemon.StdoutPipe()
@@ -106,6 +127,11 @@ func TestOutlivesTheDaemon(t *testing.T) {
 	check(t, unix.Kill(-daemon.Process.Pid, unix.SIGKILL)) // its process group
 	_ = daemon.Wait()                                      // the pipe would be open if the process had inherited it
 	pid := a.carrier()
+	for name, value := range statusOfProcess(t, pid) {
+		if strings.HasPrefix(name, "Cap") && name != "CapBnd" && value != zeroes {
+			t.Errorf("the process has %s %s", name, value)
+		}
+	}
 	a.open()
 	if got := a.apply(a.device(b)); got != nil {
 		t.Errorf("the next daemon changed %q", got)
@@ -115,7 +141,7 @@ func TestOutlivesTheDaemon(t *testing.T) {
 	if got := a.apply(more); len(got) != 1 {
 		t.Errorf("the next daemon changed %q, want one peer", got)
 	}
-	time.Sleep(500 * time.Millisecond) // of traffic
+	awaitMore(t, stream, 500)
 	lossless(t, stream, 500)
 	for _, p := range a.read(a.link(0)).Peers {
 		if p.PublicKey == before.PublicKey && p.LastHandshake != before.LastHandshake {
@@ -125,185 +151,4 @@ func TestOutlivesTheDaemon(t *testing.T) {
 	if now := a.carrier(); now != pid {
 		t.Errorf("the process was %d and is %d", pid, now)
 	}
-}
-
-// carrier is the process that carries for a node: who holds its lock.
-func (n *node) carrier() int {
-	n.scene.t.Helper()
-	lock := filepath.Join(n.dir, "wireguard", "wg.lock")
-	found, err := filepath.Glob("/proc/[0-9]*/fd/4")
-	check(n.scene.t, err)
-	for _, path := range found {
-		if target, err := os.Readlink(path); err == nil && target == lock {
-			pid, err := strconv.Atoi(strings.Split(path, "/")[2])
-			check(n.scene.t, err)
-			return pid
-		}
-	}
-	n.scene.t.Fatalf("no process carries for %s", n.Name)
-	return 0
-}
-
-// killCarrier kills the process and waits until all it held is free. It gives the
-// socket of its device, which nobody listens on any more.
-func (n *node) killCarrier() (socket string) {
-	n.scene.t.Helper()
-	check(n.scene.t, unix.Kill(n.carrier(), unix.SIGKILL))
-	socket = "/var/run/wireguard/" + n.link(0) + ".sock"
-	eventually(n.scene.t, "the process to die", func() bool {
-		conn, err := net.Dial("unix", socket)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return errors.Is(err, unix.ECONNREFUSED) && runOn(n.Machine, "ip link show "+n.link(0)) != nil
-	})
-	return socket
-}
-
-// The process has no privilege, no parent, and nothing open of the daemon's.
-func TestProcessIsBare(t *testing.T) {
-	s := newScene(t, 1, true)
-	a := s.nodes[0]
-	a.apply(a.device())
-	pid := a.carrier()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	check(t, err)
-	status := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(line, ":")
-		status[key] = strings.Join(strings.Fields(value), " ")
-	}
-	for key, want := range map[string]string{
-		"CapInh": zeroes, "CapPrm": zeroes, "CapEff": zeroes, "CapAmb": zeroes, "NoNewPrivs": "1",
-		"Uid": "60820 60820 60820 60820", "Gid": "60820 60820 60820 60820", "Groups": "",
-	} {
-		if status[key] != want {
-			t.Errorf("%s is %q, want %q", key, status[key], want)
-		}
-	}
-	if parent := status["PPid"]; parent == strconv.Itoa(os.Getpid()) {
-		t.Error("it is a child of the daemon")
-	}
-	if session, err := unix.Getsid(pid); err != nil || session != pid {
-		t.Errorf("its session is %d, %v", session, err)
-	}
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	check(t, err)
-	for _, file := range files {
-		target, err := os.Readlink(file)
-		own := strings.HasPrefix(target, a.dir) || target == "/dev/null" || target == "/dev/net/tun" ||
-			strings.HasPrefix(target, "/sys/fs/cgroup/") // Go's runtime looks at its share of the CPUs
-		if err == nil && strings.HasPrefix(target, "/") && !own {
-			t.Errorf("it has %s open", target)
-		}
-	}
-	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	check(t, err)
-	if len(environment) != 0 {
-		t.Errorf("its environment is %q", environment)
-	}
-}
-
-// The UDP sockets hold what comes while the process does not run, also those that a
-// change of the port opens.
-func TestSocketsHaveRoom(t *testing.T) {
-	s := newScene(t, 1, true)
-	a := s.nodes[0]
-	for _, port := range []uint16{21001, 21050} {
-		a.port = port
-		a.apply(a.device())
-		rooms := a.rooms(port)
-		if len(rooms) != 2 || rooms[0] < 14<<20 || rooms[1] < 14<<20 { // the kernel doubles what is set (socket(7))
-			t.Errorf("port %d: rooms of %d bytes; want two of 14 MB", port, rooms)
-		}
-	}
-}
-
-// rooms gives the receive buffers of the process's sockets on a port.
-func (n *node) rooms(port uint16) (rooms []int) {
-	n.scene.t.Helper()
-	t := n.scene.t
-	pid := n.carrier()
-	process, err := unix.PidfdOpen(pid, 0)
-	check(t, err)
-	defer func() { _ = unix.Close(process) }()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	check(t, err)
-	for _, file := range files {
-		number, err := strconv.Atoi(filepath.Base(file))
-		check(t, err)
-		fd, err := unix.PidfdGetfd(process, number, 0)
-		if err != nil {
-			continue // closed meanwhile
-		}
-		address, err := unix.Getsockname(fd)
-		room, roomErr := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
-		_ = unix.Close(fd)
-		if err != nil || roomErr != nil {
-			continue
-		}
-		switch at := address.(type) {
-		case *unix.SockaddrInet4:
-			if at.Port == int(port) {
-				rooms = append(rooms, room)
-			}
-		case *unix.SockaddrInet6:
-			if at.Port == int(port) {
-				rooms = append(rooms, room)
-			}
-		}
-	}
-	return rooms
-}
-
-const zeroes = "0000000000000000"
-
-// A process that dies takes its links along; the next Apply makes all anew, also
-// past the socket that it has left.
-func TestProcessDies(t *testing.T) {
-	s := newScene(t, 2, true)
-	a, b := s.nodes[0], s.nodes[1]
-	s.join()
-	a.reaches(b)
-	a.killCarrier()
-	if got := a.apply(a.device(b)); len(got) == 0 || got[0] != "created" {
-		t.Errorf("Apply changed %q", got)
-	}
-	a.route(b, a.link(0))
-	a.reaches(b)
-
-	socket := a.killCarrier()
-	if _, err := os.Stat(socket); err != nil {
-		t.Fatalf("the dead process's socket should be there: %v", err)
-	}
-	a.open()
-	if _, err := os.Stat(socket); err == nil {
-		t.Error("the next daemon left the dead process's socket")
-	}
-}
-
-// A link that somebody deletes is made again.
-func TestLinkDeleted(t *testing.T) {
-	s := newScene(t, 2, true)
-	a, b := s.nodes[0], s.nodes[1]
-	s.join()
-	a.run("ip link del %s", a.link(0))
-	a.apply(a.device(b))
-	a.route(b, a.link(0))
-	a.reaches(b)
-	if got := a.apply(a.device(b)); got != nil {
-		t.Errorf("then Apply changed %q", got)
-	}
-}
-
-// A link of that name which is another's is not touched.
-func TestForeignLink(t *testing.T) {
-	s := newScene(t, 1, true)
-	a := s.nodes[0]
-	a.run("ip tuntap add mode tun name %s", a.link(0))
-	err := a.Do(func() error { _, err := a.devices.Apply(a.device()); return err })
-	if err == nil || !strings.Contains(err.Error(), "rename or remove it") {
-		t.Errorf("error %v", err)
-	}
-	a.run("ip link del %s", a.link(0))
 }

@@ -26,8 +26,8 @@ func rotation(t *testing.T, userspace bool) {
 	first := [2]wireguard.PublicKey{a.key.Public(), b.key.Public()}
 	rotate(s, 0, 1, 0)
 	rotate(s, 1, 0, 300*time.Millisecond)
-	lossless(t, there, 4000)
-	lossless(t, back, 4000)
+	lossless(t, there, 3000)
+	lossless(t, back, 3000)
 	if last := [2]wireguard.PublicKey{a.key.Public(), b.key.Public()}; last[0] == first[0] || last[1] == first[1] {
 		t.Error("a key is the same as before")
 	}

@@ -26,6 +26,9 @@ func detach() (done bool, err error) {
 	if !able {
 		return false, private()
 	}
+	if session, err := unix.Getsid(0); err != nil || session == os.Getpid() {
+		return false, errors.New("the process still has privileges after it gave them up") // rather than a child of its own
+	}
 	// Privileges are a thread's. The child is a copy of this one, and exec leaves it
 	// no more than it has.
 	runtime.LockOSThread()
