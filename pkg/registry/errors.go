@@ -11,14 +11,17 @@ var ErrClosed = errors.New("the registry is closed")
 
 // NotFoundError says that something named does not exist.
 type NotFoundError struct {
-	Kind    string // "network", "service" or "workload"
-	Network string // the network it was looked for in; empty for a network
+	Kind    string // "network", "service", "workload", or "member" of a grid
+	Network string // the network it was looked for in; empty for a network or member
 	Name    string
 }
 
 func (e *NotFoundError) Error() string {
-	if e.Kind == "network" {
+	switch e.Kind {
+	case "network":
 		return fmt.Sprintf("there is no network %q; apply its document first", e.Name)
+	case "member":
+		return fmt.Sprintf("the grid has no member %s", e.Name)
 	}
 	return fmt.Sprintf("network %q has no %s %q", e.Network, e.Kind, e.Name)
 }

@@ -65,9 +65,30 @@ func memberConfig(dir string, log *slog.Logger, f *failure) (*embed.Config, erro
 	return cfg, nil
 }
 
-// startMember starts the member and waits until it serves. It runs in a
-// goroutine of its own, since a fatal log entry ends the goroutine it is in.
+// startMember starts the member and waits until it serves.
 func startMember(ctx context.Context, cfg *embed.Config, f *failure) (*embed.Etcd, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	e, err := startEtcd(ctx, cfg, f)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+		return e, nil
+	case err = <-e.Err():
+	case <-f.done:
+		err = f.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	err = fmt.Errorf("start the registry in %s: %w", cfg.Dir, err)
+	return nil, errors.Join(err, stopMember(e, f, func() {}))
+}
+
+// startEtcd starts the member and returns once it listens. It runs in a goroutine
+// of its own, since a fatal log entry ends the goroutine it is in.
+func startEtcd(ctx context.Context, cfg *embed.Config, f *failure) (*embed.Etcd, error) {
 	shrinkLog()
 	type result struct {
 		etcd *embed.Etcd
@@ -85,13 +106,12 @@ func startMember(ctx context.Context, cfg *embed.Config, f *failure) (*embed.Etc
 	}()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	var e *embed.Etcd
 	select {
 	case r := <-started:
 		if r.err != nil {
 			return nil, fmt.Errorf("start the registry in %s: %w%s", cfg.Dir, r.err, unwritableAdvice(r.err))
 		}
-		e = r.etcd
+		return r.etcd, nil
 	case <-f.done:
 		return nil, f.err
 	case <-ctx.Done():
@@ -102,18 +122,6 @@ func startMember(ctx context.Context, cfg *embed.Config, f *failure) (*embed.Etc
 		}()
 		return nil, fmt.Errorf("start the registry in %s: %w", cfg.Dir, ctx.Err())
 	}
-	var err error
-	select {
-	case <-e.Server.ReadyNotify():
-		return e, nil
-	case err = <-e.Err():
-	case <-f.done:
-		err = f.err
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	err = fmt.Errorf("start the registry in %s: %w", cfg.Dir, err)
-	return nil, errors.Join(err, stopMember(e, f, func() {}))
 }
 
 // stopMember stops the member after what else must stop before it. A member

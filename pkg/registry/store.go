@@ -105,9 +105,14 @@ func (s *Store) stop() error {
 	})
 }
 
-// call runs one request against the member in a goroutine of its own: a fatal
-// log entry of etcd may end that goroutine, and a failed member may never answer.
+// call runs one request against the store's member.
 func call[T any](ctx context.Context, s *Store, request func(context.Context) (T, error)) (T, error) {
+	return ask(ctx, s.failed, s.closing, request)
+}
+
+// ask runs one request against a member in a goroutine of its own: a fatal log
+// entry of etcd may end that goroutine, and a failed member may never answer.
+func ask[T any](ctx context.Context, f *failure, closing <-chan struct{}, request func(context.Context) (T, error)) (T, error) {
 	var none T
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -123,11 +128,11 @@ func call[T any](ctx context.Context, s *Store, request func(context.Context) (T
 	select {
 	case r := <-done:
 		return r.value, r.err
-	case <-s.failed.done:
-		return none, s.failed.err
-	case <-s.closing:
+	case <-f.done:
+		return none, f.err
+	case <-closing:
 		return none, ErrClosed
 	case <-ctx.Done():
-		return none, fmt.Errorf("the registry in %s did not answer: %w", s.dir, ctx.Err())
+		return none, fmt.Errorf("the registry in %s did not answer: %w", f.dir, ctx.Err())
 	}
 }

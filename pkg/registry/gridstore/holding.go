@@ -1,0 +1,117 @@
+package gridstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/zosnet/zosnet/pkg/ipam"
+)
+
+func (r *registration) ipam(k Key) ipam.Registration {
+	return ipam.Registration{Prefix: k.Prefix, Holder: k.Node, Source: r.Source, Contact: r.Contact, Registered: r.Registered}
+}
+
+func (d *delegation) ipam() ipam.Delegation { return ipam.Delegation{Node: d.Node, Until: d.Until} }
+
+func (r *request) ipam() ipam.Request {
+	return ipam.Request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Release: r.Release}
+}
+
+// UpdateHolding changes what this node holds, in one transaction. compute gets it
+// as it is now and gives it as it is to be; it is called again when something of
+// it changed meanwhile. Its error is given as it is.
+func (c *Client) UpdateHolding(ctx context.Context, compute func(ipam.Holding) (ipam.Holding, error)) (ipam.Holding, error) {
+	var next ipam.Holding
+	err := c.change(ctx, "change what this node holds", func(ch *change) error {
+		now, err := ch.holding()
+		if err != nil {
+			return err
+		}
+		if next, err = compute(now); err != nil {
+			return &computeError{err}
+		}
+		return ch.putHolding(now, next)
+	})
+	if failed, ok := errors.AsType[*computeError](err); ok {
+		err = failed.err
+	}
+	return next, err
+}
+
+// computeError carries a caller's error through a change.
+type computeError struct{ err error }
+
+func (e *computeError) Error() string { return e.err.Error() }
+
+// holding reads what this node holds.
+func (c *change) holding() (ipam.Holding, error) {
+	self := c.client.cfg.Node
+	h := ipam.Holding{Holder: self, Registrations: map[netip.Prefix]ipam.Registration{}, Blocks: map[netip.Prefix]ipam.Delegation{}}
+	for _, kind := range []Kind{KindRegistration, KindDelegation} {
+		kvs, err := c.list(below(self, kind, ""))
+		if err != nil {
+			return h, err
+		}
+		for _, kv := range kvs {
+			k, v, err := c.client.own(string(kv.Key), kv.Value)
+			if err != nil {
+				return h, err
+			}
+			switch v := v.(type) {
+			case *registration:
+				h.Registrations[k.Prefix] = v.ipam(k)
+			case *delegation:
+				h.Blocks[k.Prefix] = v.ipam()
+			}
+		}
+	}
+	return h, nil
+}
+
+func (c *change) putHolding(now, next ipam.Holding) error {
+	self := c.client.cfg.Node
+	for p, r := range next.Registrations {
+		if old, same := now.Registrations[p]; same && old == r {
+			continue
+		}
+		v := &registration{Source: r.Source, Contact: r.Contact, Registered: r.Registered.UTC()}
+		if err := c.sign(Key{Kind: KindRegistration, Node: self, Prefix: p}, v, false); err != nil {
+			return err
+		}
+	}
+	for p, d := range next.Blocks {
+		if old, same := now.Blocks[p]; same && old == d {
+			continue
+		}
+		v := &delegation{Node: d.Node, Until: d.Until}
+		if err := c.sign(Key{Kind: KindDelegation, Node: self, Prefix: p}, v, false); err != nil {
+			return err
+		}
+	}
+	for p := range now.Registrations {
+		if _, kept := next.Registrations[p]; !kept {
+			c.delete(Key{Kind: KindRegistration, Node: self, Prefix: p})
+		}
+	}
+	for p := range now.Blocks {
+		if _, kept := next.Blocks[p]; !kept {
+			c.delete(Key{Kind: KindDelegation, Node: self, Prefix: p})
+		}
+	}
+	return nil
+}
+
+// PutRequest says what this node asks of a holder. Its delegations are among what
+// this node hears of from then on.
+func (c *Client) PutRequest(ctx context.Context, r ipam.Request) error {
+	if err := CheckNode(r.Holder); err != nil {
+		return err
+	}
+	return c.change(ctx, fmt.Sprintf("ask node %s for blocks", r.Holder), func(ch *change) error {
+		v := &request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Release: slices.Clone(r.Release)}
+		return ch.sign(Key{Kind: KindRequest, Node: c.cfg.Node}, v, false)
+	})
+}

@@ -1,0 +1,205 @@
+package gridstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// ConflictError says that a network's document was not stored, since another one
+// is there.
+type ConflictError struct {
+	Network  string
+	Revision uint64 // of what is there
+	Owner    trust.Owner
+	Wanted   uint64 // the revision that was to be stored
+	ByOwner  trust.Owner
+}
+
+func (e *ConflictError) Error() string {
+	if e.Owner != e.ByOwner {
+		return fmt.Sprintf("apply network %q: the name belongs to %s (revision %d), and this document is signed by %s; choose another name",
+			e.Network, e.Owner, e.Revision, e.ByOwner)
+	}
+	return fmt.Sprintf("apply network %q as revision %d: revision %d by %s is there already, applied by somebody else meanwhile; look at it and apply again",
+		e.Network, e.Wanted, e.Revision, e.Owner)
+}
+
+// Document reads a network's document from the registry, nil if there is none. It
+// is only proven that the owner whom it names signed it.
+func (c *Client) Document(ctx context.Context, network string) (*Document, error) {
+	d := &Document{}
+	found, err := c.readOne(ctx, Key{Kind: KindDocument, Network: network}, d)
+	if err != nil || !found {
+		return nil, err
+	}
+	d.Network = network
+	return d, d.Verify()
+}
+
+// PutDocument stores the next revision of a network and tells the nodes that it
+// names, in one transaction. A released one tells those that it had. The revision
+// must be one above what is there, 1 if there is nothing; the same document again
+// changes nothing. When another one is there: *ConflictError.
+func (c *Client) PutDocument(ctx context.Context, d Document) error {
+	if err := d.Verify(); err != nil {
+		return err
+	}
+	d.Nodes = slices.Compact(slices.Sorted(slices.Values(d.Nodes)))
+	for _, node := range d.Nodes {
+		if err := CheckNode(node); err != nil {
+			return err
+		}
+	}
+	d.Applied = c.now().UTC()
+	err := c.change(ctx, fmt.Sprintf("apply network %q", d.Network), func(ch *change) error {
+		key := Key{Kind: KindDocument, Network: d.Network}
+		var was Document
+		if _, err := ch.into(key, &was); err != nil {
+			return err
+		}
+		if was.Revision == d.Revision && bytes.Equal(was.Signature, d.Signature) {
+			return nil
+		}
+		free := was.Revision == 0 || was.Released
+		if d.Revision != was.Revision+1 || !free && was.Owner != d.Owner {
+			return &computeError{&ConflictError{Network: d.Network, Revision: was.Revision, Owner: was.Owner, Wanted: d.Revision, ByOwner: d.Owner}}
+		}
+		if d.Released {
+			d.Nodes = nil
+		}
+		if err := ch.replace(key, &d); err != nil {
+			return err
+		}
+		return ch.putSpans(d.Network, was.Nodes, d.Nodes)
+	})
+	if failed, ok := errors.AsType[*computeError](err); ok {
+		return failed.err
+	}
+	return err
+}
+
+// putSpans tells nodes that a network names them, and others that it does not any
+// more.
+func (c *change) putSpans(network string, was, now []string) error {
+	raw, err := encode(&span{}, nil)
+	if err != nil {
+		return err
+	}
+	for _, node := range was {
+		if !slices.Contains(now, node) && CheckNode(node) == nil {
+			c.delete(Key{Kind: KindSpan, Node: node, Network: network})
+		}
+	}
+	for _, node := range now {
+		c.ops = append(c.ops, clientv3.OpPut(Key{Kind: KindSpan, Node: node, Network: network}.String(), string(raw)))
+	}
+	return nil
+}
+
+// PutAttachment publishes a workload of this node and takes its name, in one
+// transaction. A name that another node's workload has gives a
+// *registry.ExistsError.
+func (c *Client) PutAttachment(ctx context.Context, network string, a Attachment) error {
+	k := Key{Kind: KindAttachment, Node: c.cfg.Node, Network: network, Workload: a.Workload}
+	if _, err := named(k); err != nil {
+		return err
+	}
+	err := c.change(ctx, fmt.Sprintf("publish workload %q of network %q", a.Workload, network), func(ch *change) error {
+		var had claim
+		name := Key{Kind: KindClaim, Network: network, Workload: a.Workload}
+		taken, err := ch.into(name, &had)
+		if err != nil {
+			return err
+		}
+		if taken && had.Node != c.cfg.Node {
+			return &computeError{&registry.ExistsError{
+				Network: network, Name: fmt.Sprintf("the workload name %q", a.Workload), By: "a workload on node " + had.Node,
+			}}
+		}
+		if !taken {
+			if err := ch.replace(name, &claim{Node: c.cfg.Node}); err != nil {
+				return err
+			}
+		}
+		return ch.sign(k, &a, false)
+	})
+	if failed, ok := errors.AsType[*computeError](err); ok {
+		return failed.err
+	}
+	return err
+}
+
+// DeleteAttachment takes a workload of this node back, with its bindings and its
+// name. One that is not there is fine.
+func (c *Client) DeleteAttachment(ctx context.Context, network, workload string) error {
+	k := Key{Kind: KindAttachment, Node: c.cfg.Node, Network: network, Workload: workload}
+	if _, err := named(k); err != nil {
+		return err
+	}
+	return c.change(ctx, fmt.Sprintf("take back workload %q of network %q", workload, network), func(ch *change) error {
+		ch.delete(k)
+		ch.deleteAll(below(c.cfg.Node, KindBinding, network) + workload + "/")
+		return ch.unclaim(network, workload)
+	})
+}
+
+// unclaim gives a workload's name back if it is this node's.
+func (c *change) unclaim(network, workload string) error {
+	name := Key{Kind: KindClaim, Network: network, Workload: workload}
+	var had claim
+	taken, err := c.into(name, &had)
+	if err != nil {
+		return err
+	}
+	if taken && had.Node == c.client.cfg.Node {
+		c.delete(name)
+	}
+	return nil
+}
+
+// PutBindings publishes addresses that workloads of this node took for themselves,
+// all or none.
+func (c *Client) PutBindings(ctx context.Context, network string, bindings []Binding) error {
+	var names []string
+	for _, b := range bindings {
+		k := c.bindingKey(network, b.Workload, b.Address)
+		if _, err := ParseKey(k.String()); err != nil {
+			return err
+		}
+		names = append(names, b.Address.String())
+	}
+	return c.change(ctx, fmt.Sprintf("publish %s of network %q", strings.Join(names, ", "), network), func(ch *change) error {
+		for _, b := range bindings {
+			if err := ch.sign(c.bindingKey(network, b.Workload, b.Address), &b, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// DeleteBinding takes an address of a workload of this node back.
+func (c *Client) DeleteBinding(ctx context.Context, network, workload string, address netip.Addr) error {
+	k := c.bindingKey(network, workload, address)
+	if _, err := ParseKey(k.String()); err != nil {
+		return err
+	}
+	return c.change(ctx, fmt.Sprintf("take back %s of network %q", address, network), func(ch *change) error {
+		ch.delete(k)
+		return nil
+	})
+}
+
+func (c *Client) bindingKey(network, workload string, address netip.Addr) Key {
+	return Key{Kind: KindBinding, Node: c.cfg.Node, Network: network, Workload: workload, Address: address}
+}

@@ -1,0 +1,278 @@
+package gridstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// ErrStale says that what a change was computed from has changed meanwhile: compute
+// it again.
+var ErrStale = errors.New("others changed the grid's registry meanwhile")
+
+func (a *admission) admission(node string) *Admission {
+	return &Admission{Node: node, Address: a.Address, ControlKey: a.ControlKey, Admitted: a.Admitted}
+}
+
+// Admit lets a node in: its rights, and in one transaction its place in the roster,
+// its certificate (PEM), and that the token of the node by is used. For the grid's
+// first node there is no token. The same again changes nothing. ErrStale when the
+// token is not what it was when it was read;
+// a *TakenError when name, address or key are another's.
+func (r Root) Admit(ctx context.Context, a Admission, pem []byte, by string, used *trust.PendingToken) error {
+	if err := CheckNode(a.Node); err != nil {
+		return err
+	}
+	if err := r.allow(ctx, a.Node); err != nil {
+		return err
+	}
+	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+		t := rootTxn{ctx: ctx, etcd: etcd}
+		if err := t.roster(a); err != nil {
+			return err
+		}
+		t.put(Key{Kind: KindCertificate, Node: a.Node}, &certificate{PEM: string(pem)})
+		if used != nil {
+			t.use(Key{Kind: KindToken, Node: by, Token: used.ID}, *used)
+		}
+		if err := t.commit(); err != nil {
+			return fmt.Errorf("admit node %s to the grid: %w", a.Node, err)
+		}
+		return nil
+	})
+}
+
+// rootTxn is a transaction of root being put together.
+type rootTxn struct {
+	ctx      context.Context
+	etcd     *clientv3.Client
+	compares []clientv3.Cmp
+	ops      []clientv3.Op
+	err      error
+}
+
+// roster enters a node unless another has its name, address or key.
+func (t *rootTxn) roster(a Admission) error {
+	resp, err := t.etcd.Get(t.ctx, rosterRoot, clientv3.WithPrefix())
+	if err != nil {
+		return fmt.Errorf("read the roster of the grid: %w", err)
+	}
+	for _, kv := range resp.Kvs {
+		k, err := ParseKey(string(kv.Key))
+		if err != nil {
+			continue
+		}
+		var other admission
+		if decode(kv.Value, &other) != nil {
+			continue
+		}
+		same := other.Address == a.Address && other.ControlKey == a.ControlKey
+		what := ""
+		switch {
+		case k.Node == a.Node && same:
+			continue
+		case k.Node == a.Node:
+			what = fmt.Sprintf("the node name %q", a.Node)
+		case other.Address == a.Address:
+			what = "the control address " + a.Address.String()
+		case other.ControlKey == a.ControlKey:
+			what = "the control key " + a.ControlKey.String()
+		default:
+			continue
+		}
+		return &TakenError{What: what, By: k.Node}
+	}
+	unchanged := clientv3.Compare(clientv3.ModRevision(rosterRoot), "<", resp.Header.Revision+1).WithPrefix()
+	t.compares = append(t.compares, unchanged)
+	t.put(Key{Kind: KindRoster, Node: a.Node}, &admission{Admitted: a.Admitted.UTC(), Address: a.Address, ControlKey: a.ControlKey})
+	return nil
+}
+
+// TakenError says that another node of the grid has a name, an address or a key.
+type TakenError struct{ What, By string }
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("%s is taken by node %s of the grid", e.What, e.By)
+}
+
+// use marks a token as used, if it is not used by another yet.
+func (t *rootTxn) use(k Key, used trust.PendingToken) {
+	resp, err := t.etcd.Get(t.ctx, k.String())
+	if err != nil {
+		t.err = errors.Join(t.err, err)
+		return
+	}
+	var was token
+	if len(resp.Kvs) == 0 || decode(resp.Kvs[0].Value, &was) != nil ||
+		was.Used != nil && (used.Used == nil || was.Used.Node != used.Used.Node) {
+		t.err = errors.Join(t.err, ErrStale)
+		return
+	}
+	t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(k.String()), "=", resp.Kvs[0].ModRevision))
+	t.put(k, &token{PendingToken: used})
+}
+
+// put writes a value over what is there.
+func (t *rootTxn) put(k Key, v value) {
+	resp, err := t.etcd.Get(t.ctx, k.String())
+	if err != nil {
+		t.err = errors.Join(t.err, err)
+		return
+	}
+	var old []byte
+	if len(resp.Kvs) == 1 {
+		old = resp.Kvs[0].Value
+	}
+	raw, err := encode(v, old)
+	t.err = errors.Join(t.err, err)
+	t.ops = append(t.ops, clientv3.OpPut(k.String(), string(raw)))
+}
+
+func (t *rootTxn) commit() error {
+	if t.err != nil {
+		return t.err
+	}
+	resp, err := t.etcd.Txn(t.ctx).If(t.compares...).Then(t.ops...).Commit()
+	if err == nil && !resp.Succeeded {
+		err = ErrStale
+	}
+	return err
+}
+
+// Renew puts a node's certificates (PEM, the newest first) in place of those that
+// it has. ErrStale when it is not in the roster with this key.
+func (r Root) Renew(ctx context.Context, node string, key trust.ControlKey, pem []byte) error {
+	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+		place := Key{Kind: KindRoster, Node: node}.String()
+		resp, err := etcd.Get(ctx, place)
+		if err != nil {
+			return fmt.Errorf("renew the certificate of node %s: %w", node, err)
+		}
+		var has admission
+		if len(resp.Kvs) == 0 || decode(resp.Kvs[0].Value, &has) != nil || has.ControlKey != key {
+			return fmt.Errorf("renew the certificate of node %s: %w", node, ErrStale)
+		}
+		t := rootTxn{ctx: ctx, etcd: etcd}
+		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(place), "=", resp.Kvs[0].ModRevision))
+		t.put(Key{Kind: KindCertificate, Node: node}, &certificate{PEM: string(pem)})
+		if err := t.commit(); err != nil {
+			return fmt.Errorf("renew the certificate of node %s: %w", node, err)
+		}
+		return nil
+	})
+}
+
+// SetMembers publishes who the members are and where they serve clients: every
+// node hears of it and goes there.
+func (r Root) SetMembers(ctx context.Context, members map[string]netip.AddrPort) error {
+	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+		resp, err := etcd.Get(ctx, membersRoot, clientv3.WithPrefix())
+		if err != nil {
+			return fmt.Errorf("read the members of the grid: %w", err)
+		}
+		t := rootTxn{ctx: ctx, etcd: etcd}
+		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(membersRoot), "<", resp.Header.Revision+1).WithPrefix())
+		for _, kv := range resp.Kvs {
+			if _, stays := members[strings.TrimPrefix(string(kv.Key), membersRoot)]; !stays {
+				t.ops = append(t.ops, clientv3.OpDelete(string(kv.Key)))
+			}
+		}
+		for node, at := range members {
+			if err := CheckNode(node); err != nil {
+				return err
+			}
+			t.put(Key{Kind: KindMember, Node: node}, &member{Client: at})
+		}
+		if err := t.commit(); err != nil {
+			return fmt.Errorf("publish the members of the grid: %w", err)
+		}
+		return nil
+	})
+}
+
+// PutToken keeps a join token that this node made, as far as it may be known.
+func (c *Client) PutToken(ctx context.Context, p trust.PendingToken) error {
+	k := Key{Kind: KindToken, Node: c.cfg.Node, Token: p.ID}
+	if _, err := ParseKey(k.String()); err != nil {
+		return err
+	}
+	return c.change(ctx, "keep a join token", func(ch *change) error { return ch.put(k, &token{PendingToken: p}) })
+}
+
+// DeleteToken forgets a join token that this node made.
+func (c *Client) DeleteToken(ctx context.Context, id string) error {
+	k := Key{Kind: KindToken, Node: c.cfg.Node, Token: id}
+	if _, err := ParseKey(k.String()); err != nil {
+		return err
+	}
+	return c.change(ctx, "forget a join token", func(ch *change) error { ch.delete(k); return nil })
+}
+
+// Token reads a join token that this node made, nil if it made none of that id.
+func (c *Client) Token(ctx context.Context, id string) (*trust.PendingToken, error) {
+	var t token
+	found, err := c.readOne(ctx, Key{Kind: KindToken, Node: c.cfg.Node, Token: id}, &t)
+	if !found {
+		return nil, err
+	}
+	return &t.PendingToken, err
+}
+
+// Certificate reads a node's certificates, PEM, the newest first; nil if it has
+// none. Nothing is proven.
+func (c *Client) Certificate(ctx context.Context, node string) ([]byte, error) {
+	var cert certificate
+	found, err := c.readOne(ctx, Key{Kind: KindCertificate, Node: node}, &cert)
+	if !found {
+		return nil, err
+	}
+	return []byte(cert.PEM), err
+}
+
+// readOne reads a key from the registry, as it is now.
+func (c *Client) readOne(ctx context.Context, k Key, into value) (bool, error) {
+	if _, err := ParseKey(k.String()); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := c.etcd.Get(ctx, k.String())
+	if err != nil || len(resp.Kvs) == 0 {
+		return false, err
+	}
+	if err := decode(resp.Kvs[0].Value, into); err != nil {
+		return false, fmt.Errorf("registry key %s: %w", k, err)
+	}
+	return true, nil
+}
+
+// Roster reads every node's place in the grid, by name, as it is now.
+func (c *Client) Roster(ctx context.Context) ([]Admission, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := c.etcd.Get(ctx, rosterRoot, clientv3.WithPrefix())
+	if err != nil {
+		return nil, fmt.Errorf("read the roster of the grid: %w", err)
+	}
+	var list []Admission
+	for _, kv := range resp.Kvs {
+		k, err := ParseKey(string(kv.Key))
+		var a admission
+		if err == nil {
+			err = decode(kv.Value, &a)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("registry key %s: %w", kv.Key, err)
+		}
+		list = append(list, *a.admission(k.Node))
+	}
+	slices.SortFunc(list, func(a, b Admission) int { return strings.Compare(a.Node, b.Node) })
+	return list, nil
+}

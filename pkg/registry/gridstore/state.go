@@ -1,0 +1,311 @@
+package gridstore
+
+import (
+	"bytes"
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/zosnet/zosnet/pkg/ipam"
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// entry is a value that was believed.
+type entry struct {
+	raw      []byte
+	revision int64 // of its last change
+	value    value
+}
+
+// refusal is a value that was not believed.
+type refusal struct {
+	raw      []byte
+	revision int64
+	err      error
+}
+
+// state is this node's copy of what concerns it.
+type state struct {
+	judge
+	scope    *scope
+	groups   map[group]map[Key]*entry
+	refused  map[string]refusal // by key
+	dirty    map[group]bool     // changed since the last snapshot
+	unsaved  map[string]bool    // keys changed since the cache was written
+	waiting  map[string]bool    // nodes whose certificate came since settle
+	snapshot Snapshot           // the last one
+}
+
+func newState(j judge, sc *scope) *state {
+	return &state{
+		judge: j, scope: sc, groups: map[group]map[Key]*entry{}, refused: map[string]refusal{},
+		dirty: map[group]bool{}, unsaved: map[string]bool{}, waiting: map[string]bool{},
+		snapshot: Snapshot{Nodes: map[string]*Node{}, Networks: map[string]*Network{}},
+	}
+}
+
+func (s *state) find(k Key) *entry {
+	g, _ := groupOf(k)
+	return s.groups[g][k]
+}
+
+// put takes in what a key has. What is not believed is among the refused.
+func (s *state) put(key string, raw []byte, revision int64) {
+	s.unsaved[key] = true
+	k, err := ParseKey(key)
+	if err != nil {
+		s.refused[key] = refusal{raw, revision, err}
+		return
+	}
+	if e := s.find(k); e != nil && bytes.Equal(e.raw, raw) {
+		e.revision = revision
+		delete(s.refused, key)
+		return
+	}
+	v, err := s.believe(k, raw)
+	if err != nil {
+		s.refused[key] = refusal{raw, revision, err}
+		return
+	}
+	delete(s.refused, key)
+	s.keep(k, &entry{raw: raw, revision: revision, value: v})
+}
+
+func (s *state) keep(k Key, e *entry) {
+	g, ok := groupOf(k)
+	if !ok {
+		return
+	}
+	if s.groups[g] == nil {
+		s.groups[g] = map[Key]*entry{}
+	}
+	s.groups[g][k] = e
+	s.dirty[g] = true
+	if k.Kind == KindCertificate {
+		s.waiting[k.Node] = true
+	}
+}
+
+// delete takes in that a key is gone.
+func (s *state) delete(key string) {
+	k, err := ParseKey(key)
+	if err == nil && s.find(k) != nil {
+		s.forget(k)
+	}
+	s.drop(key)
+}
+
+// drop lets go of a key that is gone, or does not concern this node any more.
+func (s *state) drop(key string) {
+	delete(s.refused, key)
+	s.unsaved[key] = true
+	k, err := ParseKey(key)
+	g, ok := groupOf(k)
+	if err != nil || !ok || s.groups[g][k] == nil {
+		return
+	}
+	delete(s.groups[g], k)
+	if len(s.groups[g]) == 0 {
+		delete(s.groups, g)
+	}
+	if k.Kind == KindCertificate {
+		delete(s.identities, k.Node)
+	}
+	s.dirty[g] = true
+}
+
+// under gives the keys that are there in a range.
+func (s *state) under(r string) (keys []string) {
+	for key := range s.refused {
+		if rangeHas(r, key) {
+			keys = append(keys, key)
+		}
+	}
+	collect := func(all map[Key]*entry) {
+		for k := range all {
+			if key := k.String(); rangeHas(r, key) && s.refused[key].err == nil {
+				keys = append(keys, key)
+			}
+		}
+	}
+	if g, one := groupsIn(r); one {
+		collect(s.groups[g])
+		return keys
+	}
+	for _, all := range s.groups {
+		collect(all)
+	}
+	return keys
+}
+
+// replace takes in all that a range has at a revision.
+func (s *state) replace(r string, kvs []*mvccpb.KeyValue) {
+	there := make(map[string]bool, len(kvs))
+	for _, kv := range kvs {
+		there[string(kv.Key)] = true
+	}
+	for _, key := range s.under(r) {
+		if !there[key] {
+			s.delete(key)
+		}
+	}
+	for _, kv := range kvs {
+		s.put(string(kv.Key), kv.Value, kv.ModRevision)
+	}
+}
+
+// settle judges again what waited for a certificate, and gives the ranges that
+// concern this node now and did not before, and those that do not any more, whose
+// keys it drops.
+func (s *state) settle() (added, dropped []string) {
+	s.retry()
+	for {
+		for g := range s.dirty {
+			if g.network {
+				s.scope.set(g, s.scope.ofNetwork(g.name, s.groups[g]))
+			} else {
+				s.scope.set(g, s.scope.ofNode(g.name, s.groups[g]))
+			}
+		}
+		more, fewer := s.scope.take()
+		added, dropped = append(added, more...), append(dropped, fewer...)
+		gone := 0
+		for _, r := range fewer {
+			for _, key := range s.under(r) {
+				if !s.scope.covers(key) {
+					s.drop(key)
+					gone++
+				}
+			}
+		}
+		if gone == 0 {
+			added = slices.DeleteFunc(added, func(r string) bool { return !s.scope.taken[r] })
+			dropped = slices.DeleteFunc(dropped, func(r string) bool { return s.scope.taken[r] })
+			return added, dropped
+		}
+	}
+}
+
+func (s *state) retry() {
+	for key, r := range s.refused {
+		k, err := ParseKey(key)
+		if err == nil && s.waiting[k.Node] {
+			delete(s.refused, key)
+			s.put(key, r.raw, r.revision)
+		}
+	}
+	clear(s.waiting)
+}
+
+// publish makes the next snapshot and tells whether it differs from the last one.
+func (s *state) publish() (changed bool) {
+	next := s.snapshot
+	problems := s.problems()
+	changed = len(s.dirty) > 0 || !slices.EqualFunc(problems, next.Problems, func(a, b Problem) bool {
+		return a.Key == b.Key && a.Err.Error() == b.Err.Error()
+	})
+	next.Problems = problems
+	if len(s.dirty) > 0 {
+		next.Nodes, next.Networks = maps.Clone(next.Nodes), maps.Clone(next.Networks)
+	}
+	for g := range s.dirty {
+		if g.network {
+			set(next.Networks, g.name, s.network(g))
+		} else {
+			set(next.Nodes, g.name, s.node(g))
+		}
+	}
+	clear(s.dirty)
+	s.snapshot = next
+	return changed
+}
+
+func set[V any](m map[string]*V, name string, v *V) {
+	if v == nil {
+		delete(m, name)
+		return
+	}
+	m[name] = v
+}
+
+func (s *state) problems() []Problem {
+	var list []Problem
+	for key, r := range s.refused {
+		list = append(list, Problem{Key: key, Err: r.err})
+	}
+	slices.SortFunc(list, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
+	return list
+}
+
+func (s *state) node(g group) *Node {
+	keys := s.groups[g]
+	if len(keys) == 0 {
+		return nil
+	}
+	n := &Node{Name: g.name, Identity: s.identities[g.name], Holding: ipam.Holding{Holder: g.name}}
+	for k, e := range keys {
+		switch v := e.value.(type) {
+		case *Record:
+			n.Record = v
+		case *live:
+			n.Live, n.Since = true, v.Since
+		case *registration:
+			put(&n.Holding.Registrations, k.Prefix, v.ipam(k))
+		case *delegation:
+			put(&n.Holding.Blocks, k.Prefix, v.ipam())
+		case *request:
+			r := v.ipam()
+			n.Request = &r
+		case *admission:
+			n.Admitted = v.admission(g.name)
+		case *member:
+			n.Member = v.Client
+		case *token:
+			n.Tokens = append(n.Tokens, v.PendingToken)
+		}
+	}
+	slices.SortFunc(n.Tokens, func(a, b trust.PendingToken) int { return strings.Compare(a.ID, b.ID) })
+	return n
+}
+
+func put[K comparable, V any](m *map[K]V, k K, v V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[k] = v
+}
+
+// network gives a network that this node is in, nil if it is not.
+func (s *state) network(g group) *Network {
+	keys := s.groups[g]
+	document := keys[Key{Kind: KindDocument, Network: g.name}]
+	if keys[Key{Kind: KindSpan, Node: s.scope.self, Network: g.name}] == nil || document == nil || document.value.(*Document).Released {
+		return nil
+	}
+	n := &Network{Name: g.name}
+	for k, e := range keys {
+		n.Revision = max(n.Revision, e.revision)
+		switch v := e.value.(type) {
+		case *Document:
+			n.Document = v
+		case *Part:
+			put(&n.Parts, k.Node, v)
+		case *Attachment:
+			put(&n.Attachments, k.Node, append(n.Attachments[k.Node], *v))
+		case *Binding:
+			put(&n.Bindings, k.Node, append(n.Bindings[k.Node], *v))
+		}
+	}
+	for _, list := range n.Attachments {
+		slices.SortFunc(list, func(a, b Attachment) int { return strings.Compare(a.Workload, b.Workload) })
+	}
+	for _, list := range n.Bindings {
+		slices.SortFunc(list, func(a, b Binding) int {
+			return cmp.Or(strings.Compare(a.Workload, b.Workload), a.Address.Compare(b.Address))
+		})
+	}
+	return n
+}
