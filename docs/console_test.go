@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	commandTime  = 30 * time.Second // that one command of a page may take
-	watchingTime = 3 * time.Second  // that a command runs which the page interrupts
+	commandTime  = 30 * time.Second                              // that one command of a page may take
+	stopCommand  = "systemctl disable --now zosnet zosnet-early" // a lab has no units; its daemon is stopped
+	watchingTime = 3 * time.Second                               // that a command runs which the page interrupts
 )
 
 // command is one line of a console block, with what the page shows of its output.
@@ -60,9 +61,10 @@ func (b block) commands() (all []command) {
 
 // console is a node on which a page's commands are run, one after the other.
 type console struct {
-	lab *lab.Lab
-	dir string // with the files that the page shows
-	bin string // with zosnet in it
+	lab    *lab.Lab
+	daemon *lab.Daemon
+	dir    string // with the files that the page shows
+	bin    string // with zosnet in it
 }
 
 // TestCommands runs every command of every page, in order, on a node of its own for
@@ -110,7 +112,7 @@ func newConsole(t *testing.T, ctx context.Context, zosnet string) *console {
 			t.Error(err)
 		}
 	})
-	if _, err := c.lab.StartDaemon(ctx); err != nil {
+	if c.daemon, err = c.lab.StartDaemon(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -135,6 +137,12 @@ func (c *console) inLab(text string) string {
 // check runs a command and compares.
 func (c *console) check(t *testing.T, ctx context.Context, page string, want command) {
 	t.Helper()
+	if want.text == stopCommand {
+		if err := c.daemon.Stop(); err != nil {
+			t.Errorf("%s:%d: %s: %v", page, want.line, want.text, err)
+		}
+		return
+	}
 	out, status, err := c.run(ctx, want)
 	if err != nil {
 		t.Errorf("%s:%d: %s: %v\n%s", page, want.line, want.text, err, out)

@@ -46,6 +46,7 @@ trace: 0 allowed, 4 denied.`,
 		traceCommand(&o), monitorCommand(&o),
 		prefixCommand(&o), routesCommand(&o),
 		lockdownCommand(&o), doctorCommand(&o),
+		uninstallCommand(&o),
 		keyCommand(&o), schemaCommand(), versionCommand(&o), labCommand(&o), wgCommand(),
 	)
 	root.InitDefaultCompletionCmd()
