@@ -65,7 +65,7 @@ next:
 		}
 		files, err := apt.FetchKernel(ctx, k.metapack)
 		if err != nil {
-			return nil, fmt.Errorf("fetch kernel %s: %w", k.name, err)
+			return nil, fmt.Errorf("fetch kernel %s, the %s of Debian's %s: %w", k.name, k.metapack, k.suite, err)
 		}
 		for _, other := range all {
 			if other.name == k.sameAs && upstream(other.Release) == upstream(files.Release) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,23 +69,32 @@ func prepare(ctx context.Context, t tree, kernels []fetched, o options) ([]machi
 		}
 		machines = append(machines, made...)
 	}
+	// What takes long comes first, so that none is left alone at the end.
+	slices.SortStableFunc(machines, func(a, b machine) int { return cmp.Compare(b.Limit, a.Limit) })
 	return machines, nil
 }
 
-// machines makes the guests of one kernel: one that runs the suite, and one for
-// each disk that is booted from.
+// machines makes the guests of one kernel: one for the programs, one for whole
+// nodes and links, and one for each disk that is booted from.
 func (t tree) machines(k fetched, groups []group, o options) ([]machine, error) {
-	var once []group
+	modules, err := module.Open(k.Modules, k.BuiltIn)
+	if err != nil {
+		return nil, err
+	}
+	var programs, links []group
 	var machines []machine
 	for _, g := range wanted(k, groups) {
-		if g.boot == nil {
-			once = append(once, g)
+		switch {
+		case o.keep && g.boot != nil: // its shell is in the other guest
+			continue
+		case g.boot == nil && g.links && !o.keep:
+			links = append(links, g)
+			continue
+		case g.boot == nil:
+			programs = append(programs, g)
 			continue
 		}
-		if o.keep { // its shell is in the other guest
-			continue
-		}
-		m, err := t.machine(k, k.name+"-"+g.run, []group{g}, o)
+		m, err := t.machine(k, k.name+"-"+g.run, []group{g}, modules, o)
 		if err != nil {
 			return nil, err
 		}
@@ -96,8 +106,11 @@ func (t tree) machines(k fetched, groups []group, o options) ([]machine, error) 
 		}
 		machines[at].stages = append(machines[at].stages, stage{g.boot, g.run, m.Initramfs, m.Limit})
 	}
-	if len(once) > 0 {
-		m, err := t.machine(k, k.name, once, o)
+	for name, some := range map[string][]group{k.name: programs, k.name + "-links": links} {
+		if len(some) == 0 {
+			continue
+		}
+		m, err := t.machine(k, name, some, modules, o)
 		if err != nil {
 			return nil, err
 		}
@@ -108,11 +121,7 @@ func (t tree) machines(k fetched, groups []group, o options) ([]machine, error) 
 }
 
 // machine makes a guest that runs some groups.
-func (t tree) machine(k fetched, name string, groups []group, o options) (machine, error) {
-	modules, err := module.Open(k.Modules, k.BuiltIn)
-	if err != nil {
-		return machine{}, err
-	}
+func (t tree) machine(k fetched, name string, groups []group, modules *module.Tree, o options) (machine, error) {
 	j, limit, err := plan(k, groups, modules)
 	if err != nil {
 		return machine{}, err

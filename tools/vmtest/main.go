@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -37,7 +38,8 @@ func main() {
 	flag.StringVar(&o.run, "run", "", "only tests whose package and name, PACKAGE/TestName, match this regular expression")
 	flag.StringVar(&o.clang, "clang", "", "versions of clang, separated by spaces: only verify the programs that they make")
 	flag.BoolVar(&o.keep, "keep", false, "a shell in the guest after the tests; one kernel only")
-	flag.IntVar(&o.guests, "guests", 2, "how many guests run side by side")
+	// One more than there are processors: guests wait, too.
+	flag.IntVar(&o.guests, "guests", runtime.NumCPU()+1, "how many guests run side by side")
 	flag.StringVar(&o.report, "report", "build/vmtest/report.txt", "where the report goes besides the standard output")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
@@ -126,8 +128,8 @@ func (t tree) runAll(ctx context.Context, machines []machine, accelerator guest.
 	)
 	for _, m := range machines {
 		m.Accelerator = accelerator
+		slots <- struct{}{}
 		group.Go(func() {
-			slots <- struct{}{}
 			defer func() { <-slots }()
 			for _, result := range t.runOne(ctx, m) {
 				mu.Lock()

@@ -27,6 +27,10 @@ func choose(all []group, run string) ([]group, error) {
 		}
 		return list, nil
 	}
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].also = nil // what RUN names is the same on every kernel
+	}
 	pattern, err := regexp.Compile(run)
 	if err != nil {
 		return nil, fmt.Errorf("RUN: %w", err)
@@ -61,9 +65,17 @@ func choose(all []group, run string) ([]group, error) {
 
 // wanted gives the groups for a kernel.
 func wanted(k fetched, groups []group) []group {
-	return slices.DeleteFunc(slices.Clone(groups), func(g group) bool {
-		return k.refused && !g.refused || g.only != "" && g.only != k.name
-	})
+	var list []group
+	for _, g := range groups {
+		if k.refused && !g.refused || g.only != "" && !slices.Contains(strings.Fields(g.only), k.name) {
+			continue
+		}
+		if more := g.also[k.name]; more != "" {
+			g.run += "|" + more
+		}
+		list = append(list, g)
+	}
+	return list
 }
 
 // needed gives the modules that groups need.

@@ -33,6 +33,38 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// Each kernel gets what is usual and its share of the rest.
+func TestWanted(t *testing.T) {
+	all := []group{
+		{pkg: "pkg/a", usual: "TestOne", also: shares{"6.1": "TestTwo"}},
+		{pkg: "pkg/b", only: "6.12 sid"},
+		{pkg: "pkg/c", refused: true},
+	}
+	for _, c := range []struct {
+		run  string
+		k    kernel
+		want []string
+	}{
+		{"", kernel{name: "6.1"}, []string{"pkg/a TestOne|TestTwo", "pkg/c "}},
+		{"", kernel{name: "6.12"}, []string{"pkg/a TestOne", "pkg/b ", "pkg/c "}},
+		{"", kernel{name: "5.10", refused: true}, []string{"pkg/c "}},
+		{"pkg/a", kernel{name: "6.1"}, []string{"pkg/a "}},
+		{"pkg/a/TestTwo", kernel{name: "6.1"}, []string{"pkg/a TestTwo"}},
+	} {
+		chosen, err := choose(all, c.run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, g := range wanted(fetched{kernel: c.k}, chosen) {
+			got = append(got, g.pkg+" "+g.run)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("RUN=%s on %s: %q, want %q", c.run, c.k.name, got, c.want)
+		}
+	}
+}
+
 func TestChosen(t *testing.T) {
 	if list, err := chosen("6.12 6.1"); err != nil || len(list) != 2 || list[0].name != "6.12" {
 		t.Errorf("%v %v", list, err)

@@ -9,8 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/zosnet/zosnet/tools/vmtest/guest"
 	"github.com/zosnet/zosnet/tools/vmtest/job"
@@ -47,16 +50,20 @@ func (t tree) compile(ctx context.Context, groups []group) error {
 	if err := t.run(ctx, t.root, "go", "build", small, "-o", filepath.Join(tests, "test2json"), "cmd/test2json"); err != nil {
 		return err
 	}
+	var compilers errgroup.Group
+	compilers.SetLimit(runtime.NumCPU())
+	made := map[string]bool{}
 	for _, g := range groups {
-		to := filepath.Join(tests, binary(g.pkg))
-		if _, err := os.Stat(to); err == nil {
+		if made[g.pkg] {
 			continue
 		}
-		if err := t.run(ctx, t.root, "go", "test", "-c", "-vet=off", "-tags=vm,compilers", small, "-o", to, "./"+g.pkg); err != nil {
-			return err
-		}
+		made[g.pkg] = true
+		compilers.Go(func() error {
+			return t.run(ctx, t.root, "go", "test", "-c", "-vet=off", "-tags=vm,compilers", small,
+				"-o", filepath.Join(tests, binary(g.pkg)), "./"+g.pkg)
+		})
 	}
-	return nil
+	return compilers.Wait()
 }
 
 func binary(pkg string) string { return strings.ReplaceAll(pkg, "/", "_") }

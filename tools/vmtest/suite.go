@@ -11,13 +11,19 @@ type group struct {
 	run     string   // which of its tests, all if empty
 	skip    string   // which not
 	usual   string   // which, unless RUN names the package
+	also    shares   // which besides the usual ones, on each kernel
 	modules []string // that it needs, besides those of the machine itself
 	env     []string
 	limit   time.Duration
+	links   bool   // in the guest of those that need whole nodes and links, not in that of the programs
 	refused bool   // also for kernels that must be refused
-	boot    *boot  // one boot of a machine with a disk, instead of a run in the guest of all others
-	only    string // the kernel that is enough, all if empty
+	boot    *boot  // one boot of a machine with a disk, instead of a run in another guest
+	only    string // the kernels that are enough, all if empty
 }
+
+// shares are tests by kernel: those of a package that are the same on all, and
+// too slow to run on each.
+type shares map[string]string
 
 // What every guest needs to come up, to report and to hold a disk.
 var machineModules = []string{"virtio_pci", "virtio_console", "virtio_net", "virtio_blk", "ext4"}
@@ -29,6 +35,7 @@ var (
 	nftables = []string{"nf_tables", "nft_log", "nft_ct", "nft_limit", "nft_reject_inet", "nft_fib_inet"}
 	datapath = slices.Concat(links, traffic, nftables)
 	uplinks  = []string{"bonding", "dummy", "vrf"}
+	tunnels  = []string{"wireguard", "sit", "ip6_tunnel"}
 )
 
 // suite is every test that runs in a guest, in the order of running: what is
@@ -55,11 +62,21 @@ var suite = []group{
 	},
 	{pkg: "pkg/telemetry", modules: datapath, limit: 3 * time.Minute},
 	{pkg: "pkg/daemon", usual: "TestEarly|TestLockdownBeforeTheRegistry|TestThrough", modules: datapath, limit: 4 * time.Minute},
+	{pkg: "pkg/registry", usual: "TestReopen|TestSnapshotOrder|TestReadOnlyDisk|TestFullDisk", modules: datapath, limit: 4 * time.Minute},
+	{pkg: "pkg/wireguard/device", usual: "TestKernelTraffic|TestKernelMTU|TestKernelPeersApart|TestKernelRotation", modules: slices.Concat(datapath, tunnels), limit: 5 * time.Minute},
 	{pkg: "test/lab", modules: datapath, limit: 3 * time.Minute},
 	{pkg: "test/probe", modules: datapath, limit: 3 * time.Minute},
 	{
-		pkg: "test/vm", modules: slices.Concat(datapath, uplinks), limit: 8 * time.Minute,
+		pkg: "test/vm", modules: slices.Concat(datapath, uplinks), limit: 8 * time.Minute, links: true,
 		usual: "TestBond$|TestDummy|TestNetkit|TestPluggedIn|TestQueues|TestSmoke|TestVLAN$|TestVRFMember|TestVirtio",
 	},
-	{pkg: "test/node", usual: "TestDelete|TestNeighbourChanges|TestUplinkComesAndGoes", modules: datapath, limit: 6 * time.Minute},
+	{
+		pkg: "test/node", modules: datapath, limit: 10 * time.Minute, links: true,
+		usual: "TestDelete|TestKill|TestNeighbourChanges|TestRestart|TestUplinkComesAndGoes",
+		also: shares{
+			"6.1":       "TestAttacks|TestDrift|TestReboot|TestRuleTakenAway",
+			"6.12":      "TestDHCP|TestPathMTU|TestScan|TestVM",
+			"backports": "TestOnLink|TestStolenIdentity|TestTenantsApart|TestHopLimit",
+		},
+	},
 }

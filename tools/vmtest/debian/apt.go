@@ -25,7 +25,8 @@ const listsAge = 12 * time.Hour
 
 // APT is a private apt for one suite.
 type APT struct {
-	dir string
+	dir  string
+	read bool // the lists were read by this process
 }
 
 // Open makes or finds the apt of a suite, such as "bookworm-security", under
@@ -52,14 +53,33 @@ func Open(ctx context.Context, cache, suite string) (*APT, error) {
 	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(sources.String()), 0o644); err != nil {
 		return nil, err
 	}
-	stamp := filepath.Join(dir, "updated")
-	if info, err := os.Stat(stamp); err == nil && time.Since(info.ModTime()) < listsAge {
+	if info, err := os.Stat(a.stamp()); err == nil && time.Since(info.ModTime()) < listsAge {
 		return a, nil
 	}
+	return a, a.update(ctx)
+}
+
+func (a *APT) stamp() string { return filepath.Join(a.dir, "updated") }
+
+func (a *APT) update(ctx context.Context) error {
 	if _, err := a.run(ctx, "apt-get", "-q", "update"); err != nil {
-		return nil, fmt.Errorf("read the package lists of %s: %w", suite, err)
+		return fmt.Errorf("read the package lists of %s: %w", filepath.Base(a.dir), err)
 	}
-	return a, os.WriteFile(stamp, nil, 0o644)
+	a.read = true
+	return os.WriteFile(a.stamp(), nil, 0o644)
+}
+
+// upToDate calls f, and where it fails once more with lists that have just been
+// read: what they name may have been superseded, and gone from the archive.
+func upToDate[T any](ctx context.Context, a *APT, f func() (T, error)) (T, error) {
+	result, err := f()
+	if err == nil || a.read || ctx.Err() != nil {
+		return result, err
+	}
+	if again := a.update(ctx); again != nil {
+		return result, errors.Join(err, again)
+	}
+	return f()
 }
 
 // suites gives a suite and what it is read with: security updates alone do not
@@ -172,7 +192,7 @@ func (a *APT) unpack(ctx context.Context, packages []Package) ([]string, error) 
 		return dirs, nil
 	}
 	if _, err := a.run(ctx, "apt-get", append([]string{"-q", "download"}, missing...)...); err != nil {
-		return nil, fmt.Errorf("%w\n(lists are read again when %s is removed)", err, filepath.Join(a.dir, "updated"))
+		return nil, fmt.Errorf("fetch from %s what its lists name: %w", filepath.Base(a.dir), err)
 	}
 	for i, p := range packages {
 		if _, err := os.Stat(dirs[i]); err == nil {

@@ -24,6 +24,10 @@ var parts = regexp.MustCompile(`^linux-(image|binary|modules|base)-[0-9a-z.+-]*c
 
 // FetchKernel fetches the kernel that a metapackage stands for now.
 func (a *APT) FetchKernel(ctx context.Context, metapackage string) (*Kernel, error) {
+	return upToDate(ctx, a, func() (*Kernel, error) { return a.fetchKernel(ctx, metapackage) })
+}
+
+func (a *APT) fetchKernel(ctx context.Context, metapackage string) (*Kernel, error) {
 	first, err := a.Candidate(ctx, metapackage)
 	if err != nil {
 		return nil, err

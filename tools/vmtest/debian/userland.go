@@ -13,6 +13,10 @@ var simulated = regexp.MustCompile(`(?m)^Inst (\S+) \((\S+) `)
 // FetchUserland fetches packages and all that they depend on, and gives the
 // directories that they are unpacked in. No maintainer script runs.
 func (a *APT) FetchUserland(ctx context.Context, names ...string) ([]string, error) {
+	return upToDate(ctx, a, func() ([]string, error) { return a.fetchUserland(ctx, names) })
+}
+
+func (a *APT) fetchUserland(ctx context.Context, names []string) ([]string, error) {
 	out, err := a.run(ctx, "apt-get", append([]string{
 		"--simulate", "--no-install-recommends", "-y", "install",
 	}, names...)...)

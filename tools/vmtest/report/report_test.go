@@ -34,7 +34,7 @@ func TestGood(t *testing.T) {
 		{"nothing ran", guest.Result{}, false, "0 passed"},
 		{"one failed", guest.Result{Events: append(pass, event("output", "TestB", "why\n"), event("fail", "TestB", ""))}, false, "pkg/a TestB failed on 6.1:\nwhy"},
 		{"one never ended", guest.Result{Events: append(pass, event("output", "TestB", "last words\n"))}, false, "NO END"},
-		{"one was skipped", guest.Result{Events: append(pass, event("output", "TestB", "    b.go:1: has no b\n"), event("skip", "TestB", ""))}, true, "TestB on 6.1: b.go:1: has no b"},
+		{"one was skipped", guest.Result{Events: append(pass, event("output", "TestB", "    b.go:1: has no b\n"), event("skip", "TestB", ""))}, false, "TestB on 6.1: b.go:1: has no b"},
 		{"the guest was killed", guest.Result{Events: pass, Err: errors.New("killed at its limit"), Console: "the console"}, false, "the console"},
 		{"init had a problem", guest.Result{Events: append(pass, job.Event{Action: job.Error, Output: "no such test"})}, false, "no such test"},
 		{"it was started again", guest.Result{Events: pass, Retried: true}, true, "never reached user space"},

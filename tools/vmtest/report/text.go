@@ -63,7 +63,7 @@ func cell(o *outcome) string {
 
 // writeSkips gives the reason for each skip.
 func (r *Report) writeSkips(b *strings.Builder) {
-	heading := "\nSkipped:\n"
+	heading := "\nSkipped, which fails here:\n"
 	r.each(func(k key, kernel string, o *outcome) {
 		if o.action != "skip" || k.test == "" {
 			return
