@@ -28,8 +28,31 @@ INLINE int drop_xdp(struct xdp_md *ctx, struct visit *v, enum drop_reason reason
 	return XDP_DROP;
 }
 
+#define LONGEST_FRAME 0xffff
+
+/* A jumbo frame lies in several pieces, of which the program sees the first. How long
+ * all are is asked for only where that seems too short. */
+INLINE enum drop_reason parse_first_piece(struct xdp_md *ctx, const struct span *s, struct visit *v)
+{
+	enum drop_reason reason = parse(s, &v->packet, LONGEST_FRAME);
+	__u32 end = v->packet.l3_offset + v->packet.length;
+
+	if (reason != DROP_MALFORMED && end <= v->length)
+		return reason;
+	v->length = bpf_xdp_get_buff_len(ctx);
+	return end > v->length ? DROP_MALFORMED : reason;
+}
+
+/* Some drivers leave the first piece empty. */
+INLINE bool may_lack_headers(const struct span *s, const struct visit *v)
+{
+	__u32 first = s->end - s->data;
+
+	return first < v->length && first < PARSE_BYTES;
+}
+
 /* Tenant traffic goes on to uplink_ingress, the rest is for the host. */
-SEC("xdp")
+SEC("xdp.frags")
 int uplink_xdp(struct xdp_md *ctx)
 {
 	struct span s = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
@@ -39,7 +62,9 @@ int uplink_xdp(struct xdp_md *ctx)
 
 	if (!v)
 		return XDP_DROP;
-	reason = parse(&s, &v->packet, v->length);
+	reason = parse_first_piece(ctx, &s, v);
+	if (may_lack_headers(&s, v))
+		return XDP_PASS; /* uplink_ingress judges it as a whole */
 	if (reason)
 		return drop_xdp(ctx, v, reason);
 	if (v->packet.ether_type == ETHERTYPE_IPV6 && prefix_of(&v->packet.daddr) == PREFIX_TENANT)

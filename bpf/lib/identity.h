@@ -7,6 +7,7 @@
 #define MAX_NETWORKS 4096 /* network 0 is outside and the host */
 #define MAX_BINDINGS 131072
 #define MAX_PORTS 16384
+#define MAX_PREFIXES 65536
 #define OUTSIDE 0
 
 enum network_flag {

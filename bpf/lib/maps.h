@@ -13,6 +13,7 @@
 enum limit {
 	LIMIT_NETWORKS = MAX_NETWORKS,
 	LIMIT_BINDINGS = MAX_BINDINGS,
+	LIMIT_PREFIXES = MAX_PREFIXES,
 	LIMIT_POLICY_ENTRIES = POLICY_ENTRIES,
 	LIMIT_LOCKDOWN_RANGES = LOCKDOWN_RANGES,
 	LIMIT_FLOWS = FLOW_TABLE_SIZE,
@@ -38,7 +39,7 @@ MAP(networks, BPF_MAP_TYPE_ARRAY, __u32, struct network, MAX_NETWORKS, 0);
 MAP(ports, BPF_MAP_TYPE_HASH, __u32, struct port, MAX_PORTS, BPF_F_NO_PREALLOC);
 MAP(bindings, BPF_MAP_TYPE_HASH, struct binding_key, struct binding, MAX_BINDINGS,
     BPF_F_NO_PREALLOC);
-MAP(prefixes, BPF_MAP_TYPE_LPM_TRIE, struct prefix_key, __u32, 1024, BPF_F_NO_PREALLOC);
+MAP(prefixes, BPF_MAP_TYPE_LPM_TRIE, struct prefix_key, __u32, MAX_PREFIXES, BPF_F_NO_PREALLOC);
 MAP(uplinks, BPF_MAP_TYPE_HASH, struct uplink_key, struct uplink, 4096, BPF_F_NO_PREALLOC);
 
 /* What the rules say: written by the daemon, a version at a time. */

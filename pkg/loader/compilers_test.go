@@ -5,7 +5,6 @@ package loader
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -37,7 +36,7 @@ func TestCompilers(t *testing.T) {
 			must(t, err)
 			for _, spec := range own {
 				for name := range spec.Programs {
-					if !strings.HasSuffix(name, bareSuffix) { // of the same object
+					if !isVariant(name) { // of the same object
 						programs--
 					}
 				}

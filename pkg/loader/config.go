@@ -6,13 +6,21 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/pkg/maps"
 )
 
-// bareSuffix ends the names of the uplink programs that are for interfaces without
-// an Ethernet header: the same programs, loaded with another constant.
-const bareSuffix = "_bare"
+// How the names of variants end. Each is a program loaded once more.
+const (
+	// bareSuffix is for interfaces without an Ethernet header: another constant.
+	bareSuffix = "_bare"
+	// genericSuffix is for XDP in the stack: without the flag that lets a driver
+	// hand a jumbo frame over in pieces. The stack makes one piece of it; where it
+	// does not have to, it makes another packet, whose Ethernet header programs of
+	// clsact then do not find (skb_pp_cow_data leaves mac_len 0; Linux 6.18).
+	genericSuffix = "_generic"
+)
 
 // bare are the kinds of interfaces, as netlink names their ARPHRD_* of
 // linux/if_arp.h, whose packets begin with their IP header: PPP, tun and WireGuard,
@@ -32,9 +40,21 @@ func setTimeouts(specs []*ebpf.CollectionSpec, timeouts maps.Timeouts) error {
 	return nil
 }
 
-// loadBareUplink gives the uplink programs for interfaces without an Ethernet header.
-func loadBareUplink() (*ebpf.CollectionSpec, error) {
+// loadUplinks gives the uplink programs.
+func loadUplinks() (*ebpf.CollectionSpec, error) {
 	spec, err := loadUplink()
+	if err != nil {
+		return nil, err
+	}
+	generic := spec.Programs[uplinkXDP].Copy()
+	generic.Flags &^= unix.BPF_F_XDP_HAS_FRAGS
+	spec.Programs[uplinkXDP+genericSuffix] = generic
+	return spec, nil
+}
+
+// loadBareUplinks gives the uplink programs for interfaces without an Ethernet header.
+func loadBareUplinks() (*ebpf.CollectionSpec, error) {
+	spec, err := loadUplinks()
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +72,13 @@ func loadBareUplink() (*ebpf.CollectionSpec, error) {
 // programFor gives the program that an interface gets under a name: its variant
 // where it has one.
 func (d *Datapath) programFor(name string, dev netlink.Link) (*ebpf.Program, error) {
+	if name == uplinkXDP && hasXDP(dev) && xdpMode(dev) == "generic" {
+		name += genericSuffix
+	}
+	return d.variantFor(name, dev)
+}
+
+func (d *Datapath) variantFor(name string, dev netlink.Link) (*ebpf.Program, error) {
 	if variant, ok := d.programs[name+bareSuffix]; ok && isBare(dev) {
 		return variant, nil
 	}

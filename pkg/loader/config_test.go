@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +9,11 @@ import (
 
 	"github.com/zosnet/zosnet/pkg/maps"
 )
+
+// isVariant tells a program that is another one loaded once more.
+func isVariant(name string) bool {
+	return strings.HasSuffix(name, bareSuffix) || strings.HasSuffix(name, genericSuffix)
+}
 
 // Programs forget by the timeouts that they were loaded with.
 func TestTimeouts(t *testing.T) {
@@ -55,10 +61,14 @@ func TestProgramsForInterfacesWithoutEthernet(t *testing.T) {
 	d := openDatapath(t, options)
 	assertVariants := func(d *Datapath, when string) {
 		t.Helper()
-		for name, want := range map[string]string{"uplink_xdp up0": uplinkXDP, "uplink_xdp tun0": uplinkXDP + bareSuffix} {
+		for name, want := range map[string]string{
+			"uplink_ingress up0": uplinkIngress, "uplink_ingress tun0": uplinkIngress + bareSuffix,
+			"uplink_xdp up0": uplinkXDP, "uplink_xdp tun0": uplinkXDP + genericSuffix + bareSuffix,
+		} {
 			info, err := d.programs[want].Info()
 			must(t, err)
-			if id, _ := info.ID(); programsOn(t, d)[name] != uint32(id) {
+			on, linked := programsOn(t, d)[name] // clsact has filters instead
+			if id, _ := info.ID(); on != uint32(id) && (linked || firstChoice() == "tcx") {
 				t.Errorf("%s: %s is not %s", when, name, want)
 			}
 		}
@@ -70,4 +80,25 @@ func TestProgramsForInterfacesWithoutEthernet(t *testing.T) {
 	assertVariants(d, "attached")
 	must(t, d.Close())
 	assertVariants(openDatapath(t, options), "replaced")
+}
+
+// XDP in the stack has its own variant, which stays that when it is replaced.
+func TestGenericXDPIsAVariant(t *testing.T) {
+	enter(t)
+	options := Options{BPFFS: bpffs(t), ForceGenericXDP: true}
+	veth(t, "up0", "world0")
+	d := openDatapath(t, options)
+	for range 2 {
+		for range 2 {
+			_, err := d.AttachUplink("up0")
+			must(t, err)
+			info, err := d.programs[uplinkXDP+genericSuffix].Info()
+			must(t, err)
+			if id, _ := info.ID(); programsOn(t, d)["uplink_xdp up0"] != uint32(id) {
+				t.Error("XDP in the stack is not the variant for it")
+			}
+		}
+		must(t, d.Close())
+		d = openDatapath(t, options)
+	}
 }

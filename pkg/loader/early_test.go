@@ -95,7 +95,7 @@ func send(t *testing.T, peer string, near netlink.Link, port uint16) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
 	must(t, err)
 	defer func() { _ = unix.Close(fd) }()
-	f := frame(far.Attrs().HardwareAddr, near.Attrs().HardwareAddr, port)
+	f := frame(far.Attrs().HardwareAddr, near.Attrs().HardwareAddr, port, shortPayload)
 	must(t, unix.Sendto(fd, f, 0, &unix.SockaddrLinklayer{Ifindex: far.Attrs().Index}))
 }
 

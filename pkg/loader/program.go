@@ -13,7 +13,7 @@ import (
 func builtIn() ([]*ebpf.CollectionSpec, error) {
 	var specs []*ebpf.CollectionSpec
 	for name, load := range map[string]func() (*ebpf.CollectionSpec, error){
-		"uplink": loadUplink, "bare uplink": loadBareUplink, "workload": loadWorkload, "sweep": loadSweep,
+		"uplink": loadUplinks, "bare uplink": loadBareUplinks, "workload": loadWorkload, "sweep": loadSweep,
 	} {
 		spec, err := load()
 		if err != nil {

@@ -45,7 +45,10 @@ func (d *Datapath) attachXDP(name string, dev netlink.Link) error {
 		}
 		d.log.Warn(fmt.Sprintf("attach %s to %s: %s (falling back to generic)", name, ifname, whyNoNative(err)))
 	}
-	options.Flags = link.XDPGenericMode
+	if program, err = d.variantFor(name+genericSuffix, dev); err != nil {
+		return err
+	}
+	options.Program, options.Flags = program, link.XDPGenericMode
 	l, err := link.AttachXDP(options)
 	if errors.Is(err, unix.EBUSY) {
 		return busyXDP(name, ifname, err)

@@ -266,6 +266,7 @@ type bpfLimit uint32
 const (
 	bpfLimitLIMIT_NETWORKS        bpfLimit = 4096
 	bpfLimitLIMIT_BINDINGS        bpfLimit = 131072
+	bpfLimitLIMIT_PREFIXES        bpfLimit = 65536
 	bpfLimitLIMIT_POLICY_ENTRIES  bpfLimit = 4096
 	bpfLimitLIMIT_LOCKDOWN_RANGES bpfLimit = 32
 	bpfLimitLIMIT_FLOWS           bpfLimit = 1048576

@@ -83,6 +83,7 @@ type (
 const (
 	MaxNetworks   = int(bpfLimitLIMIT_NETWORKS)
 	MaxBindings   = int(bpfLimitLIMIT_BINDINGS)
+	MaxPrefixes   = int(bpfLimitLIMIT_PREFIXES)
 	PolicyEntries = int(bpfLimitLIMIT_POLICY_ENTRIES)
 	LockdownMax   = int(bpfLimitLIMIT_LOCKDOWN_RANGES)
 	MaxFlows      = int(bpfLimitLIMIT_FLOWS)

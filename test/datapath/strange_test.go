@@ -118,3 +118,28 @@ func TestWhatTheWorldMayNotSend(t *testing.T) {
 	m.arrives("icmp_no_query", "a ping answer to nobody", icmp(world, web, 129, 0, 0, 7, 0, 1))
 	m.arrives("policy_inbound", "a ping", icmp(world, web, 128, 0, 0, 7, 0, 1))
 }
+
+// A jumbo frame lies in pieces, of which XDP sees the first: it is judged by its
+// headers, measured as a whole, and one that is shorter than it says is malformed.
+func TestJumboFramesAtXDP(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	host := netip.MustParseAddr(hostAddress)
+	jumbo := func(to netip.Addr) []byte {
+		f := udp(world, to, 1, 53)
+		f.layers = append(f.layers[:1], payload(8000))
+		return f.from(routerMAC, maps.MAC{}).bytes(t)
+	}
+	data := jumbo(host)
+	before, err := m.maps.ReadLockdownDrops()
+	must(t, err)
+	m.wantBytes("for the host", "lockdown", "uplink_xdp", m.uplink, data)
+	after, err := m.maps.ReadLockdownDrops()
+	must(t, err)
+	for reason, c := range after {
+		if reason.String() == "lockdown" && c.Bytes-before[reason].Bytes != uint64(len(data)) {
+			t.Errorf("%d bytes counted of %d", c.Bytes-before[reason].Bytes, len(data))
+		}
+	}
+	m.wantBytes("for a tenant", "pass", "uplink_xdp", m.uplink, jumbo(m.web.address))
+	m.wantBytes("a byte short", "malformed", "uplink_xdp", m.uplink, data[:len(data)-1])
+}
