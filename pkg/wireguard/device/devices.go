@@ -110,8 +110,21 @@ func (d *Devices) settle(want wireguard.Device) (l *link, changes []string, err 
 	if changes = append(changes, more...); err != nil {
 		return l, changes, err
 	}
+	if more, err = d.listen(l); err != nil {
+		return l, changes, err
+	}
+	changes = append(changes, more...)
 	more, err = d.configure(want)
 	return l, append(changes, more...), err
+}
+
+// listen makes the configuration socket of a device anew, if somebody has removed it.
+func (d *Devices) listen(l *link) ([]string, error) {
+	name := l.Attrs().Name
+	if !l.carried || userspace.Configurable(name) {
+		return nil, nil
+	}
+	return []string{"its configuration socket"}, d.process.Listen(name)
 }
 
 // configure sends what differs to the device.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/test/probe"
 )
 
 // carrier is the process that carries for a node: who holds its lock.
@@ -173,6 +175,25 @@ func TestProcessDies(t *testing.T) {
 	if _, err := os.Stat(socket); err == nil {
 		t.Error("the next daemon left the dead process's socket")
 	}
+}
+
+// A configuration socket that somebody removes is made again, and no packet lost.
+func TestSocketRemoved(t *testing.T) {
+	s := newScene(t, 2, true)
+	a, b := s.nodes[0], s.nodes[1]
+	s.join()
+	a.reaches(b)
+	stream, err := probe.StartSequence(t.Context(), a.Machine, b.Machine, addrPort(b, 7000), 1000)
+	check(t, err)
+	check(t, os.Remove("/var/run/wireguard/"+a.link(0)+".sock"))
+	if got := a.apply(a.device(b)); len(got) != 1 {
+		t.Errorf("Apply changed %q, want the socket", got)
+	}
+	if got := a.apply(a.device(b)); got != nil {
+		t.Errorf("then Apply changed %q", got)
+	}
+	awaitMore(t, stream, 100)
+	lossless(t, stream, 100)
 }
 
 // A link that somebody deletes is made again.

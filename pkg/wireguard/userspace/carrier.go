@@ -58,7 +58,7 @@ func carry(name string, tunFile, uapiFile *os.File, log *slog.Logger) (*carrier,
 	}
 	c := &carrier{name: name, link: &link{Device: native, events: make(chan tun.Event, 4)}, uapi: uapi}
 	c.device = device.NewDevice(c.link, conn.NewDefaultBind(), wireguardLog(log, name))
-	go c.configure()
+	go c.configure(uapi)
 	return c, nil
 }
 
@@ -70,10 +70,25 @@ func duplicate(f *os.File) (int, error) {
 	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 }
 
+// listen takes a socket in the place of the one that is gone.
+func (c *carrier) listen(files []*os.File) error {
+	if len(files) != 1 {
+		return fmt.Errorf("%d files came with the order to listen, and 1 is wanted", len(files))
+	}
+	uapi, err := net.FileListener(files[0])
+	if err != nil {
+		return fmt.Errorf("listen on the configuration socket of %s: %w", c.name, err)
+	}
+	_ = c.uapi.Close()
+	c.uapi = uapi
+	go c.configure(uapi)
+	return nil
+}
+
 // configure serves wgctrl and wg(8).
-func (c *carrier) configure() {
+func (c *carrier) configure(uapi net.Listener) {
 	for {
-		conn, err := c.uapi.Accept()
+		conn, err := uapi.Accept()
 		if err != nil {
 			return
 		}

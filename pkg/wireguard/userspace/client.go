@@ -64,6 +64,20 @@ func (p *Process) Create(name string) error {
 	return nil
 }
 
+// Listen makes a device's configuration socket anew, which somebody has removed: the
+// device goes on without, but nobody can configure it.
+func (p *Process) Listen(name string) error {
+	uapi, err := listenUAPI(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = uapi.Close() }()
+	if _, err := p.ask(order{Op: opListen, Name: name}, uapi); err != nil {
+		return fmt.Errorf("have %s listen on its configuration socket again: %w", name, err)
+	}
+	return nil
+}
+
 // Start opens the device's UDP sockets where they are not open yet, on the port that
 // it was configured with. It gives them room for what comes while the process does
 // not run, which the process itself may not.

@@ -19,6 +19,7 @@ const version = 1
 // What the process is asked to do.
 const (
 	opAdd    = "add"    // carry for a tun device; with it come its file and its uapi socket
+	opListen = "listen" // take another uapi socket for a device; with it comes the socket
 	opStart  = "start"  // open the UDP sockets; they come back, in no order
 	opResize = "resize" // take the link's MTU over
 	opRemove = "remove" // stop carrying; the link goes

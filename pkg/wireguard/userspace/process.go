@@ -121,6 +121,8 @@ func (p *process) do(o order, a *answer, files []*os.File) ([]*os.File, error) {
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("no device %s is carried here", o.Name)
+	case o.Op == opListen:
+		return nil, c.listen(files)
 	case o.Op == opStart:
 		return c.start()
 	case o.Op == opResize:

@@ -17,6 +17,12 @@ const uapiDir = "/var/run/wireguard"
 
 func uapiPath(name string) string { return filepath.Join(uapiDir, name+".sock") }
 
+// Configurable tells whether a device has its configuration socket.
+func Configurable(name string) bool {
+	_, err := os.Lstat(uapiPath(name))
+	return !errors.Is(err, os.ErrNotExist)
+}
+
 // listenUAPI makes the socket through which a device is configured, root's alone.
 func listenUAPI(name string) (*os.File, error) {
 	unlock, err := lockUAPI()
