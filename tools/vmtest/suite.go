@@ -63,7 +63,11 @@ var suite = []group{
 	{pkg: "pkg/telemetry", modules: datapath, limit: 3 * time.Minute},
 	{pkg: "pkg/daemon", usual: "TestEarly|TestLockdownBeforeTheRegistry|TestThrough", modules: datapath, limit: 4 * time.Minute},
 	{pkg: "pkg/registry", usual: "TestReopen|TestSnapshotOrder|TestReadOnlyDisk|TestFullDisk", modules: datapath, limit: 4 * time.Minute},
-	{pkg: "pkg/wireguard/device", usual: "TestKernelTraffic|TestKernelMTU|TestKernelPeersApart|TestKernelRotation", modules: slices.Concat(datapath, tunnels), limit: 5 * time.Minute},
+	{
+		pkg: "pkg/wireguard/device", modules: slices.Concat(datapath, tunnels), limit: 5 * time.Minute,
+		usual: "TestKernelTraffic|TestKernelMTU|TestKernelPeersApart",
+		also:  shares{"6.1": "TestKernelSilent", "6.12": "TestKernelRotation|TestKernelPrepare"},
+	},
 	{pkg: "test/lab", modules: datapath, limit: 3 * time.Minute},
 	{pkg: "test/probe", modules: datapath, limit: 3 * time.Minute},
 	{
