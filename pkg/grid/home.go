@@ -26,10 +26,6 @@ const (
 	casFile         = "ca.pem"
 	caKeyFile       = "ca.key"
 	ownCAFile       = "own-ca.pem"
-	peerKeyFile     = "peer.key"
-	peerCertFile    = "peer.pem"
-	peerCAFile      = "peer-ca.pem"
-	peerCAKeyFile   = "peer-ca.key"
 )
 
 // Home is where a node keeps what makes it part of a grid: STATEDIR/grid, readable
@@ -128,7 +124,7 @@ func (h Home) Joined(node string, m *Membership) error {
 }
 
 // Found makes a grid, and the draft the home of its first node: a member that can
-// let others in. Its control network and its CAs are new.
+// let others in. Its control network and its CA are new.
 func (h Home) Found(node string, control trust.ControlKey, endpoint netip.AddrPort, now time.Time) (*State, error) {
 	key, err := h.Draft()
 	if err != nil {
@@ -142,58 +138,23 @@ func (h Home) Found(node string, control trust.ControlKey, endpoint netip.AddrPo
 	if err != nil {
 		return nil, err
 	}
-	f := founding{Candidate{node, key, control}, address, now, map[string][]byte{}, map[string][]byte{}}
-	if err := f.certify(); err != nil {
-		return nil, fmt.Errorf("make a grid: %w", err)
+	ca, err := trust.NewCA(now)
+	if err != nil {
+		return nil, err
+	}
+	caKey, err := ca.KeyPEM()
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := issueMember(ca, Candidate{node, key, control}, address, now)
+	if err != nil {
+		return nil, err
 	}
 	state := State{Version: formatVersion, Node: node, Control: prefix, Address: address,
 		Members: []Node{{Name: node, Address: address, ControlKey: control, Endpoint: endpoint}}}
-	f.public[stateFile] = encodeState(state)
-	return &state, h.settle(f.public, f.private)
-}
-
-// founding gathers the files of a grid's first node.
-type founding struct {
-	Candidate
-	address         netip.Addr
-	now             time.Time
-	public, private map[string][]byte
-}
-
-// certify makes both CAs and the node's certificates by them: the grid's own, and
-// one for what members say to each other, which certifies nobody else.
-func (f *founding) certify() error {
-	peerKey, err := trust.NewNodeKey()
-	if err != nil {
-		return err
-	}
-	if f.private[peerKeyFile], err = peerKey.PEM(); err != nil {
-		return err
-	}
-	for _, ca := range []struct {
-		key                        *trust.NodeKey
-		keyFile, caFile, ownCAFile string
-		certificate                string
-	}{
-		{f.Key, caKeyFile, casFile, ownCAFile, certificateFile},
-		{peerKey, peerCAKeyFile, peerCAFile, "", peerCertFile},
-	} {
-		made, err := trust.NewCA(f.now)
-		if err != nil {
-			return err
-		}
-		if f.private[ca.keyFile], err = made.KeyPEM(); err != nil {
-			return err
-		}
-		f.public[ca.caFile] = made.CertificatePEM()
-		if ca.ownCAFile != "" {
-			f.public[ca.ownCAFile] = made.CertificatePEM()
-		}
-		if f.public[ca.certificate], err = issueMember(made, Candidate{f.Node, ca.key, f.ControlKey}, f.address, f.now); err != nil {
-			return err
-		}
-	}
-	return nil
+	return &state, h.settle(map[string][]byte{
+		stateFile: encodeState(state), casFile: ca.CertificatePEM(), ownCAFile: ca.CertificatePEM(), certificateFile: certificate,
+	}, map[string][]byte{caKeyFile: caKey})
 }
 
 func issueMember(ca *trust.CA, c Candidate, address netip.Addr, now time.Time) ([]byte, error) {

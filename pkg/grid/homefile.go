@@ -10,20 +10,14 @@ import (
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
-// Path gives the path of a file in the home, for who can only take paths (etcd).
 func (h Home) path(file string) string { return filepath.Join(h.dir, file) }
 
 // Files are the paths of PEM files, for etcd, which reads them itself.
 type Files struct{ Certificate, Key, CAs string }
 
-// Serving are the files that a member shows to nodes.
-func (h Home) Serving() Files {
+// Files gives what a member of the registry proves itself by.
+func (h Home) Files() Files {
 	return Files{h.path(certificateFile), h.path(nodeKeyFile), h.path(casFile)}
-}
-
-// Peering are the files that a member shows to members.
-func (h Home) Peering() Files {
-	return Files{h.path(peerCertFile), h.path(peerKeyFile), h.path(peerCAFile)}
 }
 
 // RegistryDir is where a member keeps its part of the registry.

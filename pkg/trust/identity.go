@@ -58,6 +58,26 @@ func (r *Roots) Identity(node string, certificates []byte) (*Identity, error) {
 	return id, nil
 }
 
+// Renewed puts a new certificate before those that a node has (PEM both), and leaves
+// the oldest out where there are too many: Identity takes the result.
+func Renewed(certificate, older []byte) ([]byte, error) {
+	list, err := decodePEM(pemCertificate, certificate, 1)
+	if err != nil {
+		return nil, err
+	}
+	before, err := decodePEM(pemCertificate, older, maxCertificates)
+	if err != nil {
+		return nil, err
+	}
+	var text []byte
+	for i, der := range append(list, before...) {
+		if i < maxCertificates {
+			text = append(text, encodePEM(pemCertificate, der)...)
+		}
+	}
+	return text, nil
+}
+
 // IdentityOf checks the certificate that a peer presented in TLS, with its time.
 func (r *Roots) IdentityOf(leaf *x509.Certificate, now time.Time) (*Identity, error) {
 	id, err := r.Identity(leaf.Subject.CommonName, encodePEM(pemCertificate, leaf.Raw))

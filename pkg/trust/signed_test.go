@@ -98,7 +98,8 @@ func TestRenewal(t *testing.T) {
 	value := must(oldKey.Sign("n1", trust.KindRecord, recordKey, 1, nil))
 	later := noon.Add(trust.NodeLife * 3 / 4)
 	newKey, newCert := g.node("n1", later)
-	id := must(g.roots.Identity("n1", append(newCert, oldCert...)))
+	certs := must(trust.Renewed(newCert, oldCert))
+	id := must(g.roots.Identity("n1", certs))
 	_, err := id.Open(value, trust.KindRecord, recordKey, later)
 	refused(t, err, nil)
 	_, err = id.Open(must(newKey.Sign("n1", trust.KindRecord, recordKey, 2, nil)), trust.KindRecord, recordKey, later)
@@ -107,6 +108,14 @@ func TestRenewal(t *testing.T) {
 	refused(t, err, trust.ErrExpired)
 	if id.RenewalDue(later) {
 		t.Error("the newest certificate decides when the next is due")
+	}
+	for range 5 { // however often it is renewed, the newest are believed
+		_, newCert = g.node("n1", later)
+		certs = must(trust.Renewed(newCert, certs))
+	}
+	refused(t, must(g.roots.Identity("n1", certs)).Valid(later), nil)
+	if !strings.HasPrefix(string(certs), string(newCert)) || strings.Contains(string(certs), string(oldCert)) {
+		t.Error("the newest is not the first, or the oldest is still there")
 	}
 }
 
