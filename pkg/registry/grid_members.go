@@ -14,7 +14,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-const retryEvery = 200 * time.Millisecond
+const (
+	retryEvery  = 200 * time.Millisecond
+	leadTimeout = 3 * time.Second
+)
 
 // GridMember is one member of the cluster, as the cluster has it.
 type GridMember struct {
@@ -128,6 +131,8 @@ func (m *Member) lead(ctx context.Context) error {
 	if m.Leads() {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, leadTimeout) // raft may give up without a word
+	defer cancel()
 	server := m.etcd.Server
 	return server.MoveLeader(ctx, uint64(server.Leader()), uint64(server.MemberID()))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ type Client struct {
 	revision int64 // up to which the copy is complete; 0: everything is to be read
 	cluster  uint64
 	saved    time.Time
+	members  []string       // their endpoints, as the grid last said
 	entries  map[string]int // of the cache, by bucket
 	unsaved  string         // why the cache cannot be written, as it was logged
 	away     string         // why the registry cannot be reached, last heard
@@ -116,8 +118,24 @@ func (c *Client) Close() error {
 	return err
 }
 
-// SetEndpoints says where the members are now.
+// SetEndpoints says where members are. Once the grid has said where all of them
+// are, that counts until it says otherwise.
 func (c *Client) SetEndpoints(endpoints []string) { c.etcd.SetEndpoints(endpoints...) }
+
+// goToMembers goes where the grid says that its members are.
+func (c *Client) goToMembers() {
+	var endpoints []string
+	for _, n := range c.state.snapshot.Nodes {
+		if n.Member.IsValid() {
+			endpoints = append(endpoints, "https://"+n.Member.String())
+		}
+	}
+	slices.Sort(endpoints)
+	if len(endpoints) > 0 && !slices.Equal(endpoints, c.members) {
+		c.members = endpoints
+		c.etcd.SetEndpoints(endpoints...)
+	}
+}
 
 // Snapshot gives what is known now.
 func (c *Client) Snapshot() Snapshot {
@@ -168,6 +186,7 @@ func (c *Client) publish() {
 	c.mu.Lock()
 	before := c.state.snapshot.Problems
 	changed := c.state.publish()
+	c.goToMembers()
 	c.logNew(before)
 	first := c.current.Source != SourceCluster
 	c.current = c.state.snapshot

@@ -4,15 +4,20 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -66,15 +71,15 @@ func (l *logged) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, 
 
 // ports gives each grid of a process its own: an etcd that was just closed may
 // leave connections behind.
-var ports uint16 = 2000
+var ports atomic.Uint32
 
 func newGrid(t testing.TB) *testGrid {
 	t.Helper()
 	requireNetwork(t)
-	ports += 2
+	first := uint16(2000 + ports.Add(2))
 	g := &testGrid{
 		t: t, dir: t.TempDir(), log: &logged{}, members: map[int]*registry.Member{}, nodes: map[int]*testNode{},
-		clientPort: ports, peerPort: ports + 1,
+		clientPort: first, peerPort: first + 1,
 	}
 	g.ca = must(trust.NewCA(time.Now()))
 	g.roots = must(trust.ParseRoots(g.ca.CertificatePEM()))
@@ -190,16 +195,56 @@ func (g *testGrid) ok(err error) {
 	}
 }
 
-// grow makes it a grid of members 1 to n.
-func (g *testGrid) grow(n int) {
+// join makes node n a member by starting it.
+func (g *testGrid) join(n int, start func(n int, members map[string]netip.AddrPort)) {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
 	defer cancel()
-	for i := 2; i <= n; i++ {
-		members, err := g.members[1].AddMember(ctx, nodeName(i), g.peer(i))
-		g.ok(err)
-		g.start(i, members)
-		g.ok(g.members[1].Promote(ctx, nodeName(i)))
+	members, err := g.members[1].AddMember(ctx, nodeName(n), g.peer(n))
+	g.ok(err)
+	start(n, members)
+	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) { // until it has said its name
+		if err = g.members[1].Promote(ctx, nodeName(n)); err == nil {
+			return
+		}
+	}
+	g.t.Fatalf("promote member %d: %v", n, err)
+}
+
+// spawn starts a member in a process of its own, and gives what kills that.
+func (g *testGrid) spawn(n int, members map[string]netip.AddrPort) (kill func()) {
+	g.t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), asMember+"="+string(must(json.Marshal(g.config(n, members)))))
+	cmd.Stderr = g.log
+	g.ok(cmd.Start())
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	g.t.Cleanup(kill)
+	return kill
+}
+
+// giveLead makes a member the leader, if member 1 leads. On a busy machine raft may
+// give a transfer up without a word.
+func (g *testGrid) giveLead(to string) {
+	g.t.Helper()
+	for range 5 {
+		g.asRoot(func(ctx context.Context, etcd *clientv3.Client) error {
+			list, err := etcd.MemberList(ctx)
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(list.Members, func(m *pb.Member) bool { return m.Name == to })
+			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			_, _ = etcd.MoveLeader(ctx, list.Members[i].ID)
+			return nil
+		})
+		if !g.members[1].Leads() {
+			return
+		}
 	}
 }
 

@@ -1,7 +1,10 @@
 package gridstore
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,23 +15,43 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/test/testenv"
 )
 
 // inNamespace is set in the process that has a network namespace of its own.
 const inNamespace = "ZOSNET_GRID_TEST"
 
+// asMember has the registry.MemberConfig, as JSON, of a process that is a member
+// until it is killed.
+const asMember = "ZOSNET_GRID_MEMBER"
+
+func serve(text string) error {
+	var cfg registry.MemberConfig
+	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
+		return err
+	}
+	m, err := registry.StartMember(context.Background(), cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if err != nil {
+		return err
+	}
+	<-m.Failed()
+	return m.Err()
+}
+
 // TestMain runs the tests in a network namespace of their own, whose loopback has
 // the control addresses of nine nodes. It is gone with the process.
 func TestMain(m *testing.M) {
+	if text := os.Getenv(asMember); text != "" {
+		fmt.Fprintln(os.Stderr, serve(text))
+		os.Exit(1)
+	}
 	if os.Getenv(inNamespace) != "" {
 		if err := controlAddresses(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		// A member leaves connections of others to run into their timeouts.
-		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
-			goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+		goleak.VerifyTestMain(m, connectionsOfMembers()...)
 		return
 	}
 	if os.Geteuid() != 0 {
@@ -42,6 +65,15 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// connectionsOfMembers are those between members, by HTTP: one that stops leaves
+// them to run into their timeouts. Nothing else here speaks HTTP/1.
+func connectionsOfMembers() (ignored []goleak.Option) {
+	for _, f := range []string{"(*conn).serve", "(*connReader).backgroundRead", "(*persistConn).readLoop", "(*persistConn).writeLoop"} {
+		ignored = append(ignored, goleak.IgnoreAnyFunction("net/http."+f))
+	}
+	return ignored
 }
 
 // controlAddress is that of node n.

@@ -16,6 +16,7 @@ import (
 
 // TestMembers follows a grid from its first member to three, and back to two.
 func TestMembers(t *testing.T) {
+	t.Parallel()
 	g := single(t, 3)
 	ctx, stop := context.WithTimeout(t.Context(), 2*patience)
 	defer stop()

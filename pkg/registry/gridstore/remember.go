@@ -49,6 +49,7 @@ func (c *Client) recallFrom() error {
 	c.state.settle()
 	c.state.publish()
 	clear(c.state.unsaved)
+	c.goToMembers()
 	c.current = c.state.snapshot
 	c.current.Revision, c.current.Source, c.current.Confirmed = m.Revision, SourceCache, m.Confirmed
 	c.revision, c.cluster, c.entries = m.Revision, m.Cluster, m.Entries

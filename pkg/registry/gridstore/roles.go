@@ -15,9 +15,19 @@ const (
 	rootRole = "root"
 )
 
-// Root runs a request as etcd's administrator: registry.Member.AsRoot, or for an
-// etcd that somebody else runs a client with root's certificate.
+// Root runs a request as etcd's administrator: registry.Member.AsRoot, or
+// RootClient.
 type Root func(ctx context.Context, request func(context.Context, *clientv3.Client) error) error
+
+// RootClient is root of an etcd that somebody else runs: a client whose certificate
+// names a user with the role root.
+func RootClient(etcd *clientv3.Client) Root {
+	return func(ctx context.Context, request func(context.Context, *clientv3.Client) error) error {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		return request(ctx, etcd)
+	}
+}
 
 // Protect makes etcd ask who calls: from then on a client is the user that its
 // certificate's CN names, and may do what Admit let it. It may be called again.
