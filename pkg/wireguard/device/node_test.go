@@ -105,6 +105,11 @@ func (n *node) apply(d wireguard.Device) []string {
 		changes, err = n.devices.Apply(d)
 		return err
 	}))
+	if n.scene.userspace && len(changes) > 0 && changes[0] == "created" {
+		// A gap must mean WireGuard: the tun device holds what comes while a loaded
+		// machine does not run the process, as long as the sockets hold it.
+		n.run("ip link set dev %s txqueuelen 10000", d.Name)
+	}
 	n.config().Log.Info("applied", "device", d, "changes", changes)
 	return changes
 }

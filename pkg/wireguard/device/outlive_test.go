@@ -116,6 +116,7 @@ func outlives(t *testing.T, as ...string) {
 		_ = daemon.Process.Kill()
 		t.Fatal(line, err)
 	}
+	a.run("ip link set dev %s txqueuelen 10000", a.link(0)) // as apply does
 	b.apply(b.device(a))
 	a.route(b, a.link(0))
 	b.route(a, b.link(0))

@@ -22,6 +22,7 @@ import (
 type scene struct {
 	t         testing.TB
 	id        string
+	size      int
 	userspace bool
 	log       logged
 	nodes     []*node
@@ -47,7 +48,7 @@ func newScene(t testing.TB, n int, userspace bool) *scene {
 	t.Helper()
 	testenv.RequireRoot(t)
 	scenes++
-	s := &scene{t: t, id: strconv.FormatInt(int64(os.Getpid()), 36) + strconv.Itoa(scenes), userspace: userspace}
+	s := &scene{t: t, id: strconv.FormatInt(int64(os.Getpid()), 36) + strconv.Itoa(scenes), size: n, userspace: userspace}
 	t.TempDir() // before the clean-up, and so removed after it
 	t.Cleanup(func() {
 		s.close()
@@ -127,7 +128,7 @@ func (s *scene) close() {
 		n.awaitEnd()
 	}
 	host := lab.NewMachine("host", "/proc/self/ns/net")
-	for i := range len(s.nodes) + 1 {
+	for i := range s.size + 1 { // a node that failed half-made is not among nodes
 		_ = runOn(host, "ip netns del "+s.namespace(i))
 	}
 }
