@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bberrors "go.etcd.io/bbolt/errors"
 
 	"github.com/zosnet/zosnet/pkg/trust"
 )
@@ -66,7 +67,7 @@ func openCache(path string) (*cache, error) {
 		return err
 	})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout), errors.Is(err, os.ErrPermission):
+	case errors.Is(err, bberrors.ErrTimeout), errors.Is(err, os.ErrPermission):
 		return nil, err
 	case err != nil:
 		return nil, &brokenError{err}
@@ -181,7 +182,7 @@ func (c *cache) fill(tx *bbolt.Tx, s *state, m meta) error {
 		}
 	}
 	for k, v := range values {
-		known, err := s.judge.recall(k, v.raw)
+		known, err := s.recall(k, v.raw)
 		if err != nil { // the grid's CAs have changed
 			s.refused[k.String()] = refusal{v.raw, v.revision, err}
 			continue
@@ -193,79 +194,3 @@ func (c *cache) fill(tx *bbolt.Tx, s *state, m meta) error {
 
 // errUnjudged is why a value of the cache is refused until it is judged again.
 var errUnjudged = errors.New("not believed in an earlier run")
-
-// save writes what has changed. All is written where fresh, in one transaction.
-func (c *cache) save(s *state, m meta) error {
-	return guard(func() error {
-		return c.db.Update(func(tx *bbolt.Tx) error {
-			buckets := map[string]*bbolt.Bucket{}
-			for _, name := range [][]byte{metaBucket, valuesBucket, refusedBucket, seenBucket, pinsBucket} {
-				b, err := tx.CreateBucketIfNotExists(name)
-				if err != nil {
-					return err
-				}
-				buckets[string(name)] = b
-			}
-			w := writer{buckets: buckets, entries: m.Entries}
-			for key := range s.unsaved {
-				w.key(s, key)
-			}
-			raw, err := json.Marshal(m)
-			if err != nil {
-				return err
-			}
-			w.err = errors.Join(w.err, buckets[string(metaBucket)].Put(metaKey, raw))
-			return w.err
-		})
-	})
-}
-
-// writer writes the keys that have changed and counts what is there.
-type writer struct {
-	buckets map[string]*bbolt.Bucket
-	entries map[string]int
-	err     error
-}
-
-func (w *writer) key(s *state, key string) {
-	refused, isRefused := s.refused[key]
-	w.set(refusedBucket, key, refused.revision, refused.raw, isRefused)
-	k, err := ParseKey(key)
-	if err != nil {
-		return
-	}
-	if e := s.find(k); e != nil {
-		w.set(valuesBucket, key, e.revision, e.raw, true)
-	} else {
-		w.set(valuesBucket, key, 0, nil, false)
-	}
-	if seen, known := s.seen[k]; known {
-		w.json(seenBucket, key, seen)
-	}
-	if pin, known := s.pins[k.Network]; known && k.Kind == KindDocument {
-		w.json(pinsBucket, k.Network, pin)
-	}
-}
-
-func (w *writer) json(bucket []byte, key string, v any) {
-	raw, err := json.Marshal(v)
-	w.err = errors.Join(w.err, err)
-	w.set(bucket, key, 0, raw, true)
-}
-
-func (w *writer) set(bucket []byte, key string, revision int64, raw []byte, there bool) {
-	b := w.buckets[string(bucket)]
-	had := b.Get([]byte(key)) != nil
-	var err error
-	switch {
-	case there:
-		err = b.Put([]byte(key), pack(key, revision, raw))
-		if !had {
-			w.entries[string(bucket)]++
-		}
-	case had:
-		err = b.Delete([]byte(key))
-		w.entries[string(bucket)]--
-	}
-	w.err = errors.Join(w.err, err)
-}

@@ -118,9 +118,13 @@ func (c *Client) Close() error {
 	return err
 }
 
-// SetEndpoints says where members are. Once the grid has said where all of them
-// are, that counts until it says otherwise.
-func (c *Client) SetEndpoints(endpoints []string) { c.etcd.SetEndpoints(endpoints...) }
+// SetEndpoints says where members are, besides those that the grid itself names.
+func (c *Client) SetEndpoints(endpoints []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg.Endpoints = endpoints
+	c.useEndpoints()
+}
 
 // goToMembers goes where the grid says that its members are.
 func (c *Client) goToMembers() {
@@ -131,10 +135,18 @@ func (c *Client) goToMembers() {
 		}
 	}
 	slices.Sort(endpoints)
-	if len(endpoints) > 0 && !slices.Equal(endpoints, c.members) {
+	if !slices.Equal(endpoints, c.members) {
 		c.members = endpoints
-		c.etcd.SetEndpoints(endpoints...)
+		c.useEndpoints()
 	}
+}
+
+// useEndpoints goes to both: a registry that lies must not lead away from the
+// others.
+func (c *Client) useEndpoints() {
+	all := slices.Concat(c.cfg.Endpoints, c.members)
+	slices.Sort(all)
+	c.etcd.SetEndpoints(slices.Compact(all)...)
 }
 
 // Snapshot gives what is known now.
@@ -201,7 +213,9 @@ func (c *Client) publish() {
 	}
 	c.mu.Unlock()
 	c.reportBack()
-	c.save()
+	if len(c.state.unsaved) > 0 || first || c.now().Sub(c.saved) > cacheEvery {
+		c.save()
+	}
 }
 
 // confirm notes that the registry has nothing newer.

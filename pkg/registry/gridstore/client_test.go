@@ -348,3 +348,36 @@ func TestBlocks(t *testing.T) {
 	g.ok(err)
 	g.until(n3, "the block rests", func(s Snapshot) bool { d, ok := s.Block("n1", block); return ok && !d.Owned() })
 }
+
+// TestManyNetworks: a node with many networks has thousands of ranges on its one
+// stream, and starts from its cache without reading them again.
+func TestManyNetworks(t *testing.T) {
+	const networks = 250
+	g := single(t, 2)
+	n1 := g.open(1)
+	owner := must(trust.NewOwnerKey())
+	nodes := []string{"n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"}
+	for i := range networks {
+		g.ok(g.apply(n1, owner, fmt.Sprintf("net-%d", i), 1, nodes...))
+	}
+	all := func(s Snapshot) bool { return s.Source == SourceCluster && len(s.Networks) == networks }
+	began := time.Now()
+	n2 := g.open(2)
+	g.until(n2, "all networks", all)
+	cold := time.Since(began)
+	g.close(n2)
+	began = time.Now()
+	n2 = g.open(2)
+	g.until(n2, "all networks, from the cache", all)
+	warm := time.Since(began)
+	for port := uint16(1); port <= 3; port++ { // at first the stream may still be opening
+		began = time.Now()
+		g.ok(n1.PutPart(t.Context(), "net-7", Part{Prefix: netip.MustParsePrefix("2001:db8::/64"), Port: port}))
+		g.until(n2, "one change", func(s Snapshot) bool {
+			p := s.Networks["net-7"].Parts["n1"]
+			return p != nil && p.Port == port
+		})
+	}
+	t.Logf("%d ranges: cold %s, from the cache %s, one change %s", len(n2.state.scope.all()), cold.Round(time.Millisecond),
+		warm.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+}

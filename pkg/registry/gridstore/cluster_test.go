@@ -33,7 +33,6 @@ type testGrid struct {
 	t                    testing.TB
 	dir                  string
 	ca                   *trust.CA // of nodes
-	peerCA               *trust.CA // of members
 	roots                *trust.Roots
 	log                  *logged
 	members              map[int]*registry.Member

@@ -3,14 +3,12 @@ package gridstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Times and sizes of following.
@@ -19,7 +17,6 @@ const (
 	longestPause  = 5 * time.Second
 	progressEvery = 100 * time.Millisecond // while something is under way
 	confirmEvery  = 10 * time.Second       // while nothing happens
-	rangesAtOnce  = 100                    // etcd takes 128 requests in one transaction unless told otherwise
 	cacheEvery    = time.Minute            // that only time has passed
 )
 
@@ -80,52 +77,78 @@ func (c *Client) whyBroken(s *stream, err error) error {
 // listen takes in what the stream tells. What happened is put together from all
 // ranges up to one revision before anybody hears of it.
 func (c *Client) listen(ctx context.Context, s *stream) error {
-	var pending []*mvccpb.Event
-	busy := true // something is under way, or we do not know
+	l := listening{busy: true}
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
-	confirmed := time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-s.broken:
 			return err
-		case resp := <-s.events:
-			events, told, err := s.toldBy(resp)
-			if err != nil {
-				return err
-			}
-			if len(events) > 0 {
-				if !busy {
-					err = s.askProgress()
-				}
-				pending, busy = append(pending, events...), true
-			}
-			if told > 0 && told >= c.revision {
-				if pending, err = c.advance(ctx, s, pending, told); err != nil {
+		case <-s.ready:
+			for _, resp := range s.take() {
+				if err := c.hear(ctx, s, &l, resp); err != nil {
 					return err
 				}
-				busy, confirmed = len(pending) > 0 || s.opening > 0, time.Now()
-			}
-			if err != nil {
-				return c.whyBroken(s, err)
 			}
 		case <-tick.C:
-			if busy || time.Since(confirmed) > confirmEvery {
-				at, err := c.askRevision(ctx)
-				if err != nil {
-					return err
-				}
-				if at == c.revision && len(pending) == 0 { // etcd does not answer a stream that waits for the next revision
-					c.confirm()
-					busy, confirmed = false, time.Now()
-				} else if err := s.askProgress(); err != nil {
-					return c.whyBroken(s, err)
-				}
+			if !l.busy && time.Since(l.confirmed) < confirmEvery {
+				continue
+			}
+			if err := c.ask(ctx, s, &l); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+// listening is how far a stream has come.
+type listening struct {
+	pending   []*mvccpb.Event // after the copy's revision
+	busy      bool            // something is under way, or we do not know
+	confirmed time.Time       // when we knew last that nothing is
+}
+
+// hear takes in one answer of the stream.
+func (c *Client) hear(ctx context.Context, s *stream, l *listening, resp *pb.WatchResponse) error {
+	events, told, err := s.toldBy(resp)
+	switch {
+	case err != nil:
+		return err
+	case len(events) > 0:
+		l.pending = append(l.pending, events...)
+		if l.busy {
+			return nil
+		}
+		l.busy = true
+		if err := s.askProgress(); err != nil {
+			return c.whyBroken(s, err)
+		}
+	case told > 0 && told >= c.revision:
+		if l.pending, err = c.advance(ctx, s, l.pending, told); err != nil {
+			return err
+		}
+		l.busy, l.confirmed = len(l.pending) > 0 || s.opening > 0, time.Now()
+	}
+	return nil
+}
+
+// ask finds out whether the copy is up to date, or makes the stream say so.
+func (c *Client) ask(ctx context.Context, s *stream, l *listening) error {
+	at, err := c.header(ctx)
+	if err != nil {
+		return err
+	}
+	if at.Revision == c.revision && len(l.pending) == 0 { // etcd does not answer a stream that waits for the next revision
+		c.confirm()
+		l.busy, l.confirmed = false, time.Now()
+		return nil
+	}
+	if err := s.askProgress(); err != nil {
+		return c.whyBroken(s, err)
+	}
+	return nil
 }
 
 // advance takes events in up to a revision, and gives those after it.
@@ -169,88 +192,4 @@ func (c *Client) take(e *mvccpb.Event) {
 	default:
 		c.state.put(key, e.Kv.Value, e.Kv.ModRevision)
 	}
-}
-
-// catchUp makes the copy one from which watching can go on.
-func (c *Client) catchUp(ctx context.Context) error {
-	resp, err := c.header(ctx)
-	if err != nil {
-		return err
-	}
-	// Another cluster, or one that was put back to an older state, has other
-	// revisions than ours.
-	if c.revision != 0 && c.cluster == resp.ClusterId && c.revision <= resp.Revision {
-		return nil
-	}
-	c.mu.Lock()
-	c.state.settle()
-	ranges := c.state.scope.all()
-	c.mu.Unlock()
-	if _, err := c.readAll(ctx, ranges, resp.Revision); err != nil {
-		return err
-	}
-	c.revision, c.cluster = resp.Revision, resp.ClusterId
-	c.publish()
-	return nil
-}
-
-// readAll reads ranges at a revision, and those that concern this node because of
-// what they have. It gives all that it read and that still do.
-func (c *Client) readAll(ctx context.Context, ranges []string, revision int64) (read []string, err error) {
-	for len(ranges) > 0 {
-		now := ranges[:min(len(ranges), rangesAtOnce)]
-		ranges = ranges[len(now):]
-		if err := c.read(ctx, now, revision); err != nil {
-			return nil, fmt.Errorf("read the grid's registry: %w", err)
-		}
-		read = append(read, now...)
-		if len(ranges) == 0 {
-			c.mu.Lock()
-			ranges, _ = c.state.settle()
-			c.mu.Unlock()
-		}
-	}
-	return slices.DeleteFunc(read, func(r string) bool { return !c.state.scope.taken[r] }), nil
-}
-
-func (c *Client) read(ctx context.Context, ranges []string, revision int64) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	var ops []clientv3.Op
-	for _, r := range ranges {
-		opts := []clientv3.OpOption{clientv3.WithRev(revision)}
-		if isPrefix(r) {
-			opts = append(opts, clientv3.WithPrefix())
-		}
-		ops = append(ops, clientv3.OpGet(r, opts...))
-	}
-	resp, err := c.etcd.Txn(ctx).Then(ops...).Commit()
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, one := range resp.Responses {
-		c.state.replace(ranges[i], one.GetResponseRange().Kvs)
-	}
-	return nil
-}
-
-// header asks for the cluster's id and revision, from a majority.
-func (c *Client) header(ctx context.Context) (*pb.ResponseHeader, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	resp, err := c.etcd.Get(ctx, spansOf(c.cfg.Node), clientv3.WithPrefix(), clientv3.WithCountOnly())
-	if err != nil {
-		return nil, err
-	}
-	return resp.Header, nil
-}
-
-func (c *Client) askRevision(ctx context.Context) (int64, error) {
-	h, err := c.header(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return h.Revision, nil
 }

@@ -55,6 +55,9 @@ func (c *Client) PutDocument(ctx context.Context, d Document) error {
 		return err
 	}
 	d.Nodes = slices.Compact(slices.Sorted(slices.Values(d.Nodes)))
+	if len(d.Nodes) > mostNodes {
+		return fmt.Errorf("apply network %q: it names %d nodes and may name %d", d.Network, len(d.Nodes), mostNodes)
+	}
 	for _, node := range d.Nodes {
 		if err := CheckNode(node); err != nil {
 			return err

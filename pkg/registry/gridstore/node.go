@@ -102,6 +102,16 @@ func (c *Client) SignAgain(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// identity is this node's by its newest certificate.
+func (c *Client) identity() *trust.Identity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id := c.state.identities[c.cfg.Node]; id != nil {
+		return id
+	}
+	return c.cfg.Identity
+}
+
 // own proves a value of this node that was read from the registry, by its own
 // certificate, and that it is not older than what the copy has.
 func (c *Client) own(key string, raw []byte) (Key, value, error) {
@@ -109,7 +119,7 @@ func (c *Client) own(key string, raw []byte) (Key, value, error) {
 	if err != nil {
 		return k, nil, err
 	}
-	proven, err := c.cfg.Identity.Open(raw, k.signedAs(), k.path(), c.now())
+	proven, err := c.identity().Open(raw, k.signedAs(), k.path(), c.now())
 	if err != nil {
 		return k, nil, err
 	}

@@ -27,7 +27,7 @@ func (c *Client) recall() error {
 	if err := os.Rename(c.cfg.CacheFile, aside); err != nil {
 		return fmt.Errorf("set the broken cache of the grid's registry aside: %w", err)
 	}
-	c.state = newState(c.state.judge.fresh(), newScope(c.cfg.Node, c.cfg.Peers))
+	c.state = newState(c.state.fresh(), newScope(c.cfg.Node, c.cfg.Peers))
 	return c.recallFrom()
 }
 

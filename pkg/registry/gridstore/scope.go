@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// mostNodes bounds what a document's list of nodes, which nobody signs, can make a
+// node hear of.
+const mostNodes = 1024
+
 // A watched range is written as a key; with a slash at its end it is every key
 // under it.
 func isPrefix(r string) bool { return strings.HasSuffix(r, "/") }
@@ -124,7 +128,8 @@ func (s *scope) ofNetwork(name string, keys map[Key]*entry) []string {
 	document := Key{Kind: KindDocument, Network: name}
 	ranges := []string{document.String()}
 	if e := keys[document]; e != nil {
-		for _, node := range e.value.(*Document).Nodes {
+		nodes := e.value.(*Document).Nodes
+		for _, node := range nodes[:min(len(nodes), mostNodes)] {
 			if node == s.self || CheckNode(node) != nil {
 				continue
 			}

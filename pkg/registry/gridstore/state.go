@@ -2,15 +2,9 @@ package gridstore
 
 import (
 	"bytes"
-	"cmp"
-	"maps"
 	"slices"
-	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-
-	"github.com/zosnet/zosnet/pkg/ipam"
-	"github.com/zosnet/zosnet/pkg/trust"
 )
 
 // entry is a value that was believed.
@@ -190,6 +184,9 @@ func (s *state) settle() (added, dropped []string) {
 }
 
 func (s *state) retry() {
+	if len(s.waiting) == 0 {
+		return
+	}
 	for key, r := range s.refused {
 		k, err := ParseKey(key)
 		if err == nil && s.waiting[k.Node] {
@@ -198,114 +195,4 @@ func (s *state) retry() {
 		}
 	}
 	clear(s.waiting)
-}
-
-// publish makes the next snapshot and tells whether it differs from the last one.
-func (s *state) publish() (changed bool) {
-	next := s.snapshot
-	problems := s.problems()
-	changed = len(s.dirty) > 0 || !slices.EqualFunc(problems, next.Problems, func(a, b Problem) bool {
-		return a.Key == b.Key && a.Err.Error() == b.Err.Error()
-	})
-	next.Problems = problems
-	if len(s.dirty) > 0 {
-		next.Nodes, next.Networks = maps.Clone(next.Nodes), maps.Clone(next.Networks)
-	}
-	for g := range s.dirty {
-		if g.network {
-			set(next.Networks, g.name, s.network(g))
-		} else {
-			set(next.Nodes, g.name, s.node(g))
-		}
-	}
-	clear(s.dirty)
-	s.snapshot = next
-	return changed
-}
-
-func set[V any](m map[string]*V, name string, v *V) {
-	if v == nil {
-		delete(m, name)
-		return
-	}
-	m[name] = v
-}
-
-func (s *state) problems() []Problem {
-	var list []Problem
-	for key, r := range s.refused {
-		list = append(list, Problem{Key: key, Err: r.err})
-	}
-	slices.SortFunc(list, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
-	return list
-}
-
-func (s *state) node(g group) *Node {
-	keys := s.groups[g]
-	if len(keys) == 0 {
-		return nil
-	}
-	n := &Node{Name: g.name, Identity: s.identities[g.name], Holding: ipam.Holding{Holder: g.name}}
-	for k, e := range keys {
-		switch v := e.value.(type) {
-		case *Record:
-			n.Record = v
-		case *live:
-			n.Live, n.Since = true, v.Since
-		case *registration:
-			put(&n.Holding.Registrations, k.Prefix, v.ipam(k))
-		case *delegation:
-			put(&n.Holding.Blocks, k.Prefix, v.ipam())
-		case *request:
-			r := v.ipam()
-			n.Request = &r
-		case *admission:
-			n.Admitted = v.admission(g.name)
-		case *member:
-			n.Member = v.Client
-		case *token:
-			n.Tokens = append(n.Tokens, v.PendingToken)
-		}
-	}
-	slices.SortFunc(n.Tokens, func(a, b trust.PendingToken) int { return strings.Compare(a.ID, b.ID) })
-	return n
-}
-
-func put[K comparable, V any](m *map[K]V, k K, v V) {
-	if *m == nil {
-		*m = map[K]V{}
-	}
-	(*m)[k] = v
-}
-
-// network gives a network that this node is in, nil if it is not.
-func (s *state) network(g group) *Network {
-	keys := s.groups[g]
-	document := keys[Key{Kind: KindDocument, Network: g.name}]
-	if keys[Key{Kind: KindSpan, Node: s.scope.self, Network: g.name}] == nil || document == nil || document.value.(*Document).Released {
-		return nil
-	}
-	n := &Network{Name: g.name}
-	for k, e := range keys {
-		n.Revision = max(n.Revision, e.revision)
-		switch v := e.value.(type) {
-		case *Document:
-			n.Document = v
-		case *Part:
-			put(&n.Parts, k.Node, v)
-		case *Attachment:
-			put(&n.Attachments, k.Node, append(n.Attachments[k.Node], *v))
-		case *Binding:
-			put(&n.Bindings, k.Node, append(n.Bindings[k.Node], *v))
-		}
-	}
-	for _, list := range n.Attachments {
-		slices.SortFunc(list, func(a, b Attachment) int { return strings.Compare(a.Workload, b.Workload) })
-	}
-	for _, list := range n.Bindings {
-		slices.SortFunc(list, func(a, b Binding) int {
-			return cmp.Or(strings.Compare(a.Workload, b.Workload), a.Address.Compare(b.Address))
-		})
-	}
-	return n
 }

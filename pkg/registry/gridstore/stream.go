@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -21,8 +22,11 @@ type stream struct {
 	next    int64            // id of the next range
 	ids     map[string]int64 // by range
 	opening int              // ranges that etcd has not confirmed
-	events  chan *pb.WatchResponse
+	ready   chan struct{}    // there is something in answers
 	broken  chan error
+
+	mu      sync.Mutex
+	answers []*pb.WatchResponse
 }
 
 func openStream(ctx context.Context, etcd *clientv3.Client) (*stream, error) {
@@ -30,25 +34,34 @@ func openStream(ctx context.Context, etcd *clientv3.Client) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{grpc: grpc, ids: map[string]int64{}, events: make(chan *pb.WatchResponse), broken: make(chan error, 1)}
-	go s.receive(ctx)
+	s := &stream{grpc: grpc, ids: map[string]int64{}, ready: make(chan struct{}, 1), broken: make(chan error, 1)}
+	go s.receive()
 	return s, nil
 }
 
-func (s *stream) receive(ctx context.Context) {
+// receive never waits for who reads: etcd stops reading our requests while we do
+// not read its answers, and there is one for each range.
+func (s *stream) receive() {
 	for {
 		resp, err := s.grpc.Recv()
 		if err != nil {
 			s.broken <- err
 			return
 		}
-		select {
-		case s.events <- resp:
-		case <-ctx.Done():
-			s.broken <- ctx.Err()
-			return
-		}
+		s.mu.Lock()
+		s.answers = append(s.answers, resp)
+		s.mu.Unlock()
+		notify(s.ready)
 	}
+}
+
+// take gives the answers that have come since it was last called.
+func (s *stream) take() []*pb.WatchResponse {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.answers
+	s.answers = nil
+	return list
 }
 
 // watch adds a range, from a revision on.

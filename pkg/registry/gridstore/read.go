@@ -1,0 +1,90 @@
+package gridstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// rangesAtOnce is how many are read by one request: etcd takes 128 in a transaction
+// unless told otherwise.
+const rangesAtOnce = 100
+
+// catchUp makes the copy one from which watching can go on.
+func (c *Client) catchUp(ctx context.Context) error {
+	resp, err := c.header(ctx)
+	if err != nil {
+		return err
+	}
+	// Another cluster, or one that was put back to an older state, has other
+	// revisions than ours.
+	if c.revision != 0 && c.cluster == resp.ClusterId && c.revision <= resp.Revision {
+		return nil
+	}
+	c.mu.Lock()
+	c.state.settle()
+	ranges := c.state.scope.all()
+	c.mu.Unlock()
+	if _, err := c.readAll(ctx, ranges, resp.Revision); err != nil {
+		return err
+	}
+	c.revision, c.cluster = resp.Revision, resp.ClusterId
+	c.publish()
+	return nil
+}
+
+// readAll reads ranges at a revision, and those that concern this node because of
+// what they have. It gives all that it read and that still do.
+func (c *Client) readAll(ctx context.Context, ranges []string, revision int64) (read []string, err error) {
+	for len(ranges) > 0 {
+		now := ranges[:min(len(ranges), rangesAtOnce)]
+		ranges = ranges[len(now):]
+		if err := c.read(ctx, now, revision); err != nil {
+			return nil, fmt.Errorf("read the grid's registry: %w", err)
+		}
+		read = append(read, now...)
+		if len(ranges) == 0 {
+			c.mu.Lock()
+			ranges, _ = c.state.settle()
+			c.mu.Unlock()
+		}
+	}
+	return slices.DeleteFunc(read, func(r string) bool { return !c.state.scope.taken[r] }), nil
+}
+
+func (c *Client) read(ctx context.Context, ranges []string, revision int64) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var ops []clientv3.Op
+	for _, r := range ranges {
+		opts := []clientv3.OpOption{clientv3.WithRev(revision)}
+		if isPrefix(r) {
+			opts = append(opts, clientv3.WithPrefix())
+		}
+		ops = append(ops, clientv3.OpGet(r, opts...))
+	}
+	resp, err := c.etcd.Txn(ctx).Then(ops...).Commit()
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, one := range resp.Responses {
+		c.state.replace(ranges[i], one.GetResponseRange().Kvs)
+	}
+	return nil
+}
+
+// header asks for the cluster's id and revision, from a majority.
+func (c *Client) header(ctx context.Context) (*pb.ResponseHeader, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := c.etcd.Get(ctx, spansOf(c.cfg.Node), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return nil, err
+	}
+	return resp.Header, nil
+}
