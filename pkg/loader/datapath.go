@@ -67,7 +67,11 @@ func open(options Options, specs []*ebpf.CollectionSpec) (_ *Datapath, err error
 			return nil, fmt.Errorf("make pin directory: %w", err)
 		}
 	}
-	if d.maps, err = maps.Open(d.path("maps")); err != nil {
+	wanted, err := mapsOf(specs)
+	if err != nil {
+		return nil, err
+	}
+	if d.maps, err = maps.OpenSpecs(d.path("maps"), wanted); err != nil {
 		return nil, explainKernel(err)
 	}
 	if err = d.load(specs); err != nil {
@@ -77,10 +81,13 @@ func open(options Options, specs []*ebpf.CollectionSpec) (_ *Datapath, err error
 	for name, why := range changed {
 		d.log.Info("map has a new layout: old programs stay until the switch", "map", name, "change", why)
 	}
-	if len(changed) > 0 {
-		return d, nil
+	if len(changed) == 0 {
+		return d, d.replacePrograms()
 	}
-	return d, d.replacePrograms()
+	if d.maps.Placed() { // a daemon ended while it replaced programs
+		return d, d.Commit()
+	}
+	return d, nil
 }
 
 // Maps gives the datapath's maps, which live as long as it does.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/zosnet/zosnet/pkg/maps"
 )
 
 // builtIn gives the programs of this build, by the file that they come from.
@@ -22,6 +24,22 @@ func builtIn() ([]*ebpf.CollectionSpec, error) {
 		specs = append(specs, spec)
 	}
 	return specs, nil
+}
+
+// mapsOf gives the maps that are built in, as the programs want them.
+func mapsOf(specs []*ebpf.CollectionSpec) (map[string]*ebpf.MapSpec, error) {
+	all, err := maps.Specs()
+	if err != nil {
+		return nil, err
+	}
+	for _, spec := range specs {
+		for name, m := range spec.Maps {
+			if m.Pinning == ebpf.PinByName {
+				all[name] = m
+			}
+		}
+	}
+	return all, nil
 }
 
 // load loads and verifies every program onto the maps, and pins them where no

@@ -1,6 +1,8 @@
 package maps
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,6 +50,22 @@ func (l layout) difference(want layout) string {
 		diffs = append(diffs, "value fields differ")
 	}
 	return strings.Join(diffs, ", ")
+}
+
+// version names the layout: it is made of all that is in it, so of the C struct, and
+// no two layouts have the same.
+func (l layout) version() string {
+	digest := sha256.Sum256(fmt.Append(nil, l))
+	return "v" + hex.EncodeToString(digest[:4])
+}
+
+// offsetOf gives where a field of the value lies, in bytes, or -1.
+func (l layout) offsetOf(path string, size uint32) int {
+	at := slices.IndexFunc(l.value, func(f field) bool { return f.path == path && f.size == size })
+	if at < 0 {
+		return -1
+	}
+	return int(l.value[at].offset)
 }
 
 // layoutOfSpec gives the layout that this build wants.

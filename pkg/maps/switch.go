@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
+	"slices"
 )
 
 // Changed names the maps whose layout is new in this build, with what differs.
@@ -22,103 +20,96 @@ func (m *Maps) Changed() map[string]string {
 	return names
 }
 
+// Placed tells whether all new maps have their names, because an earlier Commit got
+// that far: they hold all that is to be in them, and nothing is to be waited for.
+func (m *Maps) Placed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.changed {
+		if !c.placed {
+			return false
+		}
+	}
+	return true
+}
+
 // Commit makes the new maps the ones in force, after the daemon has written its
 // own entries into them. What packets have added to the old maps since Open is
-// carried over, the new maps take the old pins, then replacePrograms must update
-// every link to the new programs; what the old ones have written until then is
-// carried over last. A crash on the way leaves the old programs on the old maps,
-// or the new ones on the new. Without changes it only calls replacePrograms.
+// carried over and the new maps take the old ones' names, which stay pinned beside
+// them. Then replacePrograms must update every link to the new programs; what the old
+// ones have written until then is carried over last, and the old maps go. Whatever
+// ends it on the way, packets go on by the programs and maps that they had, and the
+// next Open finds all that they have written. Without changes it only calls
+// replacePrograms.
 func (m *Maps) Commit(replacePrograms func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.carryState(); err != nil {
-		return err
-	}
-	for _, c := range m.changed {
-		path := filepath.Join(m.dir, c.name)
-		if err := os.Rename(path+nextSuffix, path); err != nil {
-			return fmt.Errorf("give map %s its new pin: %w", c.name, err)
-		}
-	}
-	if err := replacePrograms(); err != nil {
-		return err
-	}
-	waitForReaders()
-	if err := m.carryState(); err != nil {
-		return err
-	}
-	for _, c := range m.changed {
-		_ = c.old.Close()
-	}
-	m.changed = nil
-	return nil
-}
-
-// carryState carries over what programs write as packets come, without touching
-// what the new map already has; but what the old programs have denied since stays
-// denied.
-func (m *Maps) carryState() error {
-	for _, c := range m.changed {
-		switch c.name {
-		case bpfMapFlows, bpfMapFlowSets, bpfMapFragments, bpfMapHostFlows, bpfMapDhcpRequests:
-			if err := m.carry(c, ebpf.UpdateNoExist); err != nil {
-				return err
-			}
-		}
-		if c.name == bpfMapFlows {
-			if err := m.carryDenials(c); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// carry copies the old map's entries. What finds no room, or is there already and
-// may not be written again, is left out.
-func (m *Maps) carry(c change, flag ebpf.MapUpdateFlags) error {
-	if c.convert == nil {
-		return nil
-	}
-	to := m.all[c.name]
-	return eachRaw(c.old, func(key []byte, values [][]byte) error {
-		var newKey []byte
-		converted := make([][]byte, len(values))
-		for i, value := range values {
-			newKey, converted[i] = c.convert.apply(key, value)
-		}
-		var err error
-		if isPerCPU(to.Type()) {
-			err = to.Update(newKey, converted, flag)
-		} else {
-			err = to.Update(newKey, converted[0], flag)
-		}
-		if err == nil || errors.Is(err, ebpf.ErrKeyExist) || errors.Is(err, unix.E2BIG) {
-			return nil
-		}
-		return fmt.Errorf("carry an entry of map %s over to its new layout: %w", c.name, err)
-	})
-}
-
-// carryDenials marks flows denied that the old map holds as denied.
-func (m *Maps) carryDenials(c change) error {
-	if c.convert == nil {
-		return nil
-	}
-	return eachRaw(c.old, func(key []byte, values [][]byte) error {
-		newKey, value := c.convert.apply(key, values[0])
-		var old, now Flow
-		if err := decode(value, &old); err != nil || old.Denied == 0 {
+	for _, step := range m.steps(replacePrograms) {
+		if err := step(); err != nil {
 			return err
 		}
-		err := m.Flows.Lookup(newKey, &now)
-		if err == nil {
-			now.Denied = old.Denied
-			err = m.Flows.Update(newKey, &now, ebpf.UpdateExist)
+	}
+	return nil
+}
+
+// steps are those of a Commit, between any two of which it may end.
+func (m *Maps) steps(replacePrograms func() error) (steps []func() error) {
+	for _, c := range m.changed {
+		if c.isState() {
+			steps = append(steps, func() error { return m.carryLatest(c) })
 		}
-		if err == nil || errors.Is(err, ebpf.ErrKeyNotExist) {
-			return nil
+	}
+	for _, c := range m.changed {
+		if !c.placed {
+			steps = append(steps, func() error { return m.keepOld(c) }, func() error { return m.place(c) })
 		}
-		return fmt.Errorf("carry a denied flow over: %w", err)
-	})
+	}
+	steps = append(steps, replacePrograms)
+	if len(m.changed) > 0 {
+		steps = append(steps, func() error { waitForReaders(); return nil })
+	}
+	for _, c := range m.changed {
+		if c.isState() {
+			steps = append(steps, func() error { return m.carryLast(c) })
+		}
+	}
+	for _, c := range m.changed {
+		steps = append(steps, func() error { return m.retire(c) })
+	}
+	return steps
+}
+
+// keepOld gives the map in force a second pin: it is needed until no program has it.
+func (m *Maps) keepOld(c *change) error {
+	old := &c.sources[0]
+	pin, err := m.retiredPath(c.name, old.from)
+	if err != nil {
+		return err
+	}
+	if err := os.Link(filepath.Join(m.dir, c.name), pin); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("keep map %s until no program has it: %w", c.name, err)
+	}
+	old.pin = pin
+	return nil
+}
+
+// place gives the new map its name.
+func (m *Maps) place(c *change) error {
+	staged := m.stagedPath(c.name, c.want)
+	if err := os.Rename(staged, filepath.Join(m.dir, c.name)); err != nil {
+		return fmt.Errorf("give map %s its new pin: %w", c.name, err)
+	}
+	c.placed = true
+	return nil
+}
+
+// retire lets go of the old maps.
+func (m *Maps) retire(c *change) error {
+	for _, s := range c.sources {
+		if err := unpin(s.pin); err != nil {
+			return err
+		}
+	}
+	m.changed = slices.DeleteFunc(slices.Clone(m.changed), func(each *change) bool { return each == c })
+	return c.close()
 }
