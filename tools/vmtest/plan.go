@@ -30,6 +30,9 @@ func choose(all []group, run string) ([]group, error) {
 	all = slices.Clone(all)
 	for i := range all {
 		all[i].also = nil // what RUN names is the same on every kernel
+		if all[i].boot == nil {
+			all[i].only = ""
+		}
 	}
 	pattern, err := regexp.Compile(run)
 	if err != nil {
