@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,6 +44,7 @@ func Probe() []Feature {
 		tried("programs of type syscall", true, features.HaveProgramType(ebpf.Syscall), newerKernel),
 		tried("tcx links", false, haveTCX(), "none needed: clsact is used; Linux 6.6 or later has tcx"),
 		tried("nf_tables", true, haveNFTables(), "modprobe nf_tables, or build the kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET"),
+		tried("WireGuard", false, haveWireGuard(), "modprobe wireguard, where there is one; zosnet wg carries the packets without, more slowly"),
 		tried("membarrier", true, haveMembarrier(), "boot without nohz_full="),
 	)
 }
@@ -138,6 +140,15 @@ func haveNFTables() error {
 		return err
 	}
 	_, err = c.ListTablesOfFamily(nftables.TableFamilyINet)
+	return err
+}
+
+// haveWireGuard asks for its generic netlink family, which loads the module.
+func haveWireGuard() error {
+	_, err := netlink.GenlFamilyGet("wireguard")
+	if errors.Is(err, unix.ENOENT) {
+		return errors.New("the kernel has none")
+	}
 	return err
 }
 
