@@ -5,9 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/pkg/wireguard"
 	"github.com/zosnet/zosnet/test/lab"
@@ -133,18 +130,4 @@ func (n *node) remove(name string) {
 func (n *node) route(to *node, device string) {
 	n.scene.t.Helper()
 	n.run("ip -6 route replace %v dev %s", to.part(), device)
-}
-
-// awaitEnd waits until no process holds the node's lock.
-func (n *node) awaitEnd() {
-	n.scene.t.Helper()
-	lock, err := os.Open(filepath.Join(n.dir, "wireguard", "wg.lock"))
-	if os.IsNotExist(err) {
-		return
-	}
-	check(n.scene.t, err)
-	defer func() { _ = lock.Close() }()
-	eventually(n.scene.t, "the process of "+n.Name+" to end", func() bool {
-		return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
-	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/wireguard"
+	"github.com/zosnet/zosnet/pkg/wireguard/userspace"
 	"github.com/zosnet/zosnet/test/lab"
 	"github.com/zosnet/zosnet/test/testenv"
 )
@@ -116,16 +118,10 @@ func (s *scene) close() {
 		if n.devices == nil {
 			continue
 		}
-		_ = n.Do(func() error {
-			for generation := range 2 {
-				if err := n.devices.Remove(n.link(generation)); err != nil {
-					s.t.Errorf("clean up: %v", err)
-				}
-			}
-			return nil
-		})
 		n.devices.Close()
-		n.awaitEnd()
+		if err := userspace.Stop(filepath.Join(n.dir, "wireguard")); err != nil {
+			s.t.Errorf("clean up: %v", err)
+		}
 	}
 	host := lab.NewMachine("host", "/proc/self/ns/net")
 	for i := range s.size + 1 { // a node that failed half-made is not among nodes

@@ -53,6 +53,8 @@ func TestNoProcess(t *testing.T) {
 		t.Error(names, err)
 	}
 	check(t, p.Remove("zwtest"))
+	check(t, Stop(p.dir))
+	check(t, Stop(p.dir+"/none"))
 	if err := p.Start("zwtest"); err == nil {
 		t.Error("a device without a process was started")
 	}
