@@ -29,6 +29,7 @@ func (d *Daemon) Apply(ctx context.Context, r *api.ApplyRequest) (*api.ApplyResp
 	}
 	others, err := d.settle(ctx, func(object string) bool { return networks[networkOf(object)] })
 	response.Warnings = append(response.Warnings, others...)
+	response.Warnings = append(response.Warnings, d.current().state.Warnings()...)
 	return response, stored(err)
 }
 

@@ -104,8 +104,12 @@ func (m *Maps) DeletePort(ifindex uint32) error {
 }
 
 // PutPrefixes makes the prefixes given this node's address space: PrefixTenant or
-// PrefixNode of each.
+// PrefixNode of each. More than MaxPrefixes change nothing.
 func (m *Maps) PutPrefixes(prefixes map[netip.Prefix]uint32) error {
+	if len(prefixes) > MaxPrefixes {
+		return fmt.Errorf("write this node's address space: its prefixes have %d pieces (themselves, the first /64 of up to 256 blocks of each), the datapath holds %d; list fewer prefixes in node.yaml",
+			len(prefixes), MaxPrefixes)
+	}
 	want := make(map[PrefixKey]uint32, len(prefixes))
 	for prefix, kind := range prefixes {
 		want[encodePrefix(prefix)] = kind

@@ -2,6 +2,7 @@ package maps
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -194,4 +195,27 @@ func putCounts(t *testing.T, m *Maps, network uint32) {
 	must(t, m.Drops.Put(&DropKey{Network: network, Reason: uint32(bpfDropReasonDROP_RA_GUARD)}, counters))
 	must(t, m.RuleCounts.Put(&RuleKey{Network: network, Entry: 2}, counts))
 	must(t, m.Traffic.Put(&network, traffic))
+}
+
+// Ten wide prefixes, each with the first /64 of its blocks, fit; more pieces than
+// there is room for are refused before any is written.
+func TestPutPrefixesHasRoom(t *testing.T) {
+	m := openMaps(t, bpffs(t))
+	pieces := func(count int) map[netip.Prefix]uint32 {
+		list := map[netip.Prefix]uint32{}
+		for i := range count {
+			address := netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(i >> 16), byte(i >> 8), byte(i)})
+			list[netip.PrefixFrom(address, 56)] = PrefixNode
+		}
+		return list
+	}
+	must(t, m.PutPrefixes(pieces(10*257)))
+	if err := m.PutPrefixes(pieces(MaxPrefixes + 1)); err == nil || !strings.Contains(err.Error(), "list fewer prefixes") {
+		t.Errorf("too many: %v", err)
+	}
+	have, err := readAll[PrefixKey, uint32](m.Prefixes)
+	must(t, err)
+	if len(have) != 10*257 {
+		t.Errorf("%d pieces are left of %d", len(have), 10*257)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/zosnet/zosnet/pkg/ipam"
@@ -14,13 +13,6 @@ import (
 const (
 	ethernetMTU = 1500 // bytes
 	minimumMTU  = 1280 // bytes; a link below carries no IPv6 (RFC 8200, 5)
-)
-
-// Sets in one share of a network: as few as still serve, and so many that one
-// network alone does not take all of the memory.
-const (
-	fewestFlowSets = 64
-	mostFlowSets   = 8192
 )
 
 // Compute gives the whole desired state of a node. Networks that do not span the
@@ -96,13 +88,6 @@ func (in Input) networks() ([]Network, error) {
 
 func (in Input) mtu() uint16 {
 	return max(cmp.Or(in.MTU, ethernetMTU), minimumMTU)
-}
-
-// flowSets gives the sets in each share of each network: an equal part of the room,
-// within limits, as a power of two.
-func flowSets(room, shares, networks uint32) uint32 {
-	part := min(max(room/(networks*shares), fewestFlowSets), mostFlowSets)
-	return 1 << (bits.Len32(part) - 1)
 }
 
 // workloads gives those of the networks, by network and name.

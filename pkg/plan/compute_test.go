@@ -60,19 +60,31 @@ func TestMTU(t *testing.T) {
 	}
 }
 
-// TestFlowSets says how the room for flows is shared: equally, as a power of two,
-// from 64 sets a share to 8192.
+// TestFlowSets says how the room for flows is shared: equally, as a power of two, up
+// to 8192 sets a share, and never more than there is. Less than 64 draw a warning.
 func TestFlowSets(t *testing.T) {
-	for _, row := range []struct{ networks, want uint32 }{
-		{1, 8192}, {5, 8192}, {6, 4096}, {11, 2048}, {100, 256}, {682, 64}, {683, 64}, {4095, 64},
+	for _, row := range []struct {
+		networks, want uint32
+		warns          bool
+	}{
+		{1, 8192, false}, {5, 8192, false}, {6, 4096, false}, {11, 2048, false}, {100, 256, false},
+		{682, 64, false}, {683, 32, true}, {1366, 16, true}, {4095, 8, true},
 	} {
 		got := flowSets(room, shares, row.networks)
 		if got != row.want {
 			t.Errorf("%d networks: %d sets a share, want %d", row.networks, got, row.want)
 		}
-		if got > fewestFlowSets && got*row.networks*shares > room {
+		if got*row.networks*shares > room {
 			t.Errorf("%d networks of %d sets a share do not fit into %d sets", row.networks, got, room)
 		}
+		s := State{Networks: make([]Network, row.networks)}
+		s.Networks[0].FlowSets = got
+		if warnings := s.Warnings(); (len(warnings) > 0) != row.warns {
+			t.Errorf("%d networks: warnings %q", row.networks, warnings)
+		}
+	}
+	if warnings := (State{}).Warnings(); len(warnings) > 0 {
+		t.Errorf("no networks: warnings %q", warnings)
 	}
 }
 
