@@ -31,4 +31,13 @@
 // stands for each /64, so no two networks can hold one, whatever crashes when.
 //
 // An answer means that the change is on disk (etcd's log is synced before).
+//
+// # The grid
+//
+// A node that is a member of the grid has a second etcd, [Member], with its data in
+// STATEDIR/grid/etcd: it listens on the node's control address only, with mTLS, and
+// has a vote in a cluster. The node's own state does not go there. It must be there,
+// and writable, when a majority of the other members is not; and a member that is
+// taken out, or comes back, starts from an empty directory. What is in the grid's
+// registry is pkg/registry/gridstore's.
 package registry

@@ -29,7 +29,7 @@ const (
 type Config struct {
 	Node      string      // this node
 	Endpoints []string    // https://ADDRESS:PORT of the members
-	TLS       *tls.Config // presents the node's certificate, asks for trust.MemberHostname
+	TLS       *tls.Config // presents the node's certificate; its ServerName is trust.MemberHostname
 	Key       *trust.NodeKey
 	Identity  *trust.Identity // this node's
 	Roots     *trust.Roots
@@ -74,7 +74,7 @@ func Open(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	etcd, err := clientv3.New(clientv3.Config{
-		Endpoints: cfg.Endpoints, TLS: cfg.TLS, DialTimeout: dialTimeout,
+		Endpoints: cfg.Endpoints, TLS: checkServer(cfg.TLS), DialTimeout: dialTimeout,
 		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout, PermitWithoutStream: true,
 		Logger: zap.NewNop(), // whoever asks says what fails
 	})
@@ -92,6 +92,21 @@ func Open(cfg Config) (*Client, error) {
 	c.end = cancel
 	c.done.Go(func() { c.run(ctx) })
 	return c, nil
+}
+
+// checkServer makes a TLS client ask for its ServerName, besides the address that it
+// dials: gRPC puts the address in the name's place.
+func checkServer(cfg *tls.Config) *tls.Config {
+	cfg = cfg.Clone()
+	if want, also := cfg.ServerName, cfg.VerifyConnection; want != "" {
+		cfg.VerifyConnection = func(s tls.ConnectionState) error {
+			if err := s.PeerCertificates[0].VerifyHostname(want); err != nil || also == nil {
+				return err
+			}
+			return also(s)
+		}
+	}
+	return cfg
 }
 
 // Close ends the client. Channels from Watch are closed.

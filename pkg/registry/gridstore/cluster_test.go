@@ -250,7 +250,7 @@ func (g *testGrid) giveLead(to string) {
 // etcd gives a bare client with the certificate of node n.
 func (g *testGrid) etcd(n int, members ...int) *clientv3.Client {
 	g.t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: g.endpoints(members...), TLS: g.node(n).tls, DialTimeout: patience, Logger: zap.NewNop()})
+	c, err := clientv3.New(clientv3.Config{Endpoints: g.endpoints(members...), TLS: checkServer(g.node(n).tls), DialTimeout: patience, Logger: zap.NewNop()})
 	g.ok(err)
 	g.t.Cleanup(func() { _ = c.Close() })
 	return c

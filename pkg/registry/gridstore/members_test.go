@@ -105,6 +105,17 @@ func TestStrangersAreRefused(t *testing.T) {
 	if err := speak(t, g, g.node(1).tls, g.clientPort); err != nil {
 		t.Errorf("a node of this grid, as client: %v", err)
 	}
+	t.Run("a server whose certificate is not a member's", func(t *testing.T) {
+		c := g.open(1, func(c *Config) {
+			c.TLS = c.TLS.Clone()
+			c.TLS.ServerName = "somebody.else"
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if _, err := c.Roster(ctx); err == nil {
+			t.Error("a client went to it")
+		}
+	})
 	if conn, err := net.Dial("tcp", "[::1]:"+portText(g.clientPort)); err == nil {
 		_ = conn.Close()
 		t.Error("it listens on another address")
