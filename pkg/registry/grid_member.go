@@ -24,7 +24,7 @@ import (
 const (
 	gridQuotaBytes = 2 << 30 // database
 	gridHistory    = "2h"    // how long a client may be cut off and catch up by watching
-	gridLeases     = 1 << 14 // streams of one connection
+	gridStreams    = 1 << 14 // streams of one connection
 )
 
 // ErrRemoved says that the grid took this member out.
@@ -104,7 +104,7 @@ func (c MemberConfig) etcd(log *slog.Logger, f *failure) *embed.Config {
 	cfg.EnableGRPCGateway = false // it would speak for its callers with the member's certificate
 	cfg.QuotaBackendBytes = gridQuotaBytes
 	cfg.MaxRequestBytes, cfg.MaxTxnOps = maxRequestBytes, maxTxnOps
-	cfg.MaxConcurrentStreams = gridLeases
+	cfg.MaxConcurrentStreams = gridStreams
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, gridHistory
 	cfg.BootstrapDefragThresholdMegabytes = gridQuotaBytes >> 22
 	cfg.LogLevel = "error"

@@ -148,21 +148,23 @@ func (c *cache) fill(tx *bbolt.Tx, s *state, m meta) error {
 	}{
 		{valuesBucket, func(key string, revision int64, raw []byte) error {
 			k, err := ParseKey(key)
+			if err != nil { // a newer zosnet knew it
+				s.refused[key] = refusal{raw, revision, err}
+				return nil
+			}
 			values[k] = stored{raw, revision}
-			return err
+			return nil
 		}},
 		{refusedBucket, func(key string, revision int64, raw []byte) error {
 			s.refused[key] = refusal{raw, revision, errUnjudged}
 			return nil
 		}},
 		{seenBucket, func(key string, _ int64, raw []byte) error {
-			k, err := ParseKey(key)
-			if err != nil {
-				return err
-			}
 			var seen trust.Seen
-			err = json.Unmarshal(raw, &seen)
-			s.seen[k] = seen
+			err := json.Unmarshal(raw, &seen)
+			if k, unknown := ParseKey(key); unknown == nil {
+				s.seen[k] = seen
+			}
 			return err
 		}},
 		{pinsBucket, func(network string, _ int64, raw []byte) error {
@@ -175,7 +177,7 @@ func (c *cache) fill(tx *bbolt.Tx, s *state, m meta) error {
 	for _, r := range readers {
 		n, err := c.each(tx, r.bucket, r.entry)
 		if err != nil {
-			return err
+			return &brokenError{err}
 		}
 		if want := m.Entries[string(r.bucket)]; n != want {
 			return &brokenError{fmt.Errorf("%s has %d entries of %d", r.bucket, n, want)}

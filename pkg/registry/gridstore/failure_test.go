@@ -2,6 +2,7 @@ package gridstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/zosnet/zosnet/pkg/trust"
@@ -212,6 +214,22 @@ func TestCutOff(t *testing.T) {
 			if !strings.Contains(g.log.String(), "is set aside") {
 				t.Errorf("%s: the log does not tell", what)
 			}
+		}
+	})
+	t.Run("a cache of a newer zosnet", func(t *testing.T) {
+		g.close(n2)
+		db := must(bbolt.Open(cache, 0o600, nil))
+		g.ok(db.Update(func(tx *bbolt.Tx) error {
+			var m meta
+			key := root + "nodes/n2/surprise"
+			err := errors.Join(json.Unmarshal(tx.Bucket(metaBucket).Get(metaKey), &m), tx.Bucket(valuesBucket).Put([]byte(key), pack(key, 1, []byte("1"))))
+			m.Entries[string(valuesBucket)]++
+			return errors.Join(err, tx.Bucket(metaBucket).Put(metaKey, must(json.Marshal(m))))
+		}))
+		g.ok(db.Close())
+		n2 = g.open(2, nowhere)
+		if s := n2.Snapshot(); s.Source != SourceCache || s.Networks["acme"] == nil || len(s.Problems) != 1 || !errors.Is(s.Problems[0].Err, errUnknownKey) {
+			t.Errorf("from the cache: %s, networks %v, problems %v", s.Source, names(s.Networks), s.Problems)
 		}
 	})
 	t.Run("another cluster", func(t *testing.T) {

@@ -13,17 +13,19 @@ const logAtOnce = 10
 // recall starts from the cache. A broken one is set aside and a new one begun.
 func (c *Client) recall() error {
 	err := c.recallFrom()
-	broken, isBroken := errors.AsType[*brokenError](err)
-	if !isBroken {
+	if err == nil {
+		return nil
+	}
+	if c.cache != nil {
+		err = errors.Join(err, c.cache.close())
+		c.cache = nil
+	}
+	if _, broken := errors.AsType[*brokenError](err); !broken {
 		return err
 	}
 	aside := c.cfg.CacheFile + ".broken"
-	if c.cache != nil {
-		err = c.cache.close()
-		c.cache = nil
-	}
 	c.cfg.Log.Error("the cache of the grid's registry is set aside; what the node knew of the grid comes from the registry, "+
-		"and until it is reached nothing of the grid is known", "file", c.cfg.CacheFile, "aside", aside, "error", errors.Join(broken, err))
+		"and until it is reached nothing of the grid is known", "file", c.cfg.CacheFile, "aside", aside, "error", err)
 	if err := os.Rename(c.cfg.CacheFile, aside); err != nil {
 		return fmt.Errorf("set the broken cache of the grid's registry aside: %w", err)
 	}
