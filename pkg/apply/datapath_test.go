@@ -131,8 +131,8 @@ func TestLearnedBindings(t *testing.T) {
 	ports, err := n.datapath.Maps().AllPorts()
 	check(t, err)
 	port := ports[index]
-	if port.Learnable != learnable {
-		t.Errorf("the VM may learn %d addresses, want %d", port.Learnable, learnable)
+	if port.Learnable != Learnable {
+		t.Errorf("the VM may learn %d addresses, want %d", port.Learnable, Learnable)
 	}
 	port.Learned = 1
 	check(t, n.datapath.Maps().Ports.Put(&index, &port))

@@ -9,9 +9,9 @@ import (
 	"github.com/zosnet/zosnet/pkg/plan"
 )
 
-// learnable is how many addresses a VM may claim by DAD: what Linux gives to one
+// Learnable is how many addresses a VM may claim by DAD: what Linux gives to one
 // interface at most by itself (net.ipv6.conf.*.max_addresses).
-const learnable = 16
+const Learnable = 16
 
 // kindOf gives the datapath's word for a workload's kind.
 func kindOf(tap bool) uint32 {
@@ -27,7 +27,7 @@ func portEntry(w plan.Workload) bpf.Port {
 	entry := bpf.Port{Network: w.NetworkID, Service: w.ServiceID, Workload: w.ID,
 		Kind: kindOf(tap), Mac: bpf.MAC{Bytes: w.MAC}}
 	if tap {
-		entry.Learnable = learnable
+		entry.Learnable = Learnable
 	}
 	return entry
 }

@@ -54,6 +54,9 @@ type Daemon struct {
 	// written to it, so that nothing comes between.
 	change sync.Mutex
 
+	// learning is held while learned addresses are stored or given back.
+	learning sync.Mutex
+
 	deadlines chan time.Time // of trials, for followTrial
 	planned   sync.Once
 	hasPlan   chan struct{}  // closed once there is a first view
@@ -130,6 +133,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.service.watch(ctx, d.alive) })
 	g.Go(func() error { return d.followTrial(ctx) })
 	g.Go(func() error { return d.sweepFlows(ctx) })
+	g.Go(func() error { return d.releaseUnused(ctx) })
 	g.Go(func() error { return d.followSignals(ctx) })
 	g.Go(func() error { return d.begin(ctx) })
 	g.Go(func() error {

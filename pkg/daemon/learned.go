@@ -51,6 +51,8 @@ func (d *Daemon) adoptLearned(ctx context.Context) {
 }
 
 func (d *Daemon) storeLearned(ctx context.Context) error {
+	d.learning.Lock()
+	defer d.learning.Unlock()
 	snap, err := d.store.Snapshot(ctx)
 	if err != nil {
 		return err

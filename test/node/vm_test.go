@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type vm struct {
 	*lab.Machine
 	card, tap *os.File
 	mac       net.HardwareAddr
+	paused    atomic.Bool // it hears and says nothing
 }
 
 // startVM attaches a tap to red's web and plugs a machine into it. The
@@ -57,18 +59,21 @@ func (n *node) startVM(name string) *vm {
 			n.t.Fatal(err)
 		}
 	}
-	go pump(v.tap, v.card)
-	go pump(v.card, v.tap)
+	go v.pump(v.tap, v.card)
+	go v.pump(v.card, v.tap)
 	n.t.Cleanup(func() { _, _ = v.tap.Close(), v.card.Close() })
 	return v
 }
 
-func pump(from, to *os.File) {
+func (v *vm) pump(from, to *os.File) {
 	buf := make([]byte, 65536)
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
 			return
+		}
+		if v.paused.Load() {
+			continue
 		}
 		if _, err := to.Write(buf[:n]); errors.Is(err, os.ErrClosed) {
 			return
