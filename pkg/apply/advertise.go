@@ -17,6 +17,7 @@ func (p *pass) advertised(n plan.Network) advert.Network {
 	return advert.Network{
 		Interface: n.Bridge, Index: p.links.index(n.Bridge), MAC: n.BridgeMAC[:],
 		Router: routerAddress.Addr(), Prefix: n.Prefix, MTU: n.MTU,
+		Resolver: n.Resolver, Search: n.Domain(),
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/loader"
 	"github.com/zosnet/zosnet/pkg/plan"
 	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/resolver"
 	"github.com/zosnet/zosnet/pkg/telemetry"
 )
 
@@ -48,6 +49,7 @@ type Daemon struct {
 	metrics   *telemetry.Metrics
 	enforcer  *enforcer
 	documents decoder
+	resolvers resolvers
 	service   supervisor
 
 	// change is held while something is checked against the registry and then
@@ -99,6 +101,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	defer d.applier.Close()
+	d.resolvers.processes = resolver.Open(filepath.Join(node.RunDir, resolversDir), log)
 	if err := d.datapath.LockDown(node.Uplinks, node.Lockdown.Allow); err != nil {
 		return fmt.Errorf("lock the uplinks down: %w", err)
 	}
@@ -129,6 +132,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error { d.enforcer.run(ctx); return nil })
 	g.Go(func() error { return d.followRegistry(ctx) })
+	g.Go(func() error { return d.followResolvers(ctx) })
 	g.Go(func() error { return d.applier.Run(ctx, apply.Hooks{Repaired: d.onRepair, MTU: d.onMTU}) })
 	g.Go(func() error { return d.service.watch(ctx, d.alive) })
 	g.Go(func() error { return d.followTrial(ctx) })

@@ -46,7 +46,7 @@ func (d *Daemon) enforce(ctx context.Context) error {
 			return fmt.Errorf("switch to the new layout of the maps: %w", err)
 		}
 	}
-	if err != nil {
+	if err = with(err, d.resolvers.settle(state)); err != nil {
 		return err
 	}
 	d.metrics.Applied(result.Took)

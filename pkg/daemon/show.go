@@ -10,6 +10,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/policy"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/spec"
 )
@@ -40,7 +41,7 @@ func (d *Daemon) ShowNetwork(ctx context.Context, r *api.ShowNetworkRequest) (*a
 	}
 	v := d.current()
 	for _, w := range v.state.Workloads {
-		if w.Network == record.Name {
+		if w.Network == record.Name && !w.IsResolver() {
 			n.Workloads = append(n.Workloads, v.message(w))
 		}
 	}
@@ -61,6 +62,9 @@ func (d *Daemon) count(n *api.Network, planned plan.Network) error {
 		return err
 	}
 	for i, e := range planned.Policy.Entries {
+		if e.Kind == policy.EntryOwn {
+			continue // every network has it
+		}
 		action := spec.Deny
 		if e.Allow {
 			action = spec.Allow

@@ -45,7 +45,9 @@ func (v view) world() policy.World {
 	for _, r := range v.input.Networks {
 		for _, n := range v.state.Networks {
 			if n.Name == r.Document.Name {
-				w.Networks = append(w.Networks, policy.Network{Document: r.Document, Prefix: n.Prefix, Gateway: n.Gateway})
+				w.Networks = append(w.Networks, policy.Network{
+					Document: r.Document, Prefix: n.Prefix, Gateway: n.Gateway, Resolver: true,
+				})
 			}
 		}
 	}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/zosnet/zosnet/pkg/apply"
 	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/resolver"
 )
 
 // Uninstalled is what Uninstall took out of the kernel, and what it left.
@@ -33,8 +35,10 @@ func Uninstall(nodeFile string, networks bool, log io.Writer) (u Uninstalled, er
 		return u, fmt.Errorf("uninstall: %w", err)
 	}
 	defer held.release()
-	changes, err := apply.Remove(apply.Removal{BPFFS: node.BPFFS, RunDir: node.RunDir, Networks: networks,
-		Log: slog.New(slog.NewTextHandler(log, nil))})
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	ended := resolver.Open(filepath.Join(node.RunDir, resolversDir), logger).Settle(nil)
+	changes, err := apply.Remove(apply.Removal{BPFFS: node.BPFFS, RunDir: node.RunDir, Networks: networks, Log: logger})
+	err = errors.Join(err, ended)
 	for _, c := range changes {
 		u.Removed = append(u.Removed, c.String())
 	}

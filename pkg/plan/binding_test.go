@@ -42,6 +42,9 @@ func TestBindings(t *testing.T) {
 			in.Learned = row.learned
 			var got []string
 			for _, b := range mustCompute(t, in).Bindings {
+				if b.Workload == resolverHost {
+					continue // TestResolvers
+				}
 				text := fmt.Sprintf("%d %s %s", b.NetworkID, b.Address, b.Interface)
 				if b.Learned {
 					text += " learned"

@@ -33,10 +33,12 @@ func Compute(in Input) (State, error) {
 	if s.Workloads, err = in.workloads(s.Networks); err != nil {
 		return State{}, err
 	}
+	s.Workloads = in.withResolvers(s.Networks, s.Workloads)
 	s.Prefixes = prefixes(blocks, s.Networks)
 	s.Overlays, s.Ignored = in.overlays(s.Networks)
 	s.Lockdown, s.Trial = in.lockdown(openings(s.Overlays))
 	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned, in.remoteBindings(s.Overlays))
+	s.Resolvers = in.resolvers(s)
 	return s, checkInterfaces(&s)
 }
 

@@ -34,8 +34,8 @@ func TestWorkload(t *testing.T) {
 			t.Errorf("workload %s/%s: bridge %s, gateway %s, MTU %d", row.network, row.name, w.Bridge, w.Gateway, w.MTU)
 		}
 	}
-	if len(s.Workloads) != 4 || len(s.Networks) != 2 {
-		t.Errorf("%d workloads of %d networks, want 4 of 2: elsewhere does not span this node", len(s.Workloads), len(s.Networks))
+	if list := attached(s); len(list) != 4 || len(s.Networks) != 2 {
+		t.Errorf("%d workloads of %d networks, want 4 of 2: elsewhere does not span this node", len(list), len(s.Networks))
 	}
 }
 

@@ -38,7 +38,8 @@ func (c Change) String() string {
 
 // Diff gives what it takes to come from one state to the other. Where in its file
 // a rule stands makes no difference. A workload stands for its planned addresses;
-// only learned ones are listed, and those on other nodes.
+// only learned ones are listed, and those on other nodes. A network's resolver comes
+// and goes with its workloads and is not listed.
 func Diff(from, to State) []Change {
 	d := &diff{}
 	d.field("uplinks", list(from.Uplinks), list(to.Uplinks))
@@ -47,7 +48,7 @@ func Diff(from, to State) []Change {
 	compare(d, from.Prefixes, to.Prefixes, Prefix.object, Prefix.fields)
 	compare(d, from.Networks, to.Networks, Network.object, Network.fields)
 	d.rules(from.Networks, to.Networks)
-	compare(d, from.Workloads, to.Workloads, Workload.object, Workload.fields)
+	compare(d, attached(from), attached(to), Workload.object, Workload.fields)
 	compare(d, from.Overlays, to.Overlays, Overlay.object, Overlay.fields)
 	d.peers(from.Overlays, to.Overlays)
 	compare(d, learnedOf(from), learnedOf(to), Binding.object, Binding.fields)
@@ -183,6 +184,11 @@ func (d *diff) program(object string, from, to policy.Program) {
 func sameMeaning(a, b policy.Program) bool {
 	a.Entries, b.Entries = nil, nil
 	return reflect.DeepEqual(a, b)
+}
+
+// attached gives the workloads that somebody attached.
+func attached(s State) []Workload {
+	return slices.DeleteFunc(slices.Clone(s.Workloads), Workload.IsResolver)
 }
 
 // learnedOf gives the addresses that VMs took for themselves, and those of

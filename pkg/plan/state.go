@@ -23,6 +23,7 @@ type State struct {
 	Prefixes  []Prefix
 	Networks  []Network
 	Workloads []Workload
+	Resolvers []Resolver
 	Overlays  []Overlay
 	Bindings  []Binding
 	Ignored   []Ignored // of what other nodes say; it keeps nothing else from being enforced
@@ -41,6 +42,7 @@ type Network struct {
 	ID          uint32       // dense, 1..4095, index in the datapath
 	Prefix      netip.Prefix // its /64 here
 	Gateway     netip.Addr   // PREFIX::1
+	Resolver    netip.Addr   // PREFIX::53; the zero Addr: it has none here
 	Bridge      string       // interface name, at most 15 bytes
 	BridgeMAC   [6]byte
 	MTU         uint16 // bytes

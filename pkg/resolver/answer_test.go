@@ -1,6 +1,8 @@
 package resolver
 
 import (
+	"fmt"
+	"hash/crc32"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,6 +32,9 @@ func values(list []dns.RR) []string {
 	return out
 }
 
+// acmeSerial is what the zone of acme has for its number.
+var acmeSerial = fmt.Sprint(crc32.ChecksumIEEE(acme().zone(0)))
+
 const noName, noError = "NXDOMAIN", "NOERROR"
 
 var answers = []struct {
@@ -47,7 +52,7 @@ var answers = []struct {
 	{"WEB.N2.Acme.INTERNAL.", "AAAA", noError, []string{"2001:db8:0:201::100"}, ""},
 	{"53.acme.internal.", "AAAA", noError, []string{"2001:db8:0:1::53"}, ""},
 	{"acme.internal.", "NS", noError, []string{"53.acme.internal."}, ""},
-	{"acme.internal.", "SOA", noError, []string{"53.acme.internal. hostmaster.acme.internal. 7 3600 600 86400 1"}, ""},
+	{"acme.internal.", "SOA", noError, []string{"53.acme.internal. hostmaster.acme.internal. " + acmeSerial + " 3600 600 86400 1"}, ""},
 	{"db.acme.internal.", "ANY", noError, []string{`"RFC8482" ""`}, ""},
 
 	{"db.acme.internal.", "A", noError, nil, "acme.internal."}, // there is no IPv4 inside

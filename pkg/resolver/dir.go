@@ -15,12 +15,17 @@ import (
 const (
 	zoneFile    = "zone"
 	forwardFile = "forward"
+
+	// lockFile is locked by the process that answers from the directory, if the
+	// daemon started it, and says where it answers. Without it, it ends.
+	lockFile = "lock"
 )
 
 // dir is a directory that is read again when a file in it is replaced. It is opened
 // once: whoever reads need not be able to find it again.
 type dir struct {
 	name    string
+	held    bool // there was a lock when it was opened
 	fd      int
 	changes *os.File // inotify(7)
 }
@@ -37,7 +42,13 @@ func openDir(name string) (*dir, error) {
 	if _, err := unix.InotifyAddWatch(watch, name, unix.IN_MOVED_TO|unix.IN_CLOSE_WRITE|unix.IN_DELETE|unix.IN_ONLYDIR); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch %s: %w", name, err), unix.Close(watch), unix.Close(fd))
 	}
-	return &dir{name, fd, os.NewFile(uintptr(watch), "inotify")}, nil
+	d := &dir{name: name, fd: fd, changes: os.NewFile(uintptr(watch), "inotify")}
+	d.held = d.has(lockFile)
+	return d, nil
+}
+
+func (d *dir) has(file string) bool {
+	return unix.Faccessat(d.fd, file, unix.F_OK, 0) == nil
 }
 
 func (d *dir) close() {
@@ -61,8 +72,12 @@ func (d *dir) read(file string) ([]byte, error) {
 	return text, nil
 }
 
+// errReleased says that the process is not wanted any more.
+var errReleased = errors.New("the lock is gone")
+
 // follow calls changed whenever something in the directory was replaced, until ctx
-// ends. Several changes at once may be one call.
+// ends. Several changes at once may be one call. It gives errReleased when the lock
+// has gone.
 func (d *dir) follow(ctx context.Context, changed func()) error {
 	stop := context.AfterFunc(ctx, func() { _ = d.changes.Close() }) // ends the read
 	defer stop()
@@ -73,6 +88,9 @@ func (d *dir) follow(ctx context.Context, changed func()) error {
 				return nil
 			}
 			return fmt.Errorf("watch %s: %w", d.name, err)
+		}
+		if d.held && !d.has(lockFile) {
+			return errReleased
 		}
 		changed()
 	}

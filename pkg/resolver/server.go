@@ -41,7 +41,7 @@ type server struct {
 	complained atomic.Int64 // when, in nanoseconds
 }
 
-// Run answers questions until ctx ends. It gives up root, for good and for the whole
+// Run answers questions until ctx ends, or until the directory's lock is removed. It gives up root, for good and for the whole
 // process, before it reads a first question. An error says that it could not begin
 // (no zone, no socket) or that a socket failed.
 func Run(ctx context.Context, c Config) error {
@@ -73,7 +73,10 @@ func Run(ctx context.Context, c Config) error {
 	if c.Ready != nil {
 		c.Ready()
 	}
-	return g.Wait()
+	if err := g.Wait(); !errors.Is(err, errReleased) {
+		return err
+	}
+	return nil
 }
 
 // serve runs one of the two servers until ctx ends.

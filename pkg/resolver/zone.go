@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"net/netip"
 	"slices"
@@ -33,7 +34,6 @@ const (
 // Network is what a network's names follow from.
 type Network struct {
 	Name      string
-	Serial    uint32                  // another one for other content
 	Resolver  netip.Addr              // where this zone is served
 	Prefixes  map[string]netip.Prefix // by node: the network's /64 there
 	Services  []string                // all of them, also those without a workload
@@ -50,9 +50,14 @@ type Workload struct {
 }
 
 // Zone gives a network's names as a master file. Names that have no address have
-// a TXT record, so that they exist. The same network gives the same bytes.
+// a TXT record, so that they exist. The same network gives the same bytes; its
+// serial number is the checksum of the rest, for there is no secondary to compare it.
 func (n Network) Zone() []byte {
-	z := zoneText{origin: n.Name + "." + apexDomain, serial: n.Serial, names: map[string]map[netip.Addr]bool{}, kinds: map[string]string{}}
+	return n.zone(crc32.ChecksumIEEE(n.zone(0)))
+}
+
+func (n Network) zone(serial uint32) []byte {
+	z := zoneText{origin: n.Name + "." + apexDomain, serial: serial, names: map[string]map[netip.Addr]bool{}, kinds: map[string]string{}}
 	fmt.Fprintf(&z.text, "; Names of network %s. Made by zosnet: what is changed here is overwritten.\n$TTL %d\n", n.Name, ttl)
 	z.soa(apexDomain)
 	z.soa(z.origin)
@@ -177,14 +182,17 @@ func (z *zoneText) record(name, kind, data string) {
 	fmt.Fprintf(&z.text, "%s IN %s %s\n", name, kind, data)
 }
 
+// madeHere begins the files that are not for people to change.
+const madeHere = "# Made by zosnet.\n"
+
 // ResolvConf gives the resolv.conf(5) of a workload of a network.
 func ResolvConf(network string, server netip.Addr) []byte {
-	return fmt.Appendf(nil, "# Made by zosnet.\nnameserver %s\nsearch %s.%s\noptions timeout:2 attempts:2\n", server, network, Domain)
+	return fmt.Appendf(nil, madeHere+"nameserver %s\nsearch %s.%s\noptions timeout:2 attempts:2\n", server, network, Domain)
 }
 
 // Forward gives the file that names the servers which other names are forwarded to.
 func Forward(servers []netip.Addr) []byte {
-	text := []byte("# Made by zosnet.\n")
+	text := []byte(madeHere)
 	for _, s := range servers {
 		text = fmt.Appendf(text, "nameserver %s\n", s)
 	}

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"net/netip"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -21,7 +22,7 @@ func addrs(list ...string) (out []netip.Addr) {
 // network's yet, cache has no workload.
 func acme() Network {
 	return Network{
-		Name: "acme", Serial: 7, Resolver: addr("2001:db8:0:1::53"),
+		Name: "acme", Resolver: addr("2001:db8:0:1::53"),
 		Prefixes: map[string]netip.Prefix{
 			"n1": netip.MustParsePrefix("2001:db8:0:1::/64"), "n2": netip.MustParsePrefix("2001:db8:0:201::/64"),
 		},
@@ -38,9 +39,9 @@ func acme() Network {
 
 const acmeZone = `; Names of network acme. Made by zosnet: what is changed here is overwritten.
 $TTL 1
-internal. IN SOA 53.acme.internal. hostmaster.acme.internal. 7 3600 600 86400 1
+internal. IN SOA 53.acme.internal. hostmaster.acme.internal. SERIAL 3600 600 86400 1
 internal. IN NS 53.acme.internal.
-acme.internal. IN SOA 53.acme.internal. hostmaster.acme.internal. 7 3600 600 86400 1
+acme.internal. IN SOA 53.acme.internal. hostmaster.acme.internal. SERIAL 3600 600 86400 1
 acme.internal. IN NS 53.acme.internal.
 53.acme.internal. IN AAAA 2001:db8:0:1::53
 cache.acme.internal. IN TXT "service"
@@ -75,7 +76,8 @@ web.n2.acme.internal. IN AAAA 2001:db8:0:201::100
 `
 
 func TestZone(t *testing.T) {
-	forward, reverse := string(acme().Zone()), ""
+	serial := regexp.MustCompile(`hostmaster.acme.internal. (\d+) `)
+	forward, reverse := serial.ReplaceAllString(string(acme().Zone()), "hostmaster.acme.internal. SERIAL "), ""
 	if len(forward) > len(acmeZone) {
 		forward, reverse = forward[:len(acmeZone)], forward[len(acmeZone):]
 	}
@@ -83,7 +85,7 @@ func TestZone(t *testing.T) {
 		t.Errorf("the names (-want +got):\n%s", diff)
 	}
 	const first, second = "1.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.", "1.0.2.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa."
-	const rest = " IN SOA 53.acme.internal. hostmaster.acme.internal. 7 3600 600 86400 1\n"
+	const rest = " IN SOA 53.acme.internal. hostmaster.acme.internal. SERIAL 3600 600 86400 1\n"
 	want := first + rest + first + " IN NS 53.acme.internal.\n" + second + rest + second + " IN NS 53.acme.internal.\n" +
 		"3.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0." + first + " IN PTR 53.acme.internal.\n" +
 		"0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0." + first + " IN PTR db-1.acme.internal.\n" +
@@ -109,6 +111,22 @@ func TestZoneIsStable(t *testing.T) {
 		if diff := cmp.Diff(want, string(n.Zone())); diff != "" {
 			t.Fatalf("(-want +got):\n%s", diff)
 		}
+	}
+}
+
+// Other content has another serial number.
+func TestZoneSerial(t *testing.T) {
+	serial := func(n Network) uint32 {
+		z, err := parseZone(n.Zone())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return z.apexes["acme.internal."].Serial
+	}
+	other := acme()
+	other.Workloads[0].Healthy = false
+	if serial(acme()) == serial(other) {
+		t.Errorf("both have the serial number %d", serial(other))
 	}
 }
 

@@ -10,6 +10,7 @@ const (
 	expectCIDR    = "a CIDR such as 203.0.113.0/24 or 2001:db8::/32"
 	expectAddress = "an IPv4 or IPv6 address of one machine, without a zone"
 	expectIPv4    = "an IPv4 address of one machine"
+	expectIPv6    = "an IPv6 address of one machine, without a zone"
 	expectPrefix  = "an IPv6 prefix of global or unique local addresses, /16 to /64"
 )
 

@@ -49,6 +49,7 @@ func (n *Node) decode(top value) {
 		field{"endpoint", "", func(v value) { n.Endpoint, _ = v.address(expectAddress) }},
 		field{"exit", "", n.decodeExit},
 		field{"prefixes", "", func(v value) { n.Prefixes = v.prefixes() }},
+		field{"dns", "", n.decodeDNS},
 		field{"exitPoint", "", n.decodeExitPoint},
 		field{"lockdown", "", n.decodeLockdown},
 		field{"accept", "", n.decodeAccept},
@@ -73,6 +74,20 @@ func (n *Node) decodeUnderlay(v value) {
 func (n *Node) decodeExit(v value) {
 	n.Exit, _ = v.matching("the name of a node, or auto", func(s string) bool {
 		return s == "auto" || ValidName(s)
+	})
+}
+
+func (n *Node) decodeDNS(v value) {
+	v.distinct("a list of IPv6 addresses", func(item value) (string, bool) {
+		addr, ok := item.address(expectIPv6)
+		if ok && !addr.Is6() {
+			item.bad(expectIPv6)
+			ok = false
+		}
+		if ok {
+			n.DNS = append(n.DNS, addr)
+		}
+		return addr.String(), ok
 	})
 }
 

@@ -37,6 +37,7 @@ underlay: dc-dual
 endpoint: 192.0.2.10
 exit: gw1
 prefixes: [2001:db8:aaaa::/48, 2001:DB8:BBBB::/56]
+dns: [2001:db8:53::1, 2001:DB8:53::2]
 exitPoint: {tunnels: true, ipv4: [198.51.100.10]}
 lockdown:
   allow:
@@ -50,6 +51,7 @@ bpffs: /b
 			Name: "n1", Uplinks: []string{"eth0", "eth1"}, Underlay: "dc-dual",
 			Endpoint: netip.MustParseAddr("192.0.2.10"), Exit: "gw1",
 			Prefixes:  []netip.Prefix{netip.MustParsePrefix("2001:db8:aaaa::/48"), netip.MustParsePrefix("2001:db8:bbbb::/56")},
+			DNS:       []netip.Addr{netip.MustParseAddr("2001:db8:53::1"), netip.MustParseAddr("2001:db8:53::2")},
 			ExitPoint: &spec.ExitPoint{Tunnels: true, IPv4: []netip.Addr{netip.MustParseAddr("198.51.100.10")}},
 			Lockdown: spec.Lockdown{Allow: []spec.LockdownAllow{{
 				From: netip.MustParsePrefix("203.0.113.0/24"),

@@ -38,6 +38,7 @@ type Node struct {
 	Endpoint  netip.Addr // the zero Addr on a hidden node
 	Exit      string     // node name, "auto", or empty where IPv6 is native
 	Prefixes  []netip.Prefix
+	DNS       []netip.Addr // servers that networks' other questions go to, IPv6
 	ExitPoint *ExitPoint
 	Lockdown  Lockdown
 	Accept    []string // owners whose networks are carried, "ed25519:…"; empty: anybody's

@@ -71,6 +71,9 @@ func (m *manifest) remove(dir string) error {
 	for _, name := range namespaces {
 		errs = append(errs, removeNamespace(name))
 	}
+	for _, name := range workloads {
+		errs = append(errs, os.RemoveAll(filepath.Join(configDir, name)))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("lab %s: remove: %w", m.Name, err)
 	}

@@ -13,6 +13,9 @@ import (
 // namespaceDir is where iproute2 looks for named network namespaces.
 const namespaceDir = "/run/netns"
 
+// configDir is where iproute2 looks for their resolv.conf.
+const configDir = "/etc/netns"
+
 func namespaceName(lab, role string) string { return "zl-" + lab + "-" + role }
 
 // makeNamespace makes a network namespace and binds it to its name, as

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -45,6 +46,11 @@ func (n Network) Message(final bool) ([]byte, error) {
 			{Type: layers.ICMPv6OptPrefixInfo, Data: prefixOption(n.Prefix, valid, preferred)},
 		},
 	}
+	if n.Resolver.IsValid() {
+		advertisement.Options = append(advertisement.Options,
+			layers.ICMPv6Option{Type: optResolvers, Data: resolverOption(n.Resolver, router)},
+			layers.ICMPv6Option{Type: optSearch, Data: searchOption(n.Search, router)})
+	}
 	buffer := gopacket.NewSerializeBuffer()
 	icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(layers.ICMPv6TypeRouterAdvertisement, 0)}
 	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true}, icmp, advertisement)
@@ -68,6 +74,28 @@ func prefixOption(prefix netip.Prefix, valid, preferred time.Duration) []byte {
 	return append(body, prefix.Masked().Addr().AsSlice()...)
 }
 
+// Options of RFC 8106.
+const (
+	optResolvers layers.ICMPv6Opt = 25
+	optSearch    layers.ICMPv6Opt = 31
+)
+
+// resolverOption is the body of RFC 8106, 5.1.
+func resolverOption(resolver netip.Addr, lifetime time.Duration) []byte {
+	return append(binary.BigEndian.AppendUint32(make([]byte, 2, 22), uint32(lifetime/time.Second)), resolver.AsSlice()...)
+}
+
+// searchOption is the body of RFC 8106, 5.2: the domain as RFC 1035, 3.1 encodes it,
+// and zeros up to a multiple of eight bytes with type and length.
+func searchOption(domain string, lifetime time.Duration) []byte {
+	body := binary.BigEndian.AppendUint32(make([]byte, 2), uint32(lifetime/time.Second))
+	for label := range strings.SplitSeq(domain, ".") {
+		body = append(append(body, byte(len(label))), label...)
+	}
+	body = append(body, 0)
+	return append(body, make([]byte, (8-(len(body)+2)%8)%8)...)
+}
+
 // Network is what a router advertises, and where.
 type Network struct {
 	Interface string // the bridge
@@ -76,10 +104,12 @@ type Network struct {
 	Router    netip.Addr   // link-local source of the advertisements, an address of the bridge
 	Prefix    netip.Prefix // a /64
 	MTU       uint16       // bytes
+	Resolver  netip.Addr   // the zero Addr: none
+	Search    string       // domain that names without a dot are looked for in
 }
 
 // Equal tells whether two advertisements say the same at the same place.
 func (n Network) Equal(o Network) bool {
 	return n.Interface == o.Interface && n.Index == o.Index && bytes.Equal(n.MAC, o.MAC) &&
-		n.Router == o.Router && n.Prefix == o.Prefix && n.MTU == o.MTU
+		n.Router == o.Router && n.Prefix == o.Prefix && n.MTU == o.MTU && n.Resolver == o.Resolver && n.Search == o.Search
 }

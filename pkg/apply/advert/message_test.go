@@ -2,6 +2,8 @@ package advert
 
 import (
 	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -14,6 +16,7 @@ import (
 var acme = Network{
 	Interface: "br0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Router: netip.MustParseAddr("fe80::1"),
 	Prefix: netip.MustParsePrefix("2001:db8:aaaa:1::/64"), MTU: 1420,
+	Resolver: netip.MustParseAddr("2001:db8:aaaa:1::53"), Search: "acme.internal",
 }
 
 // TestMessage reads the advertisement as a host does (RFC 4861, 4.2 and 4.6).
@@ -60,7 +63,32 @@ func TestMessage(t *testing.T) {
 				netip.AddrFrom16([16]byte(prefix[14:])) != acme.Prefix.Addr() {
 				t.Errorf("prefix information is % x", prefix)
 			}
+			lifetime := fmt.Sprintf("0000%08x", int(c.router/time.Second))
+			if got, want := hex.EncodeToString(options[25]), lifetime+"20010db8aaaa00010000000000000053"; got != want {
+				t.Errorf("recursive DNS server is %s, want %s", got, want)
+			}
+			const search = "0461636d6508696e7465726e616c00" + "00" // 4 acme 8 internal 0, and a zero to fill up
+			if got, want := hex.EncodeToString(options[31]), lifetime+search; got != want {
+				t.Errorf("DNS search list is %s, want %s", got, want)
+			}
 		})
+	}
+}
+
+// TestMessageWithoutResolver: a network without one says nothing of names.
+func TestMessageWithoutResolver(t *testing.T) {
+	n := acme
+	n.Resolver = netip.Addr{}
+	with, err := acme.Message(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := n.Message(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(with)-len(without) != 24+24 || n.Equal(acme) {
+		t.Errorf("%d bytes with a resolver, %d without", len(with), len(without))
 	}
 }
 
