@@ -29,6 +29,303 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type InitGridRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InitGridRequest) Reset() {
+	*x = InitGridRequest{}
+	mi := &file_zosnet_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InitGridRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InitGridRequest) ProtoMessage() {}
+
+func (x *InitGridRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InitGridRequest.ProtoReflect.Descriptor instead.
+func (*InitGridRequest) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{0}
+}
+
+type ShowGridRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowGridRequest) Reset() {
+	*x = ShowGridRequest{}
+	mi := &file_zosnet_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowGridRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowGridRequest) ProtoMessage() {}
+
+func (x *ShowGridRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowGridRequest.ProtoReflect.Descriptor instead.
+func (*ShowGridRequest) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{1}
+}
+
+type JoinGridRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"` // secret
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinGridRequest) Reset() {
+	*x = JoinGridRequest{}
+	mi := &file_zosnet_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinGridRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinGridRequest) ProtoMessage() {}
+
+func (x *JoinGridRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinGridRequest.ProtoReflect.Descriptor instead.
+func (*JoinGridRequest) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *JoinGridRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+// GridNode is this node's place in a grid.
+type GridNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Control       string                 `protobuf:"bytes,2,opt,name=control,proto3" json:"control,omitempty"`     // prefix of the control network
+	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`     // of this node in it
+	Interface     string                 `protobuf:"bytes,4,opt,name=interface,proto3" json:"interface,omitempty"` // that has the address
+	Members       []string               `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GridNode) Reset() {
+	*x = GridNode{}
+	mi := &file_zosnet_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GridNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GridNode) ProtoMessage() {}
+
+func (x *GridNode) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GridNode.ProtoReflect.Descriptor instead.
+func (*GridNode) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GridNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *GridNode) GetControl() string {
+	if x != nil {
+		return x.Control
+	}
+	return ""
+}
+
+func (x *GridNode) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *GridNode) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+func (x *GridNode) GetMembers() []string {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type MakeTokenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seconds       int64                  `protobuf:"varint,1,opt,name=seconds,proto3" json:"seconds,omitempty"` // how long it is good for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MakeTokenRequest) Reset() {
+	*x = MakeTokenRequest{}
+	mi := &file_zosnet_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MakeTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MakeTokenRequest) ProtoMessage() {}
+
+func (x *MakeTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MakeTokenRequest.ProtoReflect.Descriptor instead.
+func (*MakeTokenRequest) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MakeTokenRequest) GetSeconds() int64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+type JoinToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Token         string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"` // secret: who has it may join, once
+	Expires       string                 `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinToken) Reset() {
+	*x = JoinToken{}
+	mi := &file_zosnet_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinToken) ProtoMessage() {}
+
+func (x *JoinToken) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
+func (*JoinToken) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *JoinToken) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *JoinToken) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *JoinToken) GetExpires() string {
+	if x != nil {
+		return x.Expires
+	}
+	return ""
+}
+
 type Document struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"` // where it was read, for places in messages
@@ -39,7 +336,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_zosnet_proto_msgTypes[0]
+	mi := &file_zosnet_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -51,7 +348,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[0]
+	mi := &file_zosnet_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -64,7 +361,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{0}
+	return file_zosnet_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Document) GetFile() string {
@@ -92,7 +389,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_zosnet_proto_msgTypes[1]
+	mi := &file_zosnet_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -104,7 +401,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[1]
+	mi := &file_zosnet_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -117,7 +414,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{1}
+	return file_zosnet_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ApplyRequest) GetDocuments() []*Document {
@@ -155,7 +452,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_zosnet_proto_msgTypes[2]
+	mi := &file_zosnet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -167,7 +464,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[2]
+	mi := &file_zosnet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -180,7 +477,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{2}
+	return file_zosnet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ApplyResponse) GetNetworks() []*AppliedNetwork {
@@ -236,7 +533,7 @@ type AppliedNetwork struct {
 
 func (x *AppliedNetwork) Reset() {
 	*x = AppliedNetwork{}
-	mi := &file_zosnet_proto_msgTypes[3]
+	mi := &file_zosnet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +545,7 @@ func (x *AppliedNetwork) String() string {
 func (*AppliedNetwork) ProtoMessage() {}
 
 func (x *AppliedNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[3]
+	mi := &file_zosnet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +558,7 @@ func (x *AppliedNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedNetwork.ProtoReflect.Descriptor instead.
 func (*AppliedNetwork) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{3}
+	return file_zosnet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppliedNetwork) GetNetwork() string {
@@ -297,7 +594,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_zosnet_proto_msgTypes[4]
+	mi := &file_zosnet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +606,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[4]
+	mi := &file_zosnet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +619,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{4}
+	return file_zosnet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Change) GetObject() string {
@@ -356,7 +653,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_zosnet_proto_msgTypes[5]
+	mi := &file_zosnet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +665,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[5]
+	mi := &file_zosnet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +678,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{5}
+	return file_zosnet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteRequest) GetNetwork() string {
@@ -408,7 +705,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_zosnet_proto_msgTypes[6]
+	mi := &file_zosnet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +717,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[6]
+	mi := &file_zosnet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +730,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{6}
+	return file_zosnet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteResponse) GetNetwork() string {
@@ -458,7 +755,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_zosnet_proto_msgTypes[7]
+	mi := &file_zosnet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +767,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[7]
+	mi := &file_zosnet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +780,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{7}
+	return file_zosnet_proto_rawDescGZIP(), []int{13}
 }
 
 type StatusResponse struct {
@@ -508,7 +805,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_zosnet_proto_msgTypes[8]
+	mi := &file_zosnet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +817,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[8]
+	mi := &file_zosnet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +830,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{8}
+	return file_zosnet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -646,7 +943,7 @@ type Uplink struct {
 
 func (x *Uplink) Reset() {
 	*x = Uplink{}
-	mi := &file_zosnet_proto_msgTypes[9]
+	mi := &file_zosnet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +955,7 @@ func (x *Uplink) String() string {
 func (*Uplink) ProtoMessage() {}
 
 func (x *Uplink) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[9]
+	mi := &file_zosnet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +968,7 @@ func (x *Uplink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Uplink.ProtoReflect.Descriptor instead.
 func (*Uplink) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{9}
+	return file_zosnet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Uplink) GetName() string {
@@ -703,7 +1000,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_zosnet_proto_msgTypes[10]
+	mi := &file_zosnet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +1012,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[10]
+	mi := &file_zosnet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +1025,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{10}
+	return file_zosnet_proto_rawDescGZIP(), []int{16}
 }
 
 type ListNetworksResponse struct {
@@ -740,7 +1037,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_zosnet_proto_msgTypes[11]
+	mi := &file_zosnet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +1049,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[11]
+	mi := &file_zosnet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +1062,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{11}
+	return file_zosnet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*NetworkSummary {
@@ -788,7 +1085,7 @@ type NetworkSummary struct {
 
 func (x *NetworkSummary) Reset() {
 	*x = NetworkSummary{}
-	mi := &file_zosnet_proto_msgTypes[12]
+	mi := &file_zosnet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +1097,7 @@ func (x *NetworkSummary) String() string {
 func (*NetworkSummary) ProtoMessage() {}
 
 func (x *NetworkSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[12]
+	mi := &file_zosnet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +1110,7 @@ func (x *NetworkSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkSummary.ProtoReflect.Descriptor instead.
 func (*NetworkSummary) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{12}
+	return file_zosnet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NetworkSummary) GetNetwork() string {
@@ -860,7 +1157,7 @@ type ShowNetworkRequest struct {
 
 func (x *ShowNetworkRequest) Reset() {
 	*x = ShowNetworkRequest{}
-	mi := &file_zosnet_proto_msgTypes[13]
+	mi := &file_zosnet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +1169,7 @@ func (x *ShowNetworkRequest) String() string {
 func (*ShowNetworkRequest) ProtoMessage() {}
 
 func (x *ShowNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[13]
+	mi := &file_zosnet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +1182,7 @@ func (x *ShowNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ShowNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{13}
+	return file_zosnet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ShowNetworkRequest) GetNetwork() string {
@@ -916,7 +1213,7 @@ type Network struct {
 
 func (x *Network) Reset() {
 	*x = Network{}
-	mi := &file_zosnet_proto_msgTypes[14]
+	mi := &file_zosnet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1225,7 @@ func (x *Network) String() string {
 func (*Network) ProtoMessage() {}
 
 func (x *Network) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[14]
+	mi := &file_zosnet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1238,7 @@ func (x *Network) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Network.ProtoReflect.Descriptor instead.
 func (*Network) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{14}
+	return file_zosnet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Network) GetNetwork() string {
@@ -1045,7 +1342,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_zosnet_proto_msgTypes[15]
+	mi := &file_zosnet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1354,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[15]
+	mi := &file_zosnet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1367,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{15}
+	return file_zosnet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Service) GetName() string {
@@ -1101,7 +1398,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_zosnet_proto_msgTypes[16]
+	mi := &file_zosnet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1410,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[16]
+	mi := &file_zosnet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1423,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{16}
+	return file_zosnet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Rule) GetText() string {
@@ -1183,7 +1480,7 @@ type Traffic struct {
 
 func (x *Traffic) Reset() {
 	*x = Traffic{}
-	mi := &file_zosnet_proto_msgTypes[17]
+	mi := &file_zosnet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1492,7 @@ func (x *Traffic) String() string {
 func (*Traffic) ProtoMessage() {}
 
 func (x *Traffic) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[17]
+	mi := &file_zosnet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1505,7 @@ func (x *Traffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
 func (*Traffic) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{17}
+	return file_zosnet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Traffic) GetSentPackets() uint64 {
@@ -1250,7 +1547,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_zosnet_proto_msgTypes[18]
+	mi := &file_zosnet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1559,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[18]
+	mi := &file_zosnet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1572,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{18}
+	return file_zosnet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Drop) GetReason() string {
@@ -1317,7 +1614,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_zosnet_proto_msgTypes[19]
+	mi := &file_zosnet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1626,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[19]
+	mi := &file_zosnet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1639,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{19}
+	return file_zosnet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Workload) GetName() string {
@@ -1428,7 +1725,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_zosnet_proto_msgTypes[20]
+	mi := &file_zosnet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1737,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[20]
+	mi := &file_zosnet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1750,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{20}
+	return file_zosnet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AttachRequest) GetNetwork() string {
@@ -1501,7 +1798,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_zosnet_proto_msgTypes[21]
+	mi := &file_zosnet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1810,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[21]
+	mi := &file_zosnet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1823,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{21}
+	return file_zosnet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DetachRequest) GetNetwork() string {
@@ -1553,7 +1850,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_zosnet_proto_msgTypes[22]
+	mi := &file_zosnet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1862,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[22]
+	mi := &file_zosnet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1875,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{22}
+	return file_zosnet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DetachResponse) GetNetwork() string {
@@ -1607,7 +1904,7 @@ type TraceRequest struct {
 
 func (x *TraceRequest) Reset() {
 	*x = TraceRequest{}
-	mi := &file_zosnet_proto_msgTypes[23]
+	mi := &file_zosnet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1916,7 @@ func (x *TraceRequest) String() string {
 func (*TraceRequest) ProtoMessage() {}
 
 func (x *TraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[23]
+	mi := &file_zosnet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1929,7 @@ func (x *TraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
 func (*TraceRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{23}
+	return file_zosnet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TraceRequest) GetFrom() string {
@@ -1678,7 +1975,7 @@ type TraceResponse struct {
 
 func (x *TraceResponse) Reset() {
 	*x = TraceResponse{}
-	mi := &file_zosnet_proto_msgTypes[24]
+	mi := &file_zosnet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1987,7 @@ func (x *TraceResponse) String() string {
 func (*TraceResponse) ProtoMessage() {}
 
 func (x *TraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[24]
+	mi := &file_zosnet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +2000,7 @@ func (x *TraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceResponse.ProtoReflect.Descriptor instead.
 func (*TraceResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{24}
+	return file_zosnet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TraceResponse) GetVerdict() string {
@@ -1772,7 +2069,7 @@ type TraceSide struct {
 
 func (x *TraceSide) Reset() {
 	*x = TraceSide{}
-	mi := &file_zosnet_proto_msgTypes[25]
+	mi := &file_zosnet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +2081,7 @@ func (x *TraceSide) String() string {
 func (*TraceSide) ProtoMessage() {}
 
 func (x *TraceSide) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[25]
+	mi := &file_zosnet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +2094,7 @@ func (x *TraceSide) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceSide.ProtoReflect.Descriptor instead.
 func (*TraceSide) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{25}
+	return file_zosnet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TraceSide) GetNetwork() string {
@@ -1868,7 +2165,7 @@ type TraceEnd struct {
 
 func (x *TraceEnd) Reset() {
 	*x = TraceEnd{}
-	mi := &file_zosnet_proto_msgTypes[26]
+	mi := &file_zosnet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2177,7 @@ func (x *TraceEnd) String() string {
 func (*TraceEnd) ProtoMessage() {}
 
 func (x *TraceEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[26]
+	mi := &file_zosnet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2190,7 @@ func (x *TraceEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceEnd.ProtoReflect.Descriptor instead.
 func (*TraceEnd) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{26}
+	return file_zosnet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TraceEnd) GetAddress() string {
@@ -1934,7 +2231,7 @@ type MonitorRequest struct {
 
 func (x *MonitorRequest) Reset() {
 	*x = MonitorRequest{}
-	mi := &file_zosnet_proto_msgTypes[27]
+	mi := &file_zosnet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2243,7 @@ func (x *MonitorRequest) String() string {
 func (*MonitorRequest) ProtoMessage() {}
 
 func (x *MonitorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[27]
+	mi := &file_zosnet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2256,7 @@ func (x *MonitorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MonitorRequest.ProtoReflect.Descriptor instead.
 func (*MonitorRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{27}
+	return file_zosnet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MonitorRequest) GetDrops() bool {
@@ -2004,7 +2301,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_zosnet_proto_msgTypes[28]
+	mi := &file_zosnet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2313,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[28]
+	mi := &file_zosnet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2326,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{28}
+	return file_zosnet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Event) GetTime() string {
@@ -2180,7 +2477,7 @@ type ShowLockdownRequest struct {
 
 func (x *ShowLockdownRequest) Reset() {
 	*x = ShowLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[29]
+	mi := &file_zosnet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2489,7 @@ func (x *ShowLockdownRequest) String() string {
 func (*ShowLockdownRequest) ProtoMessage() {}
 
 func (x *ShowLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[29]
+	mi := &file_zosnet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2502,7 @@ func (x *ShowLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowLockdownRequest.ProtoReflect.Descriptor instead.
 func (*ShowLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{29}
+	return file_zosnet_proto_rawDescGZIP(), []int{35}
 }
 
 type TryLockdownRequest struct {
@@ -2218,7 +2515,7 @@ type TryLockdownRequest struct {
 
 func (x *TryLockdownRequest) Reset() {
 	*x = TryLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[30]
+	mi := &file_zosnet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2527,7 @@ func (x *TryLockdownRequest) String() string {
 func (*TryLockdownRequest) ProtoMessage() {}
 
 func (x *TryLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[30]
+	mi := &file_zosnet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2540,7 @@ func (x *TryLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TryLockdownRequest.ProtoReflect.Descriptor instead.
 func (*TryLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{30}
+	return file_zosnet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TryLockdownRequest) GetDocument() *Document {
@@ -2268,7 +2565,7 @@ type ConfirmLockdownRequest struct {
 
 func (x *ConfirmLockdownRequest) Reset() {
 	*x = ConfirmLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[31]
+	mi := &file_zosnet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2577,7 @@ func (x *ConfirmLockdownRequest) String() string {
 func (*ConfirmLockdownRequest) ProtoMessage() {}
 
 func (x *ConfirmLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[31]
+	mi := &file_zosnet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2590,7 @@ func (x *ConfirmLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmLockdownRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{31}
+	return file_zosnet_proto_rawDescGZIP(), []int{37}
 }
 
 type Lockdown struct {
@@ -2310,7 +2607,7 @@ type Lockdown struct {
 
 func (x *Lockdown) Reset() {
 	*x = Lockdown{}
-	mi := &file_zosnet_proto_msgTypes[32]
+	mi := &file_zosnet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2322,7 +2619,7 @@ func (x *Lockdown) String() string {
 func (*Lockdown) ProtoMessage() {}
 
 func (x *Lockdown) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[32]
+	mi := &file_zosnet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2335,7 +2632,7 @@ func (x *Lockdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lockdown.ProtoReflect.Descriptor instead.
 func (*Lockdown) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{32}
+	return file_zosnet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Lockdown) GetInForce() string {
@@ -2391,7 +2688,7 @@ type LockdownAllow struct {
 
 func (x *LockdownAllow) Reset() {
 	*x = LockdownAllow{}
-	mi := &file_zosnet_proto_msgTypes[33]
+	mi := &file_zosnet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2700,7 @@ func (x *LockdownAllow) String() string {
 func (*LockdownAllow) ProtoMessage() {}
 
 func (x *LockdownAllow) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[33]
+	mi := &file_zosnet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2713,7 @@ func (x *LockdownAllow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockdownAllow.ProtoReflect.Descriptor instead.
 func (*LockdownAllow) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{33}
+	return file_zosnet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *LockdownAllow) GetFrom() string {
@@ -2448,7 +2745,7 @@ type ListPrefixesRequest struct {
 
 func (x *ListPrefixesRequest) Reset() {
 	*x = ListPrefixesRequest{}
-	mi := &file_zosnet_proto_msgTypes[34]
+	mi := &file_zosnet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2757,7 @@ func (x *ListPrefixesRequest) String() string {
 func (*ListPrefixesRequest) ProtoMessage() {}
 
 func (x *ListPrefixesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[34]
+	mi := &file_zosnet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2770,7 @@ func (x *ListPrefixesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrefixesRequest.ProtoReflect.Descriptor instead.
 func (*ListPrefixesRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{34}
+	return file_zosnet_proto_rawDescGZIP(), []int{40}
 }
 
 type ListPrefixesResponse struct {
@@ -2485,7 +2782,7 @@ type ListPrefixesResponse struct {
 
 func (x *ListPrefixesResponse) Reset() {
 	*x = ListPrefixesResponse{}
-	mi := &file_zosnet_proto_msgTypes[35]
+	mi := &file_zosnet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2794,7 @@ func (x *ListPrefixesResponse) String() string {
 func (*ListPrefixesResponse) ProtoMessage() {}
 
 func (x *ListPrefixesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[35]
+	mi := &file_zosnet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2807,7 @@ func (x *ListPrefixesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrefixesResponse.ProtoReflect.Descriptor instead.
 func (*ListPrefixesResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{35}
+	return file_zosnet_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListPrefixesResponse) GetPrefixes() []*Prefix {
@@ -2529,7 +2826,7 @@ type ShowPrefixRequest struct {
 
 func (x *ShowPrefixRequest) Reset() {
 	*x = ShowPrefixRequest{}
-	mi := &file_zosnet_proto_msgTypes[36]
+	mi := &file_zosnet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2541,7 +2838,7 @@ func (x *ShowPrefixRequest) String() string {
 func (*ShowPrefixRequest) ProtoMessage() {}
 
 func (x *ShowPrefixRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[36]
+	mi := &file_zosnet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2554,7 +2851,7 @@ func (x *ShowPrefixRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowPrefixRequest.ProtoReflect.Descriptor instead.
 func (*ShowPrefixRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{36}
+	return file_zosnet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ShowPrefixRequest) GetPrefix() string {
@@ -2580,7 +2877,7 @@ type Prefix struct {
 
 func (x *Prefix) Reset() {
 	*x = Prefix{}
-	mi := &file_zosnet_proto_msgTypes[37]
+	mi := &file_zosnet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2592,7 +2889,7 @@ func (x *Prefix) String() string {
 func (*Prefix) ProtoMessage() {}
 
 func (x *Prefix) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[37]
+	mi := &file_zosnet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2605,7 +2902,7 @@ func (x *Prefix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prefix.ProtoReflect.Descriptor instead.
 func (*Prefix) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{37}
+	return file_zosnet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Prefix) GetPrefix() string {
@@ -2672,7 +2969,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_zosnet_proto_msgTypes[38]
+	mi := &file_zosnet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2684,7 +2981,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[38]
+	mi := &file_zosnet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2697,7 +2994,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{38}
+	return file_zosnet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Block) GetBlock() string {
@@ -2753,7 +3050,7 @@ type BlockLease struct {
 
 func (x *BlockLease) Reset() {
 	*x = BlockLease{}
-	mi := &file_zosnet_proto_msgTypes[39]
+	mi := &file_zosnet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +3062,7 @@ func (x *BlockLease) String() string {
 func (*BlockLease) ProtoMessage() {}
 
 func (x *BlockLease) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[39]
+	mi := &file_zosnet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +3075,7 @@ func (x *BlockLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockLease.ProtoReflect.Descriptor instead.
 func (*BlockLease) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{39}
+	return file_zosnet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BlockLease) GetPrefix() string {
@@ -2811,7 +3108,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_zosnet_proto_msgTypes[40]
+	mi := &file_zosnet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +3120,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[40]
+	mi := &file_zosnet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +3133,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{40}
+	return file_zosnet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListRoutesRequest) GetVia() string {
@@ -2855,7 +3152,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_zosnet_proto_msgTypes[41]
+	mi := &file_zosnet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +3164,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[41]
+	mi := &file_zosnet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +3177,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{41}
+	return file_zosnet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -2902,7 +3199,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_zosnet_proto_msgTypes[42]
+	mi := &file_zosnet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2914,7 +3211,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[42]
+	mi := &file_zosnet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2927,7 +3224,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{42}
+	return file_zosnet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Route) GetPrefix() string {
@@ -2961,7 +3258,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_zosnet_proto_msgTypes[43]
+	mi := &file_zosnet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2973,7 +3270,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[43]
+	mi := &file_zosnet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3283,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{43}
+	return file_zosnet_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Version) GetVersion() string {
@@ -3007,7 +3304,7 @@ type Diagnosis struct {
 
 func (x *Diagnosis) Reset() {
 	*x = Diagnosis{}
-	mi := &file_zosnet_proto_msgTypes[44]
+	mi := &file_zosnet_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3019,7 +3316,7 @@ func (x *Diagnosis) String() string {
 func (*Diagnosis) ProtoMessage() {}
 
 func (x *Diagnosis) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[44]
+	mi := &file_zosnet_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3032,7 +3329,7 @@ func (x *Diagnosis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnosis.ProtoReflect.Descriptor instead.
 func (*Diagnosis) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{44}
+	return file_zosnet_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Diagnosis) GetHealthy() bool {
@@ -3063,7 +3360,7 @@ type Feature struct {
 
 func (x *Feature) Reset() {
 	*x = Feature{}
-	mi := &file_zosnet_proto_msgTypes[45]
+	mi := &file_zosnet_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3075,7 +3372,7 @@ func (x *Feature) String() string {
 func (*Feature) ProtoMessage() {}
 
 func (x *Feature) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[45]
+	mi := &file_zosnet_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3088,7 +3385,7 @@ func (x *Feature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feature.ProtoReflect.Descriptor instead.
 func (*Feature) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{45}
+	return file_zosnet_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Feature) GetName() string {
@@ -3130,7 +3427,23 @@ var File_zosnet_proto protoreflect.FileDescriptor
 
 const file_zosnet_proto_rawDesc = "" +
 	"\n" +
-	"\fzosnet.proto\x12\tzosnet.v1\"2\n" +
+	"\fzosnet.proto\x12\tzosnet.v1\"\x11\n" +
+	"\x0fInitGridRequest\"\x11\n" +
+	"\x0fShowGridRequest\"'\n" +
+	"\x0fJoinGridRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"\x8a\x01\n" +
+	"\bGridNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
+	"\acontrol\x18\x02 \x01(\tR\acontrol\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1c\n" +
+	"\tinterface\x18\x04 \x01(\tR\tinterface\x12\x18\n" +
+	"\amembers\x18\x05 \x03(\tR\amembers\",\n" +
+	"\x10MakeTokenRequest\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x03R\aseconds\"K\n" +
+	"\tJoinToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x12\x18\n" +
+	"\aexpires\x18\x03 \x01(\tR\aexpires\"2\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\fR\x04text\"p\n" +
@@ -3370,7 +3683,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x16\n" +
 	"\x06needed\x18\x03 \x01(\bR\x06needed\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06advice\x18\x05 \x01(\tR\x06advice2\xf1\a\n" +
+	"\x06advice\x18\x05 \x01(\tR\x06advice2\xe8\t\n" +
 	"\x06Daemon\x12:\n" +
 	"\x05Apply\x12\x17.zosnet.v1.ApplyRequest\x1a\x18.zosnet.v1.ApplyResponse\x12=\n" +
 	"\x06Delete\x12\x18.zosnet.v1.DeleteRequest\x1a\x19.zosnet.v1.DeleteResponse\x12=\n" +
@@ -3388,7 +3701,11 @@ const file_zosnet_proto_rawDesc = "" +
 	"\n" +
 	"ShowPrefix\x12\x1c.zosnet.v1.ShowPrefixRequest\x1a\x11.zosnet.v1.Prefix\x12I\n" +
 	"\n" +
-	"ListRoutes\x12\x1c.zosnet.v1.ListRoutesRequest\x1a\x1d.zosnet.v1.ListRoutesResponseB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
+	"ListRoutes\x12\x1c.zosnet.v1.ListRoutesRequest\x1a\x1d.zosnet.v1.ListRoutesResponse\x12;\n" +
+	"\bInitGrid\x12\x1a.zosnet.v1.InitGridRequest\x1a\x13.zosnet.v1.GridNode\x12>\n" +
+	"\tMakeToken\x12\x1b.zosnet.v1.MakeTokenRequest\x1a\x14.zosnet.v1.JoinToken\x12;\n" +
+	"\bJoinGrid\x12\x1a.zosnet.v1.JoinGridRequest\x1a\x13.zosnet.v1.GridNode\x12;\n" +
+	"\bShowGrid\x12\x1a.zosnet.v1.ShowGridRequest\x1a\x13.zosnet.v1.GridNodeB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
 var (
 	file_zosnet_proto_rawDescOnce sync.Once
@@ -3402,113 +3719,127 @@ func file_zosnet_proto_rawDescGZIP() []byte {
 	return file_zosnet_proto_rawDescData
 }
 
-var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_zosnet_proto_goTypes = []any{
-	(*Document)(nil),               // 0: zosnet.v1.Document
-	(*ApplyRequest)(nil),           // 1: zosnet.v1.ApplyRequest
-	(*ApplyResponse)(nil),          // 2: zosnet.v1.ApplyResponse
-	(*AppliedNetwork)(nil),         // 3: zosnet.v1.AppliedNetwork
-	(*Change)(nil),                 // 4: zosnet.v1.Change
-	(*DeleteRequest)(nil),          // 5: zosnet.v1.DeleteRequest
-	(*DeleteResponse)(nil),         // 6: zosnet.v1.DeleteResponse
-	(*StatusRequest)(nil),          // 7: zosnet.v1.StatusRequest
-	(*StatusResponse)(nil),         // 8: zosnet.v1.StatusResponse
-	(*Uplink)(nil),                 // 9: zosnet.v1.Uplink
-	(*ListNetworksRequest)(nil),    // 10: zosnet.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),   // 11: zosnet.v1.ListNetworksResponse
-	(*NetworkSummary)(nil),         // 12: zosnet.v1.NetworkSummary
-	(*ShowNetworkRequest)(nil),     // 13: zosnet.v1.ShowNetworkRequest
-	(*Network)(nil),                // 14: zosnet.v1.Network
-	(*Service)(nil),                // 15: zosnet.v1.Service
-	(*Rule)(nil),                   // 16: zosnet.v1.Rule
-	(*Traffic)(nil),                // 17: zosnet.v1.Traffic
-	(*Drop)(nil),                   // 18: zosnet.v1.Drop
-	(*Workload)(nil),               // 19: zosnet.v1.Workload
-	(*AttachRequest)(nil),          // 20: zosnet.v1.AttachRequest
-	(*DetachRequest)(nil),          // 21: zosnet.v1.DetachRequest
-	(*DetachResponse)(nil),         // 22: zosnet.v1.DetachResponse
-	(*TraceRequest)(nil),           // 23: zosnet.v1.TraceRequest
-	(*TraceResponse)(nil),          // 24: zosnet.v1.TraceResponse
-	(*TraceSide)(nil),              // 25: zosnet.v1.TraceSide
-	(*TraceEnd)(nil),               // 26: zosnet.v1.TraceEnd
-	(*MonitorRequest)(nil),         // 27: zosnet.v1.MonitorRequest
-	(*Event)(nil),                  // 28: zosnet.v1.Event
-	(*ShowLockdownRequest)(nil),    // 29: zosnet.v1.ShowLockdownRequest
-	(*TryLockdownRequest)(nil),     // 30: zosnet.v1.TryLockdownRequest
-	(*ConfirmLockdownRequest)(nil), // 31: zosnet.v1.ConfirmLockdownRequest
-	(*Lockdown)(nil),               // 32: zosnet.v1.Lockdown
-	(*LockdownAllow)(nil),          // 33: zosnet.v1.LockdownAllow
-	(*ListPrefixesRequest)(nil),    // 34: zosnet.v1.ListPrefixesRequest
-	(*ListPrefixesResponse)(nil),   // 35: zosnet.v1.ListPrefixesResponse
-	(*ShowPrefixRequest)(nil),      // 36: zosnet.v1.ShowPrefixRequest
-	(*Prefix)(nil),                 // 37: zosnet.v1.Prefix
-	(*Block)(nil),                  // 38: zosnet.v1.Block
-	(*BlockLease)(nil),             // 39: zosnet.v1.BlockLease
-	(*ListRoutesRequest)(nil),      // 40: zosnet.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),     // 41: zosnet.v1.ListRoutesResponse
-	(*Route)(nil),                  // 42: zosnet.v1.Route
-	(*Version)(nil),                // 43: zosnet.v1.Version
-	(*Diagnosis)(nil),              // 44: zosnet.v1.Diagnosis
-	(*Feature)(nil),                // 45: zosnet.v1.Feature
-	nil,                            // 46: zosnet.v1.Network.PrefixesEntry
+	(*InitGridRequest)(nil),        // 0: zosnet.v1.InitGridRequest
+	(*ShowGridRequest)(nil),        // 1: zosnet.v1.ShowGridRequest
+	(*JoinGridRequest)(nil),        // 2: zosnet.v1.JoinGridRequest
+	(*GridNode)(nil),               // 3: zosnet.v1.GridNode
+	(*MakeTokenRequest)(nil),       // 4: zosnet.v1.MakeTokenRequest
+	(*JoinToken)(nil),              // 5: zosnet.v1.JoinToken
+	(*Document)(nil),               // 6: zosnet.v1.Document
+	(*ApplyRequest)(nil),           // 7: zosnet.v1.ApplyRequest
+	(*ApplyResponse)(nil),          // 8: zosnet.v1.ApplyResponse
+	(*AppliedNetwork)(nil),         // 9: zosnet.v1.AppliedNetwork
+	(*Change)(nil),                 // 10: zosnet.v1.Change
+	(*DeleteRequest)(nil),          // 11: zosnet.v1.DeleteRequest
+	(*DeleteResponse)(nil),         // 12: zosnet.v1.DeleteResponse
+	(*StatusRequest)(nil),          // 13: zosnet.v1.StatusRequest
+	(*StatusResponse)(nil),         // 14: zosnet.v1.StatusResponse
+	(*Uplink)(nil),                 // 15: zosnet.v1.Uplink
+	(*ListNetworksRequest)(nil),    // 16: zosnet.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),   // 17: zosnet.v1.ListNetworksResponse
+	(*NetworkSummary)(nil),         // 18: zosnet.v1.NetworkSummary
+	(*ShowNetworkRequest)(nil),     // 19: zosnet.v1.ShowNetworkRequest
+	(*Network)(nil),                // 20: zosnet.v1.Network
+	(*Service)(nil),                // 21: zosnet.v1.Service
+	(*Rule)(nil),                   // 22: zosnet.v1.Rule
+	(*Traffic)(nil),                // 23: zosnet.v1.Traffic
+	(*Drop)(nil),                   // 24: zosnet.v1.Drop
+	(*Workload)(nil),               // 25: zosnet.v1.Workload
+	(*AttachRequest)(nil),          // 26: zosnet.v1.AttachRequest
+	(*DetachRequest)(nil),          // 27: zosnet.v1.DetachRequest
+	(*DetachResponse)(nil),         // 28: zosnet.v1.DetachResponse
+	(*TraceRequest)(nil),           // 29: zosnet.v1.TraceRequest
+	(*TraceResponse)(nil),          // 30: zosnet.v1.TraceResponse
+	(*TraceSide)(nil),              // 31: zosnet.v1.TraceSide
+	(*TraceEnd)(nil),               // 32: zosnet.v1.TraceEnd
+	(*MonitorRequest)(nil),         // 33: zosnet.v1.MonitorRequest
+	(*Event)(nil),                  // 34: zosnet.v1.Event
+	(*ShowLockdownRequest)(nil),    // 35: zosnet.v1.ShowLockdownRequest
+	(*TryLockdownRequest)(nil),     // 36: zosnet.v1.TryLockdownRequest
+	(*ConfirmLockdownRequest)(nil), // 37: zosnet.v1.ConfirmLockdownRequest
+	(*Lockdown)(nil),               // 38: zosnet.v1.Lockdown
+	(*LockdownAllow)(nil),          // 39: zosnet.v1.LockdownAllow
+	(*ListPrefixesRequest)(nil),    // 40: zosnet.v1.ListPrefixesRequest
+	(*ListPrefixesResponse)(nil),   // 41: zosnet.v1.ListPrefixesResponse
+	(*ShowPrefixRequest)(nil),      // 42: zosnet.v1.ShowPrefixRequest
+	(*Prefix)(nil),                 // 43: zosnet.v1.Prefix
+	(*Block)(nil),                  // 44: zosnet.v1.Block
+	(*BlockLease)(nil),             // 45: zosnet.v1.BlockLease
+	(*ListRoutesRequest)(nil),      // 46: zosnet.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),     // 47: zosnet.v1.ListRoutesResponse
+	(*Route)(nil),                  // 48: zosnet.v1.Route
+	(*Version)(nil),                // 49: zosnet.v1.Version
+	(*Diagnosis)(nil),              // 50: zosnet.v1.Diagnosis
+	(*Feature)(nil),                // 51: zosnet.v1.Feature
+	nil,                            // 52: zosnet.v1.Network.PrefixesEntry
 }
 var file_zosnet_proto_depIdxs = []int32{
-	0,  // 0: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
-	3,  // 1: zosnet.v1.ApplyResponse.networks:type_name -> zosnet.v1.AppliedNetwork
-	4,  // 2: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
-	9,  // 3: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
-	12, // 4: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
-	46, // 5: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
-	19, // 6: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
-	15, // 7: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
-	16, // 8: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
-	17, // 9: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
-	18, // 10: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
-	25, // 11: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
-	26, // 12: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
-	26, // 13: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
-	0,  // 14: zosnet.v1.TryLockdownRequest.document:type_name -> zosnet.v1.Document
-	33, // 15: zosnet.v1.Lockdown.allow:type_name -> zosnet.v1.LockdownAllow
-	33, // 16: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
-	9,  // 17: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
-	18, // 18: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
-	37, // 19: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
-	38, // 20: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
-	39, // 21: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
-	42, // 22: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
-	45, // 23: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
-	1,  // 24: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
-	5,  // 25: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
-	7,  // 26: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
-	10, // 27: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
-	13, // 28: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
-	20, // 29: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
-	21, // 30: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
-	23, // 31: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
-	27, // 32: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
-	29, // 33: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
-	30, // 34: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
-	31, // 35: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
-	34, // 36: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
-	36, // 37: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
-	40, // 38: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
-	2,  // 39: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
-	6,  // 40: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
-	8,  // 41: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
-	11, // 42: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
-	14, // 43: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
-	19, // 44: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
-	22, // 45: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
-	24, // 46: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
-	28, // 47: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
-	32, // 48: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
-	32, // 49: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
-	32, // 50: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
-	35, // 51: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
-	37, // 52: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
-	41, // 53: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
-	39, // [39:54] is the sub-list for method output_type
-	24, // [24:39] is the sub-list for method input_type
+	6,  // 0: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
+	9,  // 1: zosnet.v1.ApplyResponse.networks:type_name -> zosnet.v1.AppliedNetwork
+	10, // 2: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
+	15, // 3: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
+	18, // 4: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
+	52, // 5: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
+	25, // 6: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
+	21, // 7: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
+	22, // 8: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
+	23, // 9: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
+	24, // 10: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
+	31, // 11: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
+	32, // 12: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
+	32, // 13: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
+	6,  // 14: zosnet.v1.TryLockdownRequest.document:type_name -> zosnet.v1.Document
+	39, // 15: zosnet.v1.Lockdown.allow:type_name -> zosnet.v1.LockdownAllow
+	39, // 16: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
+	15, // 17: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
+	24, // 18: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
+	43, // 19: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
+	44, // 20: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
+	45, // 21: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
+	48, // 22: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
+	51, // 23: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
+	7,  // 24: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
+	11, // 25: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
+	13, // 26: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
+	16, // 27: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
+	19, // 28: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
+	26, // 29: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
+	27, // 30: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
+	29, // 31: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
+	33, // 32: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
+	35, // 33: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
+	36, // 34: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
+	37, // 35: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
+	40, // 36: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
+	42, // 37: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
+	46, // 38: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
+	0,  // 39: zosnet.v1.Daemon.InitGrid:input_type -> zosnet.v1.InitGridRequest
+	4,  // 40: zosnet.v1.Daemon.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
+	2,  // 41: zosnet.v1.Daemon.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
+	1,  // 42: zosnet.v1.Daemon.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
+	8,  // 43: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
+	12, // 44: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
+	14, // 45: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
+	17, // 46: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
+	20, // 47: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
+	25, // 48: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
+	28, // 49: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
+	30, // 50: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
+	34, // 51: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
+	38, // 52: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
+	38, // 53: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
+	38, // 54: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
+	41, // 55: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
+	43, // 56: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
+	47, // 57: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
+	3,  // 58: zosnet.v1.Daemon.InitGrid:output_type -> zosnet.v1.GridNode
+	5,  // 59: zosnet.v1.Daemon.MakeToken:output_type -> zosnet.v1.JoinToken
+	3,  // 60: zosnet.v1.Daemon.JoinGrid:output_type -> zosnet.v1.GridNode
+	3,  // 61: zosnet.v1.Daemon.ShowGrid:output_type -> zosnet.v1.GridNode
+	43, // [43:62] is the sub-list for method output_type
+	24, // [24:43] is the sub-list for method input_type
 	24, // [24:24] is the sub-list for extension type_name
 	24, // [24:24] is the sub-list for extension extendee
 	0,  // [0:24] is the sub-list for field type_name
@@ -3519,14 +3850,14 @@ func file_zosnet_proto_init() {
 	if File_zosnet_proto != nil {
 		return
 	}
-	file_zosnet_proto_msgTypes[28].OneofWrappers = []any{}
+	file_zosnet_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_zosnet_proto_rawDesc), len(file_zosnet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -49,6 +49,7 @@ type Daemon struct {
 	metrics   *telemetry.Metrics
 	enforcer  *enforcer
 	documents decoder
+	control   *controlPlane
 	resolvers resolvers
 	service   supervisor
 
@@ -109,6 +110,9 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("%w; lockdown is in force, and so is what was enforced before", err)
 	}
 	defer func() { err = errors.Join(err, d.store.Close()) }()
+	if d.control, err = newControlPlane(node, d.file.node, log); err != nil {
+		return err
+	}
 	return d.run(ctx)
 }
 
@@ -140,6 +144,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.releaseUnused(ctx) })
 	g.Go(func() error { return d.followSignals(ctx) })
 	g.Go(func() error { return d.begin(ctx) })
+	g.Go(func() error { return d.control.run(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		d.service.stopping()

@@ -69,6 +69,9 @@ func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error)
 	if err != nil {
 		return input, plan.State{}, err
 	}
+	if d.control.current() != nil {
+		input = openControl(input)
+	}
 	state, err := plan.Compute(input)
 	return input, state, err
 }

@@ -106,8 +106,9 @@ func address(name string, want Interface) error {
 	return dropRoutes(link, want)
 }
 
-// routeProtocol marks the routes that zosnet made.
-const routeProtocol = 122
+// routeProtocol marks the routes of control interfaces. Tenants' have 122, and are
+// removed when no network needs them.
+const routeProtocol = 123
 
 // dropRoutes takes away what the interface led to before.
 func dropRoutes(link netlink.Link, want Interface) error {

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zosnet/zosnet/pkg/api"
+)
+
+func gridCommand(o *options) *cobra.Command {
+	return group(&cobra.Command{
+		Use:     "grid",
+		Short:   "Bring nodes together: make a grid, invite a node, join",
+		Example: "  zosnet grid init\n  zosnet grid token\n  zosnet grid join zosnet-join-1:…",
+	}, gridInitCommand(o), gridTokenCommand(o), gridJoinCommand(o), gridShowCommand(o))
+}
+
+func gridInitCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "init",
+		Short: "Make a grid whose first node this one is",
+		Long: `Make a grid whose first node this one is: its CA, its control network, and its
+registry, which listens there and nowhere else. node.yaml must say under which
+endpoint others reach this node.
+
+Keep a copy of STATEDIR/grid/ca.key in a safe place: it says who is in the grid.`,
+		Example: "  zosnet grid init",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.enterGrid(cmd, "making a grid", func(c *api.Client) (*api.GridNode, error) {
+				return c.InitGrid(cmd.Context(), &api.InitGridRequest{})
+			})
+		},
+	}
+}
+
+func gridJoinCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "join TOKEN",
+		Short: "Bring this node into the grid that the token is of",
+		Long: `Bring this node into the grid that the token is of. A token can be used once; "-"
+reads it from standard input, so that it is in no list of processes.`,
+		Example: "  zosnet grid join zosnet-join-1:…\n  zosnet grid join - < token",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			token := args[0]
+			if token == "-" {
+				text, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), 64<<10))
+				if err != nil {
+					return fmt.Errorf("read the token: %w", err)
+				}
+				token = string(text)
+			}
+			return o.enterGrid(cmd, "joining the grid", func(c *api.Client) (*api.GridNode, error) {
+				return c.JoinGrid(cmd.Context(), &api.JoinGridRequest{Token: token})
+			})
+		},
+	}
+}
+
+func gridShowCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show",
+		Short:   "Show this node's place in its grid",
+		Example: "  zosnet grid show -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.enterGrid(cmd, "asking", func(c *api.Client) (*api.GridNode, error) {
+				return c.ShowGrid(cmd.Context(), &api.ShowGridRequest{})
+			})
+		},
+	}
+}
+
+// enterGrid asks the daemon for this node's place in a grid, and prints it.
+func (o *options) enterGrid(cmd *cobra.Command, doing string, ask func(*api.Client) (*api.GridNode, error)) error {
+	client, err := o.dial(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var node *api.GridNode
+	err = progress(cmd, doing, func() (err error) {
+		node, err = ask(client)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return o.print(cmd, node, func(w io.Writer) {
+		t := newTable(w, "node", "control network", "address", "interface", "members")
+		t.AppendRow([]any{node.Node, node.Control, node.Address, node.Interface, strings.Join(node.Members, ", ")})
+		t.Render()
+	})
+}
+
+func gridTokenCommand(o *options) *cobra.Command {
+	period := time.Hour
+	cmd := &cobra.Command{
+		Use:   "token",
+		Short: "Make a token with which one node may join",
+		Long: `Make a token with which one node may join this node's grid, once, before it
+expires. It is a password: carry it as you would carry one.`,
+		Example: "  zosnet grid token\n  zosnet grid token --for 10m > token",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			token, err := client.MakeToken(cmd.Context(), &api.MakeTokenRequest{Seconds: int64(period / time.Second)})
+			if err != nil {
+				return err
+			}
+			return o.print(cmd, token, func(w io.Writer) { fmt.Fprintln(w, token.Token) })
+		},
+	}
+	cmd.Flags().DurationVar(&period, "for", period, "how long it is good for, at most 168h")
+	return cmd
+}

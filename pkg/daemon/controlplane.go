@@ -1,0 +1,240 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zosnet/zosnet/pkg/grid"
+	"github.com/zosnet/zosnet/pkg/grid/control"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
+	"github.com/zosnet/zosnet/pkg/trust"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+	"github.com/zosnet/zosnet/pkg/wireguard/device"
+)
+
+// Ports of the grid's services on control addresses.
+const (
+	gridClientPort = 2379
+	gridPeerPort   = 2380
+)
+
+const (
+	controlKeyName = "control"
+	// gridRetry is how long after a failure the node's part in the grid is tried
+	// again.
+	gridRetry = 5 * time.Second
+	// gridEvery is how often peers are looked at although nothing was heard: tokens
+	// expire.
+	gridEvery = 30 * time.Second
+	// memberPatience is how long a member may take to serve.
+	memberPatience = time.Minute
+)
+
+// controlPlane is this node's part in a grid: its control interface, and where it is
+// a member the registry and the invitation service. It comes up whenever the node is in one,
+// and goes on trying; nothing of the node's own networks waits for it.
+type controlPlane struct {
+	home    grid.Home
+	node    func() *spec.Node
+	keys    *wireguard.Keys
+	devices *device.Devices
+	log     *slog.Logger
+	begin   chan struct{} // the node has become part of a grid
+	look    chan struct{} // peers may have changed
+
+	mu     sync.Mutex
+	state  *grid.State       // nil: in no grid
+	client *gridstore.Client // the last one; nil: none yet
+	up     chan struct{}     // closed once it is up
+	failed error             // why it is not
+}
+
+func newControlPlane(node *spec.Node, current func() *spec.Node, log *slog.Logger) (*controlPlane, error) {
+	keys, err := wireguard.OpenKeys(filepath.Join(node.StateDir, "keys"))
+	if err != nil {
+		return nil, err
+	}
+	p := &controlPlane{
+		home: grid.NewHome(node.StateDir), node: current, keys: keys, log: log,
+		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), up: make(chan struct{}),
+	}
+	if p.state, err = p.home.State(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if p.devices, err = device.Open(device.Config{RunDir: node.RunDir, Log: log}); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// current gives the node's place in the grid, nil where it is in none.
+func (p *controlPlane) current() *grid.State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+// registry gives the grid's registry as this node knows it, nil where it is in no
+// grid. It is another one after each failure.
+func (p *controlPlane) registry() *gridstore.Client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.client
+}
+
+// became notes that the node is in a grid from now on.
+func (p *controlPlane) became(s *grid.State) {
+	p.mu.Lock()
+	p.state = s
+	p.mu.Unlock()
+	wake(p.begin)
+}
+
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the part up until ctx ends. The interface stays then.
+func (p *controlPlane) run(ctx context.Context) error {
+	defer p.devices.Close()
+	if p.current() == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.begin:
+		}
+	}
+	for ctx.Err() == nil {
+		err := p.serve(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.mu.Lock()
+		p.failed = err
+		p.mu.Unlock()
+		p.log.Error("this node's part in the grid; it is tried again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(gridRetry):
+		}
+	}
+	return nil
+}
+
+// wait returns once the part is up, or says what it still fails at.
+func (p *controlPlane) wait(ctx context.Context) error {
+	select {
+	case <-p.up:
+		return nil
+	case <-ctx.Done():
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return fmt.Errorf("this node is in the grid, but its part is not up yet: %w", errors.Join(ctx.Err(), p.failed))
+	}
+}
+
+// identity is what a node proves itself by.
+type identity struct {
+	key   *trust.NodeKey
+	pem   []byte
+	tls   tls.Certificate
+	roots *trust.Roots
+	*trust.Identity
+}
+
+func (p *controlPlane) identity(node string) (*identity, error) {
+	id := &identity{}
+	var err error
+	if id.key, id.pem, err = p.home.Node(); err != nil {
+		return nil, err
+	}
+	if id.roots, err = p.home.Roots(); err != nil {
+		return nil, err
+	}
+	if id.Identity, err = id.roots.Identity(node, id.pem); err != nil {
+		return nil, err
+	}
+	id.tls, err = id.key.TLS(id.pem)
+	return id, err
+}
+
+// serve brings everything up and keeps it until something fails.
+func (p *controlPlane) serve(ctx context.Context) error {
+	state := p.current()
+	id, err := p.identity(state.Node)
+	if err != nil {
+		return err
+	}
+	if err := p.firstInterface(id, state); err != nil {
+		return err
+	}
+	var root gridstore.Root
+	if id.Member {
+		member, err := p.startMember(ctx, state, id)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = member.Close() }()
+		root = member.AsRoot
+	}
+	client, err := gridstore.Open(p.clientConfig(state, id))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	p.mu.Lock()
+	p.client = client // what it kept of an earlier run is there at once
+	p.mu.Unlock()
+	g, ctx := errgroup.WithContext(ctx)
+	if root != nil {
+		g.Go(func() error { return p.invite(ctx, state, id, root, client) })
+	}
+	g.Go(func() error { client.KeepLive(ctx, gridstore.LiveTTL); return nil })
+	g.Go(func() error { return p.follow(ctx, state, id, client) })
+	return g.Wait()
+}
+
+// firstInterface makes the interface of what is known before the registry is there:
+// the members. One that a member has already stays: taking the other nodes away
+// would cut them off until the registry names them again.
+func (p *controlPlane) firstInterface(id *identity, state *grid.State) error {
+	is, err := p.devices.Read(control.Name(state.Node))
+	if err == nil && id.Member && is.PublicKey == wireguard.PublicKey(id.ControlKey) {
+		return nil
+	}
+	return p.putInterface(id, grid.View{Self: state.Node, Control: state.Control, Nodes: state.Members, Members: membersOf(state)})
+}
+
+func membersOf(s *grid.State) (names []string) {
+	for _, m := range s.Members {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+func (p *controlPlane) clientConfig(state *grid.State, id *identity) gridstore.Config {
+	c := gridstore.Config{
+		Node: state.Node, Key: id.key, Identity: id.Identity, Roots: id.roots, CacheFile: p.home.CacheFile(), Log: p.log,
+		TLS: &tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.tls}, RootCAs: id.roots.Pool(), ServerName: trust.MemberHostname,
+		},
+	}
+	for _, m := range state.Members {
+		c.Endpoints = append(c.Endpoints, "https://"+netip.AddrPortFrom(m.Address, gridClientPort).String())
+	}
+	return c
+}
