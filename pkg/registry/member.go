@@ -137,7 +137,9 @@ func stopMember(e *embed.Etcd, f *failure, before func()) error {
 	wait := stopTimeout
 	select {
 	case <-f.done:
-		wait = time.Second
+		if !errors.Is(f.err, ErrRemoved) {
+			wait = time.Second
+		}
 	default:
 	}
 	select {

@@ -114,8 +114,8 @@ func pack(key string, revision int64, raw []byte) []byte {
 	return v
 }
 
-// load fills a state from the file and gives what the file is of. A new file, and
-// one of another node, give nothing.
+// load fills a state from the file and gives what the file is of. A new file gives
+// nothing; one of another node is as good as broken.
 func (c *cache) load(s *state, node string) (m meta, err error) {
 	err = guard(func() error {
 		return c.db.View(func(tx *bbolt.Tx) error {
@@ -127,8 +127,7 @@ func (c *cache) load(s *state, node string) (m meta, err error) {
 				return &brokenError{err}
 			}
 			if m.Version != formatVersion || m.Node != node {
-				m = meta{}
-				return nil
+				return &brokenError{fmt.Errorf("it is of node %q, format %d", m.Node, m.Version)}
 			}
 			return c.fill(tx, s, m)
 		})
@@ -147,12 +146,11 @@ func (c *cache) fill(tx *bbolt.Tx, s *state, m meta) error {
 		entry  func(key string, revision int64, raw []byte) error
 	}{
 		{valuesBucket, func(key string, revision int64, raw []byte) error {
-			k, err := ParseKey(key)
-			if err != nil { // a newer zosnet knew it
-				s.refused[key] = refusal{raw, revision, err}
-				return nil
+			if k, unknown := ParseKey(key); unknown == nil {
+				values[k] = stored{raw, revision}
+			} else { // a newer zosnet knew it
+				s.refused[key] = refusal{raw, revision, unknown}
 			}
-			values[k] = stored{raw, revision}
 			return nil
 		}},
 		{refusedBucket, func(key string, revision int64, raw []byte) error {

@@ -116,6 +116,7 @@ func (g *testGrid) rawGet(key string) (value string) {
 // TestNetworkOverNodes: what a node publishes reaches those whom it concerns, and
 // nobody else.
 func TestNetworkOverNodes(t *testing.T) {
+	t.Parallel()
 	g := single(t, 3)
 	ctx := t.Context()
 	n1, n2, n3 := g.open(1), g.open(2), g.open(3)
@@ -198,6 +199,7 @@ func TestNetworkOverNodes(t *testing.T) {
 
 // TestTwoApply: of several people who apply one network at once, one wins.
 func TestTwoApply(t *testing.T) {
+	t.Parallel()
 	g := single(t, 2)
 	n1, n2 := g.open(1), g.open(2)
 	key := must(trust.NewOwnerKey())
@@ -245,6 +247,7 @@ func TestTwoApply(t *testing.T) {
 // TestNewerFieldsSurvive: what a newer node wrote into a value, an older one leaves
 // in it.
 func TestNewerFieldsSurvive(t *testing.T) {
+	t.Parallel()
 	g := single(t, 1)
 	ctx := t.Context()
 	c := g.open(1)
@@ -302,6 +305,7 @@ func TestNewerFieldsSurvive(t *testing.T) {
 // TestBlocks: a node asks a holder for blocks, hears what it gets, and others hear
 // to whom the block behind a part was given.
 func TestBlocks(t *testing.T) {
+	t.Parallel()
 	g := single(t, 3)
 	ctx := t.Context()
 	n1, n2, n3 := g.open(1), g.open(2), g.open(3)
@@ -352,6 +356,7 @@ func TestBlocks(t *testing.T) {
 // TestManyNetworks: a node with many networks has thousands of ranges on its one
 // stream, and starts from its cache without reading them again.
 func TestManyNetworks(t *testing.T) {
+	t.Parallel()
 	const networks = 250
 	g := single(t, 2)
 	n1 := g.open(1)

@@ -194,16 +194,16 @@ func (g *testGrid) ok(err error) {
 	}
 }
 
-// join makes node n a member by starting it.
-func (g *testGrid) join(n int, start func(n int, members map[string]netip.AddrPort)) {
+// join makes node n a member, through member by, by starting it.
+func (g *testGrid) join(by, n int, start func(n int, members map[string]netip.AddrPort)) {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
 	defer cancel()
-	members, err := g.members[1].AddMember(ctx, nodeName(n), g.peer(n))
+	members, err := g.members[by].AddMember(ctx, nodeName(n), g.peer(n))
 	g.ok(err)
 	start(n, members)
 	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) { // until it has said its name
-		if err = g.members[1].Promote(ctx, nodeName(n)); err == nil {
+		if err = g.members[by].Promote(ctx, nodeName(n)); err == nil {
 			return
 		}
 	}
@@ -225,26 +225,46 @@ func (g *testGrid) spawn(n int, members map[string]netip.AddrPort) (kill func())
 	return kill
 }
 
-// giveLead makes a member the leader, if member 1 leads. On a busy machine raft may
+// giveLead makes a member of another process the leader. On a busy machine raft may
 // give a transfer up without a word.
 func (g *testGrid) giveLead(to string) {
 	g.t.Helper()
 	for range 5 {
-		g.asRoot(func(ctx context.Context, etcd *clientv3.Client) error {
-			list, err := etcd.MemberList(ctx)
-			if err != nil {
-				return err
+		for _, m := range g.members {
+			if !m.Leads() {
+				continue
 			}
-			i := slices.IndexFunc(list.Members, func(m *pb.Member) bool { return m.Name == to })
-			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-			defer cancel()
-			_, _ = etcd.MoveLeader(ctx, list.Members[i].ID)
-			return nil
-		})
-		if !g.members[1].Leads() {
+			list, err := m.Members(g.t.Context())
+			g.ok(err)
+			if !slices.ContainsFunc(list, func(one registry.GridMember) bool { return one.Name == to && !one.Learner }) {
+				g.t.Fatalf("%s is no member: %+v", to, list)
+			}
+			g.ok(m.AsRoot(g.t.Context(), func(ctx context.Context, etcd *clientv3.Client) error {
+				resp, err := etcd.MemberList(ctx)
+				if err != nil {
+					return err
+				}
+				i := slices.IndexFunc(resp.Members, func(one *pb.Member) bool { return one.Name == to })
+				ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+				defer cancel()
+				_, _ = etcd.MoveLeader(ctx, resp.Members[i].ID)
+				return nil
+			}))
+		}
+		if !g.leads() {
 			return
 		}
 	}
+}
+
+// leads tells whether a member of this process leads.
+func (g *testGrid) leads() bool {
+	for _, m := range g.members {
+		if m.Leads() {
+			return true
+		}
+	}
+	return false
 }
 
 // etcd gives a bare client with the certificate of node n.

@@ -9,6 +9,7 @@ import (
 
 // TestDocumentedKeys holds the table of docs/registry.md to the keys that there are.
 func TestDocumentedKeys(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../../docs/registry.md")
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +39,7 @@ func TestDocumentedKeys(t *testing.T) {
 }
 
 func TestParseKeyRefuses(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{
 		"", "/", root, "/zosnet/v2/networks/acme", root + "networks/", root + "networks/Acme", root + "networks/a/b",
 		root + "nodes/n1", root + "nodes//record", root + "nodes/n1/record/x", root + "nodes/n1/networks/", root + "nodes/n1/surprise",
@@ -53,6 +55,7 @@ func TestParseKeyRefuses(t *testing.T) {
 
 // TestScope: which ranges come and go.
 func TestScope(t *testing.T) {
+	t.Parallel()
 	s := newScope("n1", nil)
 	s.take()
 	a, b := group{true, "a"}, group{true, "b"}

@@ -15,6 +15,7 @@ import (
 // TestRoster: who gets in, with a token and without, what no two can have, and who
 // hears of it.
 func TestRoster(t *testing.T) {
+	t.Parallel()
 	g := single(t, 1)
 	ctx := t.Context()
 	n1 := g.open(1)
@@ -89,6 +90,7 @@ func TestRoster(t *testing.T) {
 // TestForeignEtcd: an etcd that somebody else runs is administered by whoever has
 // its role root there.
 func TestForeignEtcd(t *testing.T) {
+	t.Parallel()
 	g := single(t, 1)
 	g.asRoot(func(ctx context.Context, etcd *clientv3.Client) error {
 		_, err := etcd.UserGrantRole(ctx, "n1", rootRole)
