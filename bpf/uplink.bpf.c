@@ -131,19 +131,24 @@ INLINE bool is_for_vlan(struct __sk_buff *skb, const struct packet *p)
 __noinline int uplink_judge(struct __sk_buff *skb, struct visit *v)
 {
 	enum drop_reason reason;
+	struct binding *b;
 	__u32 network;
 
 	if (!v)
 		return TC_ACT_SHOT;
 	if (v->packet.ether_type != ETHERTYPE_IPV6 || prefix_of(&v->packet.daddr) != PREFIX_TENANT)
 		return host_judge(skb, v);
-	if (!identify(v, &v->to, &v->packet.daddr, OUTSIDE))
+	b = identify(v, &v->to, &v->packet.daddr, OUTSIDE);
+	if (!b || b->kind == PORT_OVERLAY)
 		return drop(skb, v, DROP_UNASSIGNED);
 	network = v->to.network;
 	v->network = network;
 	if ((skb->vlan_present || v->packet.tags) && take_priority_off(skb, v))
 		return drop(skb, v, DROP_VLAN);
 	if (is_bogus_source(&v->packet.saddr) || prefix_of(&v->packet.saddr))
+		return drop(skb, v, DROP_SPOOFED_ADDRESS);
+	b = binding_of(&v->packet.saddr, OUTSIDE);
+	if (b && b->network == network) /* it would join a flow of the overlay */
 		return drop(skb, v, DROP_SPOOFED_ADDRESS);
 	if (is_neighbour_discovery(&v->packet)) /* never leaves its link: RFC 4890, 4.3.4 */
 		return drop(skb, v, DROP_ND_GUARD);

@@ -39,11 +39,14 @@ INLINE enum drop_reason check_source(struct visit *v, const struct port *port)
 /* A link-local source is known on its own link only (RFC 4291, 2.5.6). */
 INLINE enum drop_reason check_scope(const struct visit *v, const struct port *port)
 {
-	return is_link_local(&v->packet.saddr) && v->to.network != port->network ? DROP_NO_ROUTE
-										 : DROP_NONE;
+	if (!is_link_local(&v->packet.saddr))
+		return DROP_NONE;
+	return v->to.network != port->network || v->to.kind == PORT_OVERLAY ? DROP_NO_ROUTE
+									    : DROP_NONE;
 }
 
-/* Who the packet is for: a workload of this node, or somebody outside. */
+/* Who the packet is for: a workload of this node or, of its own network, on another,
+ * or somebody outside. */
 INLINE enum drop_reason find_receiver(struct visit *v, const struct port *port)
 {
 	const struct address *a = &v->packet.daddr;
@@ -52,6 +55,9 @@ INLINE enum drop_reason find_receiver(struct visit *v, const struct port *port)
 	if (b) {
 		if (b->ifindex == v->ifindex)
 			return DROP_SPOOFED_ADDRESS;
+		/* a network's overlay carries nobody else's packets */
+		if (b->kind == PORT_OVERLAY && b->network != port->network)
+			return DROP_NO_ROUTE;
 		return check_scope(v, port);
 	}
 	__builtin_memset(&v->to, 0, sizeof(v->to));

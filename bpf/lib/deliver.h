@@ -5,6 +5,7 @@
 #include "fragment.h"
 #include "judge.h"
 #include "neighbour.h"
+#include "overlay.h"
 #include "report.h"
 #include "route.h"
 #include "track.h"
@@ -93,8 +94,11 @@ INLINE int carry(struct __sk_buff *skb, struct visit *v, const struct next_hop *
 		v->network = receiver_network;
 		return drop_hop_limit(skb, v, sender_network);
 	}
-	if (!fits(skb, &v->packet, hop))
+	if (!fits(skb, &v->packet, hop)) {
+		if (hop->kind == HOP_OVERLAY)
+			return to_router(skb, &hop->dmac, receiver_network);
 		return carry_too_big(skb, sender_network, receiver_network);
+	}
 	/* a card's sum over the whole packet (CHECKSUM_COMPLETE) has the hop limit in it */
 	if (sender_network == OUTSIDE)
 		bpf_csum_update(skb, ~(__u32)bpf_htons(1));
@@ -105,7 +109,8 @@ INLINE int carry(struct __sk_buff *skb, struct visit *v, const struct next_hop *
 }
 
 /* Looks the way to the flow's receiver up again, in the kernel's own tables. A hop
- * on an uplink is confirmed by the neighbour code itself. */
+ * on an uplink is confirmed by the neighbour code itself. Where an overlay's interface
+ * is gone, the kernel may know another. */
 __noinline int carry_anew(struct __sk_buff *skb, struct visit *v, struct flow *f)
 {
 	struct flow_end *to, *from;
@@ -122,7 +127,12 @@ __noinline int carry_anew(struct __sk_buff *skb, struct visit *v, struct flow *f
 		b = binding_of(&v->packet.daddr, to->network);
 		if (!b)
 			return drop(skb, v, DROP_UNASSIGNED);
-		hop_to_workload(&hop, b, from->network);
+		if (b->kind == PORT_OVERLAY) {
+			if (hop_to_overlay(skb, v, &hop, b))
+				return to_router(skb, &hop.dmac, to->network);
+		} else {
+			hop_to_workload(&hop, b, from->network);
+		}
 		to->hop = hop;
 		to->ifindex = b->ifindex;
 		return carry(skb, v, &hop, from->network, to->network);
@@ -145,7 +155,7 @@ INLINE int deliver(struct __sk_buff *skb, struct visit *v, struct flow *f)
 	if (v->packet.fragment == FRAGMENT_FIRST)
 		fragment_remember(v, to->network ? to->network : from->network);
 	if (!node || to->hop.kind == HOP_NONE || to->hop.epoch != node->route_epoch ||
-	    (to->hop.kind == HOP_UPLINK && !is_fresh(&to->hop, v->now)))
+	    (to->hop.kind >= HOP_UPLINK && !is_fresh(&to->hop, v->now)))
 		return carry_anew(skb, v, f);
 	return carry(skb, v, &to->hop, from->network, to->network);
 }
@@ -300,14 +310,16 @@ INLINE int deliver_judged(struct __sk_buff *skb, struct visit *v)
 
 /* Whether an ICMP error is about a flow that is allowed, and goes to who sent the
  * packet that it quotes. Only from where that packet went can it come: from the
- * workload itself, from anywhere outside (a router on the way), or, when the node
- * speaks, from here. */
+ * workload itself, from the overlay, from anywhere outside (a router on the way), or,
+ * when the node speaks, from here. */
 __noinline int quotes_flow(struct __sk_buff *skb, struct visit *v, __u32 network)
 {
+	struct flow_end *end;
 	struct visit *quoted;
 	struct flow *f;
 	struct span s;
 	__u32 want;
+	bool heard;
 
 	if (!v || v->packet.fragment != FRAGMENT_NONE)
 		return 0;
@@ -324,8 +336,11 @@ __noinline int quotes_flow(struct __sk_buff *skb, struct visit *v, __u32 network
 		return 0;
 	flow_key_of(quoted, zone_of(&quoted->packet.saddr, &quoted->packet.daddr, network));
 	f = bpf_map_lookup_elem(&flows, &quoted->key);
-	if (!f || (v->hook != HOOK_UPLINK_EGRESS &&
-		   receiver_of(f, quoted)->ifindex != (network == OUTSIDE ? 0 : v->ifindex)))
+	if (!f)
+		return 0;
+	heard = v->hook != HOOK_UPLINK_EGRESS && v->hook != HOOK_OVERLAY_EGRESS;
+	end = heard ? receiver_of(f, quoted) : sender_of(f, quoted);
+	if (end->ifindex != (network == OUTSIDE ? 0 : v->ifindex))
 		return 0;
 	return !f->denied && flow_current(f) && !flow_expired(f, quoted->key.proto, v->now);
 }
@@ -342,8 +357,16 @@ __noinline int deliver_error(struct __sk_buff *skb, struct visit *v, __u32 netwo
 	if (!quotes_flow(skb, v, network))
 		return drop(skb, v, DROP_ICMP_UNRELATED);
 	b = binding_of(&v->packet.daddr, network);
-	if (is_link_local(&v->packet.saddr) && (!b || b->network != network))
+	if (is_link_local(&v->packet.saddr) &&
+	    (!b || b->network != network || b->kind == PORT_OVERLAY))
 		return drop(skb, v, DROP_ICMP_UNRELATED);
+	if (b && b->kind == PORT_OVERLAY) {
+		if (b->network != network)
+			return drop(skb, v, DROP_ICMP_UNRELATED);
+		if (hop_to_overlay(skb, v, &hop, b))
+			return to_router(skb, &hop.dmac, network);
+		return carry(skb, v, &hop, network, network);
+	}
 	if (b) {
 		hop_to_workload(&hop, b, network);
 		return carry(skb, v, &hop, network, b->network);

@@ -18,7 +18,7 @@ enum drop_reason {
 	/* what a workload may not send */
 	DROP_NOT_IPV6,	       /* networks are IPv6 only inside */
 	DROP_VLAN,	       /* tagged frame where no tag belongs */
-	DROP_UNKNOWN_PORT,     /* an interface that belongs to no workload */
+	DROP_UNKNOWN_PORT,     /* an interface that belongs to no workload or network */
 	DROP_SPOOFED_MAC,      /* source MAC is not the workload's */
 	DROP_SPOOFED_ADDRESS,  /* source address is somebody else's */
 	DROP_UNKNOWN_IDENTITY, /* source address of this network without a binding */
@@ -50,7 +50,7 @@ enum drop_reason {
 	DROP_DHCP_UNSOLICITED, /* DHCP answer without a request */
 	DROP_HOST_REPLY,       /* what the host would say to a stranger */
 	DROP_TENANT_LEAK,      /* a tenant's source address that no program judged */
-	DROP_UNJUDGED,	       /* reached a workload's interface without a verdict */
+	DROP_UNJUDGED,	       /* reached a workload's interface or an overlay without a verdict */
 
 	DROP_REASONS, /* their number, not a reason */
 };

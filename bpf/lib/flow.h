@@ -41,16 +41,17 @@ enum flow_share {
 
 enum hop_kind {
 	HOP_NONE,
-	HOP_PEER,   /* into the namespace behind a veth: bpf_redirect_peer */
-	HOP_PORT,   /* out of a tap */
-	HOP_UPLINK, /* to a neighbour on an uplink */
+	HOP_PEER,    /* into the namespace behind a veth: bpf_redirect_peer */
+	HOP_PORT,    /* out of a tap */
+	HOP_UPLINK,  /* to a neighbour on an uplink */
+	HOP_OVERLAY, /* to another node of the network */
 };
 
 #define HOP_CHECKED_SHIFT 20 /* next_hop.checked counts 2^20 ns, about a millisecond */
 
 /* How packets reach one end of a flow. */
 struct next_hop {
-	__u32 checked; /* coarse monotonic, ns >> 20: when the neighbour was last confirmed */
+	__u32 checked; /* coarse monotonic, ns >> 20: when the kernel was last asked */
 	__u32 ifindex;
 	__u32 epoch;	 /* node.route_epoch when it was found */
 	__u16 mtu;	 /* bytes, IP packet */
@@ -62,7 +63,7 @@ struct next_hop {
 
 /* One end of a flow, and what its packets must look like: 64 bytes. */
 struct flow_end {
-	__u32 ifindex;	     /* a workload's host-side interface; 0: an uplink */
+	__u32 ifindex;	     /* a workload's host-side interface, an overlay's; 0: an uplink */
 	__u32 network;	     /* 0: outside */
 	__u32 generation;    /* of that network when the flow was judged */
 	__be32 acknowledged; /* TCP: the last number that it has acknowledged */

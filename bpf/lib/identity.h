@@ -29,6 +29,7 @@ struct network {
 enum port_kind {
 	PORT_VETH = 1,
 	PORT_TAP = 2,
+	PORT_OVERLAY = 3, /* in a binding: on another node, behind this interface */
 };
 
 /* A workload's host-side interface, by ifindex. */
@@ -41,6 +42,11 @@ struct port {
 	__u32 learnable; /* how many it may claim by DAD; 0 for a namespace */
 	struct mac mac;
 	__u16 reserved;
+};
+
+/* The interface to a network's other nodes, by ifindex. */
+struct overlay {
+	__u32 network;
 };
 
 struct binding_key {

@@ -41,6 +41,7 @@ MAP(bindings, BPF_MAP_TYPE_HASH, struct binding_key, struct binding, MAX_BINDING
     BPF_F_NO_PREALLOC);
 MAP(prefixes, BPF_MAP_TYPE_LPM_TRIE, struct prefix_key, __u32, MAX_PREFIXES, BPF_F_NO_PREALLOC);
 MAP(uplinks, BPF_MAP_TYPE_HASH, struct uplink_key, struct uplink, 4096, BPF_F_NO_PREALLOC);
+MAP(overlays, BPF_MAP_TYPE_HASH, __u32, struct overlay, MAX_NETWORKS, BPF_F_NO_PREALLOC);
 
 /* What the rules say: written by the daemon, a version at a time. */
 MAP(policy_vectors, BPF_MAP_TYPE_HASH, struct policy_key, struct policy_vector, 1 << 20,

@@ -7,7 +7,7 @@
 
 #define AF_INET6 10
 
-/* The neighbour of a hop on an uplink has been confirmed a moment ago. */
+/* The kernel has confirmed a moment ago that the hop is still there. */
 INLINE bool is_fresh(const struct next_hop *hop, __u64 now)
 {
 	__u32 age = (__u32)(now >> HOP_CHECKED_SHIFT) - hop->checked;
@@ -46,7 +46,7 @@ INLINE void hop_to_workload(struct next_hop *hop, const struct binding *to, __u3
 	hop->kind = to->kind == PORT_TAP ? HOP_PORT : HOP_PEER;
 	hop->ifindex = to->ifindex;
 	hop->dmac = to->mac;
-	hop->routed = sender_network != to->network;
+	hop->routed = !link_header || sender_network != to->network;
 	hop->mtu = n ? n->mtu : 1280;
 	if (n)
 		hop->smac = n->gateway_mac;

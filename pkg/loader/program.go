@@ -15,7 +15,8 @@ import (
 func builtIn() ([]*ebpf.CollectionSpec, error) {
 	var specs []*ebpf.CollectionSpec
 	for name, load := range map[string]func() (*ebpf.CollectionSpec, error){
-		"uplink": loadUplinks, "bare uplink": loadBareUplinks, "workload": loadWorkload, "sweep": loadSweep,
+		"uplink": loadUplinks, "bare uplink": loadBareUplinks, "workload": loadWorkload,
+		"overlay": loadWireGuard, "sweep": loadSweep,
 	} {
 		spec, err := load()
 		if err != nil {

@@ -30,6 +30,7 @@ const (
 	sweepMapLockdownDrops = "lockdown_drops"
 	sweepMapNetworks      = "networks"
 	sweepMapNode          = "node"
+	sweepMapOverlays      = "overlays"
 	sweepMapPolicyCidrs   = "policy_cidrs"
 	sweepMapPolicyPorts   = "policy_ports"
 	sweepMapPolicyVectors = "policy_vectors"
@@ -107,6 +108,7 @@ type sweepMapSpecs struct {
 	LockdownDrops *ebpf.MapSpec `ebpf:"lockdown_drops"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	Node          *ebpf.MapSpec `ebpf:"node"`
+	Overlays      *ebpf.MapSpec `ebpf:"overlays"`
 	PolicyCidrs   *ebpf.MapSpec `ebpf:"policy_cidrs"`
 	PolicyPorts   *ebpf.MapSpec `ebpf:"policy_ports"`
 	PolicyVectors *ebpf.MapSpec `ebpf:"policy_vectors"`
@@ -160,6 +162,7 @@ type sweepMaps struct {
 	LockdownDrops *ebpf.Map `ebpf:"lockdown_drops"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	Node          *ebpf.Map `ebpf:"node"`
+	Overlays      *ebpf.Map `ebpf:"overlays"`
 	PolicyCidrs   *ebpf.Map `ebpf:"policy_cidrs"`
 	PolicyPorts   *ebpf.Map `ebpf:"policy_ports"`
 	PolicyVectors *ebpf.Map `ebpf:"policy_vectors"`
@@ -187,6 +190,7 @@ func (m *sweepMaps) Close() error {
 		m.LockdownDrops,
 		m.Networks,
 		m.Node,
+		m.Overlays,
 		m.PolicyCidrs,
 		m.PolicyPorts,
 		m.PolicyVectors,

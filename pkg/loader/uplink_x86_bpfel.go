@@ -31,6 +31,7 @@ const (
 	uplinkMapNetworks       = "networks"
 	uplinkMapNewFlow        = "new_flow"
 	uplinkMapNode           = "node"
+	uplinkMapOverlays       = "overlays"
 	uplinkMapPolicyCidrs    = "policy_cidrs"
 	uplinkMapPolicyPorts    = "policy_ports"
 	uplinkMapPolicyVectors  = "policy_vectors"
@@ -114,6 +115,7 @@ type uplinkMapSpecs struct {
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	NewFlow       *ebpf.MapSpec `ebpf:"new_flow"`
 	Node          *ebpf.MapSpec `ebpf:"node"`
+	Overlays      *ebpf.MapSpec `ebpf:"overlays"`
 	PolicyCidrs   *ebpf.MapSpec `ebpf:"policy_cidrs"`
 	PolicyPorts   *ebpf.MapSpec `ebpf:"policy_ports"`
 	PolicyVectors *ebpf.MapSpec `ebpf:"policy_vectors"`
@@ -169,6 +171,7 @@ type uplinkMaps struct {
 	Networks      *ebpf.Map `ebpf:"networks"`
 	NewFlow       *ebpf.Map `ebpf:"new_flow"`
 	Node          *ebpf.Map `ebpf:"node"`
+	Overlays      *ebpf.Map `ebpf:"overlays"`
 	PolicyCidrs   *ebpf.Map `ebpf:"policy_cidrs"`
 	PolicyPorts   *ebpf.Map `ebpf:"policy_ports"`
 	PolicyVectors *ebpf.Map `ebpf:"policy_vectors"`
@@ -197,6 +200,7 @@ func (m *uplinkMaps) Close() error {
 		m.Networks,
 		m.NewFlow,
 		m.Node,
+		m.Overlays,
 		m.PolicyCidrs,
 		m.PolicyPorts,
 		m.PolicyVectors,

@@ -31,6 +31,7 @@ const (
 	workloadMapNetworks         = "networks"
 	workloadMapNewFlow          = "new_flow"
 	workloadMapNode             = "node"
+	workloadMapOverlays         = "overlays"
 	workloadMapPolicyCidrs      = "policy_cidrs"
 	workloadMapPolicyPorts      = "policy_ports"
 	workloadMapPolicyVectors    = "policy_vectors"
@@ -112,6 +113,7 @@ type workloadMapSpecs struct {
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	NewFlow       *ebpf.MapSpec `ebpf:"new_flow"`
 	Node          *ebpf.MapSpec `ebpf:"node"`
+	Overlays      *ebpf.MapSpec `ebpf:"overlays"`
 	PolicyCidrs   *ebpf.MapSpec `ebpf:"policy_cidrs"`
 	PolicyPorts   *ebpf.MapSpec `ebpf:"policy_ports"`
 	PolicyVectors *ebpf.MapSpec `ebpf:"policy_vectors"`
@@ -167,6 +169,7 @@ type workloadMaps struct {
 	Networks      *ebpf.Map `ebpf:"networks"`
 	NewFlow       *ebpf.Map `ebpf:"new_flow"`
 	Node          *ebpf.Map `ebpf:"node"`
+	Overlays      *ebpf.Map `ebpf:"overlays"`
 	PolicyCidrs   *ebpf.Map `ebpf:"policy_cidrs"`
 	PolicyPorts   *ebpf.Map `ebpf:"policy_ports"`
 	PolicyVectors *ebpf.Map `ebpf:"policy_vectors"`
@@ -195,6 +198,7 @@ func (m *workloadMaps) Close() error {
 		m.Networks,
 		m.NewFlow,
 		m.Node,
+		m.Overlays,
 		m.PolicyCidrs,
 		m.PolicyPorts,
 		m.PolicyVectors,

@@ -234,15 +234,18 @@ const (
 	bpfHookHOOK_UPLINK_EGRESS    bpfHook = 3
 	bpfHookHOOK_WORKLOAD_EGRESS  bpfHook = 4
 	bpfHookHOOK_WORKLOAD_INGRESS bpfHook = 5
+	bpfHookHOOK_OVERLAY_INGRESS  bpfHook = 6
+	bpfHookHOOK_OVERLAY_EGRESS   bpfHook = 7
 )
 
 type bpfHopKind uint32
 
 const (
-	bpfHopKindHOP_NONE   bpfHopKind = 0
-	bpfHopKindHOP_PEER   bpfHopKind = 1
-	bpfHopKindHOP_PORT   bpfHopKind = 2
-	bpfHopKindHOP_UPLINK bpfHopKind = 3
+	bpfHopKindHOP_NONE    bpfHopKind = 0
+	bpfHopKindHOP_PEER    bpfHopKind = 1
+	bpfHopKindHOP_PORT    bpfHopKind = 2
+	bpfHopKindHOP_UPLINK  bpfHopKind = 3
+	bpfHopKindHOP_OVERLAY bpfHopKind = 4
 )
 
 type bpfHostFlow struct {
@@ -345,6 +348,11 @@ type bpfNode struct {
 	Watched       uint32
 }
 
+type bpfOverlay struct {
+	_       structs.HostLayout
+	Network uint32
+}
+
 type bpfPacket struct {
 	_              structs.HostLayout
 	Saddr          bpfAddress
@@ -436,8 +444,9 @@ type bpfPort struct {
 type bpfPortKind uint32
 
 const (
-	bpfPortKindPORT_VETH bpfPortKind = 1
-	bpfPortKindPORT_TAP  bpfPortKind = 2
+	bpfPortKindPORT_VETH    bpfPortKind = 1
+	bpfPortKindPORT_TAP     bpfPortKind = 2
+	bpfPortKindPORT_OVERLAY bpfPortKind = 3
 )
 
 type bpfPrefixKey struct {
@@ -518,6 +527,7 @@ const (
 	bpfMapLockdownDrops       = "lockdown_drops"
 	bpfMapNetworks            = "networks"
 	bpfMapNode                = "node"
+	bpfMapOverlays            = "overlays"
 	bpfMapPolicyCidrs         = "policy_cidrs"
 	bpfMapPolicyPorts         = "policy_ports"
 	bpfMapPolicyVectors       = "policy_vectors"
@@ -605,6 +615,7 @@ type bpfMapSpecs struct {
 	LockdownDrops *ebpf.MapSpec `ebpf:"lockdown_drops"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	Node          *ebpf.MapSpec `ebpf:"node"`
+	Overlays      *ebpf.MapSpec `ebpf:"overlays"`
 	PolicyCidrs   *ebpf.MapSpec `ebpf:"policy_cidrs"`
 	PolicyPorts   *ebpf.MapSpec `ebpf:"policy_ports"`
 	PolicyVectors *ebpf.MapSpec `ebpf:"policy_vectors"`
@@ -670,6 +681,7 @@ type bpfMaps struct {
 	LockdownDrops *ebpf.Map `ebpf:"lockdown_drops"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	Node          *ebpf.Map `ebpf:"node"`
+	Overlays      *ebpf.Map `ebpf:"overlays"`
 	PolicyCidrs   *ebpf.Map `ebpf:"policy_cidrs"`
 	PolicyPorts   *ebpf.Map `ebpf:"policy_ports"`
 	PolicyVectors *ebpf.Map `ebpf:"policy_vectors"`
@@ -696,6 +708,7 @@ func (m *bpfMaps) Close() error {
 		m.LockdownDrops,
 		m.Networks,
 		m.Node,
+		m.Overlays,
 		m.PolicyCidrs,
 		m.PolicyPorts,
 		m.PolicyVectors,

@@ -18,6 +18,8 @@ type (
 	Network = bpfNetwork
 	// Port is a workload's host-side interface, by ifindex.
 	Port = bpfPort
+	// Overlay is the interface to a network's other nodes, by ifindex.
+	Overlay = bpfOverlay
 	// BindingKey is an address, with its network where it is link-local; see BindingOf.
 	BindingKey = bpfBindingKey
 	// Binding says who has an address.
@@ -95,6 +97,7 @@ const (
 	NetworkHasLogs  = uint32(bpfNetworkFlagNETWORK_HAS_LOGS)
 	PortVeth        = uint32(bpfPortKindPORT_VETH)
 	PortTap         = uint32(bpfPortKindPORT_TAP)
+	PortOverlay     = uint32(bpfPortKindPORT_OVERLAY)
 	PrefixTenant    = uint32(bpfPrefixKindPREFIX_TENANT)
 	PrefixNode      = uint32(bpfPrefixKindPREFIX_NODE)
 
@@ -163,6 +166,10 @@ func (h bpfHook) String() string {
 		return "workload_egress"
 	case bpfHookHOOK_WORKLOAD_INGRESS:
 		return "workload_ingress"
+	case bpfHookHOOK_OVERLAY_INGRESS:
+		return "overlay_ingress"
+	case bpfHookHOOK_OVERLAY_EGRESS:
+		return "overlay_egress"
 	}
 	return "unknown"
 }

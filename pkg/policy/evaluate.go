@@ -4,8 +4,9 @@ import "net/netip"
 
 // Ingress is where a frame enters the node.
 type Ingress struct {
-	Interface uint32 // index of a workload's host-side interface
+	Interface uint32 // index of a workload's host-side interface, or of an overlay's
 	Uplink    bool   // from the world
+	Overlay   bool   // from a network's other nodes: a packet without a link header
 }
 
 // Verdict says what becomes of a frame.
@@ -17,6 +18,7 @@ const (
 	ToStack    Verdict = "stack"    // the kernel's own stack does it: ND, MLD, the gateway, and what the fast path cannot
 	ToWorkload Verdict = "workload" // straight into the receiver's interface
 	ToWorld    Verdict = "world"    // out of an uplink
+	ToOverlay  Verdict = "overlay"  // to the receiver's node
 )
 
 // Decision is what becomes of a flow's first frame, and why.
@@ -46,6 +48,10 @@ type Fields struct {
 // tested against: the frame is read and judged step by step, each step as
 // DESIGN says it, and nothing is precomputed.
 func (w *World) Evaluate(in Ingress, frame []byte) Decision {
+	if in.Overlay {
+		p, reason := readPacket(frame)
+		return w.fromOverlay(in.Interface, p, reason)
+	}
 	p, reason := readFrame(frame)
 	if in.Uplink {
 		return w.fromUplink(p, reason)
@@ -102,14 +108,16 @@ func (w *World) fromWorkload(index uint32, p *packet, unreadable Reason) Decisio
 	return w.start(d, p)
 }
 
-// receiver gives who a workload's packet is for: a workload of this node, or
-// somebody outside.
+// receiver gives who a workload's packet is for: a workload of this node or, in its
+// own network, of another, or somebody outside.
 func (w *World) receiver(p *packet, port Port) (Endpoint, Reason) {
 	to := Endpoint{Address: p.dest}
 	b, bound := w.Binding(p.dest, port.Network)
 	switch {
 	case bound && b.Interface == port.Interface:
 		return to, SpoofedAddress // it would come from itself
+	case bound && w.isRemote(b) && b.Network != port.Network:
+		return to, NoRoute // an overlay carries its own network's packets only
 	case bound:
 		to = b.endpoint()
 	case isLinkLocal(p.dest):
@@ -121,7 +129,7 @@ func (w *World) receiver(p *packet, port Port) (Endpoint, Reason) {
 			return to, reason
 		}
 	}
-	if isLinkLocal(p.source) && to.Network != port.Network {
+	if isLinkLocal(p.source) && (to.Network != port.Network || bound && w.isRemote(b)) {
 		return to, NoRoute // RFC 4291, 2.5.6: never forwarded to other links
 	}
 	return to, None
@@ -174,8 +182,8 @@ func (p *packet) cannotStart() Reason {
 	return None // a SYN, or a flow picked up in the middle
 }
 
-// forward sends an allowed packet to its receiver. Between networks, and to and
-// from the world, it is routed: the hop limit counts down.
+// forward sends an allowed packet to its receiver. Between networks and nodes, and
+// to and from the world, it is routed: the hop limit counts down.
 func (w *World) forward(d Decision, p *packet) Decision {
 	to := ToWorkload
 	n, here := w.Network(d.To.Network)
@@ -190,7 +198,12 @@ func (w *World) forward(d Decision, p *packet) Decision {
 		}
 		to, mtu = ToWorld, r.MTU
 	}
-	routed := d.From.Network != d.To.Network
+	_, fromOverlay := w.overlayTo(d.From)
+	overlay, toOverlay := w.overlayTo(d.To)
+	if toOverlay {
+		to, mtu = ToOverlay, overlay.MTU
+	}
+	routed := d.From.Network != d.To.Network || fromOverlay || toOverlay
 	switch {
 	case routed && p.hopLimit <= 1 && d.From.Network == "":
 		return d.drop(HopLimit) // strangers are told nothing

@@ -72,6 +72,23 @@ func readFrame(frame []byte) (*packet, Reason) {
 	return p, None
 }
 
+// readPacket reads an IP packet that comes without a link header.
+func readPacket(b []byte) (*packet, Reason) {
+	p := &packet{frame: b}
+	if len(b) == 0 {
+		return p, Malformed
+	}
+	switch b[0] >> 4 {
+	case 6:
+		p.etherType = etherIPv6
+		return p, p.readIPv6()
+	case 4:
+		p.etherType = etherIPv4
+		return p, p.readIPv4()
+	}
+	return p, Malformed
+}
+
 // readIPv6 reads RFC 8200's header and what follows it.
 func (p *packet) readIPv6() Reason {
 	b := p.frame[p.network:]

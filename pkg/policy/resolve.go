@@ -31,6 +31,11 @@ func (w *World) resolve(name string) ([]Endpoint, error) {
 			endpoint.Service, endpoint.Workload = p.Service, p.Workload
 		}
 	}
+	for _, b := range w.Bindings { // on other nodes
+		if b.Network == network && b.Workload == part {
+			endpoint.Service, endpoint.Workload = b.Service, b.Workload
+		}
+	}
 	if endpoint.Service == "" {
 		return nil, fmt.Errorf("trace: network %s has no service or workload %q here; `zosnet network show %s` lists them",
 			network, part, network)
@@ -80,6 +85,9 @@ func (w *World) withoutRules(from, to Endpoint, q Query) (reason Reason, decided
 	}
 	if from.Network == "" && w.outsideSpace(from.Address) != None {
 		return UnknownIdentity, true
+	}
+	if _, remote := w.overlayTo(to); remote && from.Network != "" && from.Network != to.Network {
+		return NoRoute, true
 	}
 	if to.Network == "" && w.outsideSpace(to.Address) != None {
 		return w.outsideSpace(to.Address), true

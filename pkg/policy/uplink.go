@@ -12,14 +12,17 @@ func (w *World) fromUplink(p *packet, unreadable Reason) Decision {
 		return w.lockdown(d, p)
 	}
 	to, bound := w.Binding(p.dest, "")
-	if !bound {
+	if !bound || w.isRemote(to) {
 		return d.drop(Unassigned)
 	}
+	from, known := w.Binding(p.source, "")
 	d.Network = to.Network
 	switch {
 	case p.tags > 1, p.tags > 0 && p.vlan != 0: // VLAN 0 is only a priority (IEEE 802.1Q, 9.6)
 		return d.drop(VLAN)
 	case isBogusSource(p) || containsAny(w.Space, p.source) || containsAny(w.NodeOwn, p.source):
+		return d.drop(SpoofedAddress)
+	case known && from.Network == to.Network: // it would come by the overlay
 		return d.drop(SpoofedAddress)
 	case p.isNeighborDiscovery(): // RFC 4890, 4.3.4: never leaves its link
 		return d.drop(NDGuard)

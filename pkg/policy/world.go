@@ -12,6 +12,7 @@ import (
 type World struct {
 	Networks []Network
 	Ports    []Port
+	Overlays []Overlay
 	Bindings []Binding
 	Space    []netip.Prefix // this node's tenant space
 	NodeOwn  []netip.Prefix // the first /64 of each block, inside Space
@@ -47,14 +48,21 @@ type Port struct {
 	Learnable int // addresses that it may claim by DAD; 0 for a namespace
 }
 
+// Overlay is the interface to a network's other nodes.
+type Overlay struct {
+	Interface uint32 // index
+	Network   string
+	MTU       int // bytes, IP packet
+}
+
 // Binding says that an address is a workload's.
 type Binding struct {
 	Address   netip.Addr // link-local: of this network only
 	Network   string
 	Service   string
 	Workload  string
-	Interface uint32
-	Learned   bool // by DAD
+	Interface uint32 // an Overlay's: the workload is on another node
+	Learned   bool   // by DAD
 }
 
 // Endpoint is one side of a flow, as rules see it.

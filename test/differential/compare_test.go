@@ -36,11 +36,15 @@ func (p *programs) compare(w world, m *machine, in policy.Ingress, frame []byte,
 
 func (p *programs) ask(w world, m *machine, in policy.Ingress, frame []byte, want policy.Decision, t tally) error {
 	if !in.Uplink {
-		code, out, err := p.runTC(p.workloadEgress, in.Interface, frame)
+		program := p.workloadEgress
+		if in.Overlay {
+			program = p.overlayIngress
+		}
+		code, out, err := p.runTC(program, in.Interface, frame)
 		if err != nil {
 			return err
 		}
-		return p.judgeTC(w, want, code, frame, out, t)
+		return p.judgeTC(w, in, want, code, frame, out, t)
 	}
 	code, err := p.runXDP(m.uplink, frame)
 	if err != nil {
@@ -66,7 +70,7 @@ func (p *programs) ask(w world, m *machine, in policy.Ingress, frame []byte, wan
 	if err != nil {
 		return err
 	}
-	return p.judgeTC(w, want, code, frame, out, t)
+	return p.judgeTC(w, in, want, code, frame, out, t)
 }
 
 // cannotAsk says whether BPF_PROG_TEST_RUN takes a frame for no tc program: one
@@ -74,13 +78,14 @@ func (p *programs) ask(w world, m *machine, in policy.Ingress, frame []byte, wan
 // caller in net/bpf/test_run.c want that header). XDP programs are still asked.
 func cannotAsk(frame []byte) bool {
 	least := map[uint16]int{0x0800: 14 + 20, 0x86dd: 14 + 40}
-	return len(frame) < least[binary.BigEndian.Uint16(frame[12:])]
+	return len(frame) < 14 || len(frame) < least[binary.BigEndian.Uint16(frame[12:])]
 }
 
 // judgeTC compares what a tc program did with what it should have done.
-func (p *programs) judgeTC(w world, want policy.Decision, code uint32, frame, out []byte, t tally) error {
+func (p *programs) judgeTC(w world, in policy.Ingress, want policy.Decision, code uint32, frame, out []byte, t tally) error {
 	wantCode := map[policy.Verdict]uint32{
 		policy.Drop: tcShot, policy.ToStack: tcOK, policy.ToWorkload: tcRedirect, policy.ToWorld: tcRedirect,
+		policy.ToOverlay: tcRedirect,
 	}[want.Verdict]
 	if code != wantCode {
 		return errors.Join(fmt.Errorf("tc program gives %d, want %d", code, wantCode), p.checkEvents(w, want))
@@ -94,7 +99,7 @@ func (p *programs) judgeTC(w world, want policy.Decision, code uint32, frame, ou
 	if want.Verdict == policy.Drop {
 		t.drops[maps.DropKey{Network: w.ids[want.Network].Network, Reason: uint32(reasonNumber(want.Reason))}]++
 	}
-	if err := w.checkFrame(want, frame, out); err != nil {
+	if err := w.checkFrame(in, want, frame, out); err != nil {
 		return err
 	}
 	return p.checkFlow(w, want)
@@ -180,28 +185,49 @@ func texts(events []maps.Event) (list []string) {
 
 // checkFrame compares what a frame that goes on looks like: for a tenant it has no
 // priority tag, into a workload the MACs of the last step, and where it was routed
-// its hop limit has counted down.
-func (w world) checkFrame(want policy.Decision, frame, out []byte) error {
+// its hop limit has counted down. From an overlay it gets an Ethernet header on its way
+// into a workload, and a SYN its maximum segment size.
+func (w world) checkFrame(in policy.Ingress, want policy.Decision, frame, out []byte) error {
 	if want.Verdict == policy.Drop { // nobody sees what it looks like
 		return nil
 	}
 	wanted := bytes.Clone(frame)
-	if want.Network != "" {
+	if in.Overlay {
+		overlay, _ := w.Overlay(in.Interface)
+		clampMSS(wanted, overlay.MTU)
+		if want.Verdict != policy.ToWorkload {
+			return sameFrame(wanted, out)
+		}
+		wanted = append([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd}, wanted...)
+	} else if want.Network != "" {
 		wanted = untagged(wanted)
 	}
+	to, _ := w.Binding(want.To.Address, want.To.Network)
+	_, remote := w.Overlay(to.Interface)
+	gateway := gatewayMAC(w.ids[want.To.Network].Network)
 	switch want.Verdict {
 	case policy.ToWorkload:
-		b, _ := w.Binding(want.To.Address, want.To.Network)
-		receiver, _ := w.Port(b.Interface)
+		receiver, _ := w.Port(to.Interface)
 		copy(wanted, receiver.MAC[:])
-		if want.From.Network != want.To.Network {
-			mac := gatewayMAC(w.ids[want.To.Network].Network)
-			copy(wanted[6:], mac[:])
+		if in.Overlay || want.From.Network != want.To.Network {
+			copy(wanted[6:], gateway[:])
 			wanted[14+7]--
 		}
 	case policy.ToWorld:
 		wanted[14+7]--
+	case policy.ToOverlay: // whose interface takes the Ethernet header off
+		wanted[14+7]--
+		copy(wanted, gateway[:])
+		copy(wanted[6:], make([]byte, 6))
+	case policy.ToStack:
+		if remote && wanted[14+7] > 1 { // too big: for the gateway to answer
+			copy(wanted, gateway[:])
+		}
 	}
+	return sameFrame(wanted, out)
+}
+
+func sameFrame(wanted, out []byte) error {
 	if !bytes.Equal(wanted, out) {
 		return fmt.Errorf("the frame leaves as\n%x, want\n%x", out, wanted)
 	}
@@ -269,12 +295,16 @@ func (p *programs) checkFlow(w world, want policy.Decision) error {
 		is   policy.Endpoint
 		have maps.FlowEnd
 	}{{want.From, from}, {want.To, to}} {
-		b, _ := w.Binding(end.is.Address, end.is.Network)
+		var b policy.Binding
+		if end.is.Network != "" {
+			b, _ = w.Binding(end.is.Address, end.is.Network)
+		}
 		if end.have.Network != w.ids[end.is.Network].Network || end.have.Ifindex != b.Interface {
 			return fmt.Errorf("flow end %+v, want that of %+v on interface %d", end.have, end.is, b.Interface)
 		}
 	}
-	if b, _ := w.Binding(want.To.Address, want.To.Network); want.Verdict == policy.ToWorkload && to.Hop.Ifindex != b.Interface {
+	straight := want.Verdict == policy.ToWorkload || want.Verdict == policy.ToOverlay
+	if b, _ := w.Binding(want.To.Address, want.To.Network); straight && to.Hop.Ifindex != b.Interface {
 		return fmt.Errorf("next hop %+v, want interface %d", to.Hop, b.Interface)
 	}
 	return nil

@@ -191,5 +191,5 @@ func (w world) String() string {
 			text += fmt.Sprintf("  expose[%d] %+v\n", i, e)
 		}
 	}
-	return text + fmt.Sprintf("ports %+v\nbindings %+v\nlockdown %+v\n", w.Ports, w.Bindings, w.Lockdown)
+	return text + fmt.Sprintf("ports %+v\noverlays %+v\nbindings %+v\nlockdown %+v\n", w.Ports, w.Overlays, w.Bindings, w.Lockdown)
 }

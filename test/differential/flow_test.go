@@ -58,14 +58,17 @@ func followFlows(t *testing.T, bpffs string, seed uint64) error {
 		}
 	}
 	t.Logf("flows followed: %+v (ZOSNET_SEED=%d)", seen, seed)
-	if seen.Replies == 0 || seen.Errors == 0 || seen.Forged == 0 || seen.Kept == 0 || seen.Stopped == 0 {
+	if seen.Replies == 0 || seen.Errors == 0 || seen.Forged == 0 || seen.Kept == 0 || seen.Stopped == 0 || seen.Remote == 0 {
 		t.Errorf("not every fate was met: %+v", seen)
 	}
 	return nil
 }
 
 // fates counts what flows were seen to go through.
-type fates struct{ Replies, Errors, Forged, Kept, Stopped int }
+type fates struct {
+	Replies, Errors, Forged, Kept, Stopped int
+	Remote                                 int // replies, of flows from or to another node
+}
 
 // otherRules gives the same workloads under other rules.
 func otherRules(r *rand.Rand, w world) world {
@@ -147,7 +150,7 @@ func (f *follower) conversation(own uint16) (c conversation, ok bool) {
 	c.wentThere, c.there = f.frame(from, to, segment(proto, own, port, true))
 	c.comesBack, c.back = f.frame(to, from, segment(proto, port, own, false))
 	d := f.before.Evaluate(c.wentThere, c.there)
-	return c, d.Verdict == policy.ToWorkload || d.Verdict == policy.ToWorld
+	return c, d.Verdict == policy.ToWorkload || d.Verdict == policy.ToWorld || d.Verdict == policy.ToOverlay
 }
 
 // answerable says whether a reply finds its way: a route leads out to a stranger.
@@ -176,7 +179,20 @@ func (f *follower) frame(from, to policy.Endpoint, body []byte) (policy.Ingress,
 	binary.BigEndian.PutUint16(header[4:], uint16(len(body)-1))
 	put(header[8:], from.Address)
 	put(header[24:], to.Address)
+	if overlay := f.overlayOf(from); overlay != 0 {
+		return policy.Ingress{Overlay: true, Interface: overlay}, append(header, body[1:]...)
+	}
 	return in, append(append(frame, header...), body[1:]...)
+}
+
+// overlayOf gives the interface behind which an end is; 0: it is none of another node's.
+func (f *follower) overlayOf(e policy.Endpoint) uint32 {
+	if e.Network == "" {
+		return 0
+	}
+	b, _ := f.before.Binding(e.Address, e.Network)
+	o, _ := f.before.Overlay(b.Interface)
+	return o.Interface
 }
 
 func put(b []byte, a netip.Addr) {
@@ -212,17 +228,20 @@ func segment(proto uint8, sport, dport uint16, first bool) []byte {
 // later gives the frame as one that does not start a TCP flow.
 func later(frame []byte) []byte {
 	frame = slices.Clone(frame)
-	if frame[14+6] == 6 {
-		frame[14+40+13] = 0x10
+	if packet := frame[linkHeader(frame):]; packet[6] == 6 {
+		packet[40+13] = 0x10
 	}
 	return frame
 }
 
 // send runs a frame through the program of where it enters.
 func (f *follower) send(in policy.Ingress, frame []byte) (code uint32, events []maps.Event, err error) {
-	if in.Uplink {
+	switch {
+	case in.Uplink:
 		code, _, err = f.runTC(f.uplinkIngress, f.uplink, frame)
-	} else {
+	case in.Overlay:
+		code, _, err = f.runTC(f.overlayIngress, in.Interface, frame)
+	default:
 		code, _, err = f.runTC(f.workloadEgress, in.Interface, frame)
 	}
 	if err != nil {
@@ -269,6 +288,9 @@ func (f *follower) live(c conversation) error {
 		return err
 	}
 	f.seen.Replies++
+	if f.overlayOf(c.from) != 0 || f.overlayOf(c.to) != 0 {
+		f.seen.Remote++
+	}
 	in, tooBig := f.frame(c.to, c.from, quote(c.there))
 	if err := f.passes("error from the other end", in, tooBig); err != nil {
 		return err
@@ -279,7 +301,16 @@ func (f *follower) live(c conversation) error {
 
 // quote gives an ICMPv6 Packet Too Big about a frame's packet.
 func quote(frame []byte) []byte {
-	return append([]byte{58, 2, 0, 0, 0, 0, 0, 5, 0}, frame[14:]...)
+	return append([]byte{58, 2, 0, 0, 0, 0, 0, 5, 0}, frame[linkHeader(frame):]...)
+}
+
+// linkHeader gives where the IP packet begins: one without a link header says in its
+// first byte that it is IPv6, which no MAC of the test does.
+func linkHeader(frame []byte) int {
+	if frame[0]>>4 == 6 {
+		return 0
+	}
+	return 14
 }
 
 // forge sends errors about a flow from workloads that have no part in it.
@@ -289,13 +320,17 @@ func (f *follower) forge(c conversation) error {
 		if other.Workload == c.from.Workload || other.Workload == c.to.Workload {
 			continue
 		}
+		if f.overlayOf(other) != 0 && (other.Network != c.from.Network || f.overlayOf(other) == f.overlayOf(c.to) ||
+			f.overlayOf(c.from) != 0 || c.from.Address.IsLinkLocalUnicast()) {
+			continue // has no way there, or may be a router on the way
+		}
 		in, tooBig := f.frame(other, c.from, quote(c.there))
 		if err := f.dropped("error from a third workload", "icmp_unrelated", in, tooBig); err != nil {
 			return err
 		}
 		f.seen.Forged++
 	}
-	if c.to.Network == "" || c.from.Network == "" || c.from.Address.IsLinkLocalUnicast() {
+	if c.to.Network == "" || c.from.Network == "" || c.from.Address.IsLinkLocalUnicast() || f.overlayOf(c.from) != 0 {
 		return nil
 	}
 	stranger := policy.Endpoint{Address: netip.MustParseAddr("2600::5")}

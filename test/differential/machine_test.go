@@ -59,8 +59,47 @@ func newMachine() (*machine, error) {
 	}
 	m.uplink = index
 	routes, err := m.addRoutes()
+	if err != nil {
+		return nil, err
+	}
 	m.shape = policytest.Shape{Ports: m.ports, Routes: routes}
-	return m, err
+	for i, mtu := range overlayMTUs {
+		overlay, route, err := addOverlay(i, mtu)
+		if err != nil {
+			return nil, err
+		}
+		m.shape.Overlays = append(m.shape.Overlays, overlay)
+		m.shape.Routes = append(m.shape.Routes, route)
+	}
+	return m, nil
+}
+
+// overlayMTUs are those of the interfaces that stand for WireGuard's.
+var overlayMTUs = []int{1420, 1280}
+
+// addOverlay makes an interface without a link header, and the route over it.
+func addOverlay(number, mtu int) (o policy.Overlay, r policy.Route, err error) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = fmt.Sprintf("overlay%d", number)
+	tun := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_NO_PI}
+	if err := addUp(tun); err != nil {
+		return o, r, err
+	}
+	made, err := netlink.LinkByName(attrs.Name)
+	if err != nil {
+		return o, r, fmt.Errorf("find %s: %w", attrs.Name, err)
+	}
+	if err := netlink.LinkSetMTU(made, mtu); err != nil {
+		return o, r, fmt.Errorf("set the MTU of %s: %w", attrs.Name, err)
+	}
+	index := made.Attrs().Index
+	beyond := policytest.Beyond.Addr().As16()
+	beyond[7] = byte(number + 1)
+	prefix := netip.PrefixFrom(netip.AddrFrom16(beyond), 64)
+	if err := netlink.RouteAdd(&netlink.Route{Dst: ipNet(prefix), LinkIndex: index}); err != nil {
+		return o, r, fmt.Errorf("add route to %s: %w", prefix, err)
+	}
+	return policy.Overlay{Interface: uint32(index), MTU: mtu}, policy.Route{Prefix: prefix}, nil
 }
 
 func addVeth(name string) (uint32, error) {

@@ -34,6 +34,7 @@ type programs struct {
 	workloadEgress *ebpf.Program
 	uplinkXDP      *ebpf.Program
 	uplinkIngress  *ebpf.Program
+	overlayIngress *ebpf.Program
 	contexts       contexts
 	out            []byte
 }
@@ -61,6 +62,7 @@ func load(bpffs string) (_ *programs, err error) {
 	p.maps = p.datapath.Maps()
 	for name, program := range map[string]**ebpf.Program{
 		"workload_egress": &p.workloadEgress, "uplink_xdp": &p.uplinkXDP, "uplink_ingress": &p.uplinkIngress,
+		"overlay_ingress": &p.overlayIngress,
 	} {
 		if *program, err = ebpf.LoadPinnedProgram(filepath.Join(bpffs, "progs", name), nil); err != nil {
 			return nil, fmt.Errorf("open program %s: %w", name, err)
@@ -80,7 +82,7 @@ func (p *programs) close() {
 	if p.events != nil {
 		_ = p.events.Close()
 	}
-	for _, program := range []*ebpf.Program{p.workloadEgress, p.uplinkXDP, p.uplinkIngress} {
+	for _, program := range []*ebpf.Program{p.workloadEgress, p.uplinkXDP, p.uplinkIngress, p.overlayIngress} {
 		_ = program.Close()
 	}
 	if p.datapath != nil {
@@ -114,8 +116,10 @@ func findContexts() (c contexts, err error) {
 	return c, err
 }
 
-// runTC asks a tc program about a frame that enters by an interface. The frame
-// as the program leaves it is good until the next run.
+// runTC asks a tc program about a frame that enters by an interface, or about an IP
+// packet where the program expects no link header: the kernel then takes the packet's
+// first bytes for one, which the program does not know. The frame as the program
+// leaves it is good until the next run.
 func (p *programs) runTC(program *ebpf.Program, ifindex uint32, frame []byte) (code uint32, out []byte, err error) {
 	ctx := make([]byte, p.contexts.skbSize)
 	binary.NativeEndian.PutUint32(ctx[p.contexts.skbIfindex:], ifindex)

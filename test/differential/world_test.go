@@ -39,6 +39,16 @@ func (p *programs) fill(w world, version uint32, m *machine) error {
 			return err
 		}
 	}
+	for _, o := range m.shape.Overlays {
+		if err := p.maps.DeleteOverlay(o.Interface); err != nil {
+			return err
+		}
+	}
+	for _, o := range w.Overlays {
+		if err := p.maps.PutOverlay(o.Interface, maps.Overlay{Network: w.ids[o.Network].Network}); err != nil {
+			return err
+		}
+	}
 	for _, port := range w.Ports {
 		if err := p.maps.PutPort(port.Interface, w.port(port)); err != nil {
 			return err
@@ -135,6 +145,10 @@ func (w world) bindings(network string) map[maps.BindingKey]maps.Binding {
 }
 
 func (w world) binding(b policy.Binding) maps.Binding {
+	if _, remote := w.Overlay(b.Interface); remote {
+		ids := w.ids[b.Network]
+		return maps.Binding{Network: ids.Network, Service: ids.Services[b.Service], Ifindex: b.Interface, Kind: maps.PortOverlay}
+	}
 	owner, _ := w.Port(b.Interface)
 	port := w.port(owner)
 	binding := maps.Binding{

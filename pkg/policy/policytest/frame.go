@@ -17,15 +17,18 @@ func Frame(r *rand.Rand, w *policy.World, shape Shape) (policy.Ingress, []byte) 
 	switch n := r.IntN(100); {
 	case n < 2:
 		return f.in, garbage(r)
-	case n < 5:
+	case n < 5 && !f.in.Overlay:
 		f.foreign()
 	case n < 10:
 		f.ipv4()
 	default:
 		f.ipv6()
 	}
+	if f.in.Overlay {
+		return f.in, f.damage(f.packet)
+	}
 	f.tag()
-	return f.in, f.damage()
+	return f.in, f.damage(f.framed())
 }
 
 // frame is one while it is put together: the Ethernet header's fields, and the
@@ -34,7 +37,7 @@ type frame struct {
 	r         *rand.Rand
 	w         *policy.World
 	in        policy.Ingress
-	port      policy.Port // where the frame enters, unless by an uplink
+	port      policy.Port // where the frame enters, if by a workload's interface
 	toMAC     [6]byte
 	fromMAC   [6]byte
 	tags      []byte
@@ -48,6 +51,13 @@ func (f *frame) enter(shape Shape) {
 	if chance(f.r, 35) {
 		f.in = policy.Ingress{Uplink: true}
 		f.fromMAC = [6]byte{2, 0xff, 0, 0, 0, 1}
+		return
+	}
+	if chance(f.r, 35) && len(shape.Overlays) > 0 {
+		f.in = policy.Ingress{Overlay: true, Interface: pick(f.r, shape.Overlays).Interface} // perhaps of no network
+		if len(f.w.Overlays) > 0 && chance(f.r, 97) {
+			f.in.Interface = pick(f.r, f.w.Overlays).Interface
+		}
 		return
 	}
 	f.in = policy.Ingress{Interface: pick(f.r, f.w.Ports).Interface}
@@ -66,14 +76,15 @@ func (f *frame) dest(source netip.Addr) netip.Addr {
 	for {
 		dest := Address(f.r, f.w)
 		sameScope := dest.IsLinkLocalUnicast() == source.IsLinkLocalUnicast()
-		toTenant := Space.Contains(dest) || !f.in.Uplink
+		toTenant := Space.Contains(dest) || !f.in.Uplink && !f.in.Overlay
 		if sameScope && toTenant || chance(f.r, 10) {
 			return dest
 		}
 	}
 }
 
-// own gives an address of the port's workload, or, of an uplink, of the world.
+// own gives an address of the port's workload, or of one behind the overlay, or, of an
+// uplink, of the world.
 func (f *frame) own() netip.Addr {
 	if f.in.Uplink {
 		return pick(f.r, strangers)
@@ -130,13 +141,17 @@ func (f *frame) tag() {
 	}
 }
 
-// damage gives the frame's bytes, some of them cut off, changed or too many.
-func (f *frame) damage() []byte {
+// framed gives the packet behind its Ethernet header.
+func (f *frame) framed() []byte {
 	b := append([]byte(nil), f.toMAC[:]...)
 	b = append(b, f.fromMAC[:]...)
 	b = append(b, f.tags...)
 	b = binary.BigEndian.AppendUint16(b, f.etherType)
-	b = append(b, f.packet...)
+	return append(b, f.packet...)
+}
+
+// damage cuts off some bytes, changes some or adds some, now and then.
+func (f *frame) damage(b []byte) []byte {
 	switch n := f.r.IntN(100); {
 	case n < 3:
 		b = b[:14+f.r.IntN(len(b)-13)]

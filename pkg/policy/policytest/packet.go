@@ -151,6 +151,9 @@ func (f *frame) transport(proto uint8) []byte {
 		if chance(f.r, 30) {
 			b[13] = byte(f.r.Uint32())
 		}
+		if chance(f.r, 30) {
+			f.segmentSize(b)
+		}
 	case 58:
 		b[0] = pick(f.r, []uint8{128, 128, 128, 129, 1, 2, 3, 4, 139, 140, 144, 200, 130, 134, 135, 136, 137, 143})
 	case 1:
@@ -160,4 +163,18 @@ func (f *frame) transport(proto uint8) []byte {
 		b = b[:f.r.IntN(21)]
 	}
 	return b
+}
+
+// segmentSize puts a maximum segment size (RFC 9293, 3.7.1) among a segment's options,
+// behind others that a SYN has or may have; one that is not whole, now and then.
+func (f *frame) segmentSize(b []byte) {
+	options := pick(f.r, [][]byte{{}, {1}, {1, 1, 1}, {4, 2}, {3, 3, 7}, {8, 10, 1, 2, 3, 4, 5, 6, 7, 8}, {253, 3, 1, 1}, {0}, {9, 1}})
+	size := pick(f.r, []uint16{0, 536, 1220, 1221, 1360, 1400, 1440, 9000, 65535})
+	options = slices.Concat(options, binary.BigEndian.AppendUint16([]byte{2, pick(f.r, []byte{4, 4, 4, 4, 4, 4, 3, 0})}, size))
+	n := copy(b[20:], options)
+	words := (20 + n + 3) / 4
+	for i := 20 + n; i < 4*words && i < len(b); i++ {
+		b[i] = byte(f.r.IntN(2)) // end, or no operation
+	}
+	b[12] = byte(words-f.r.IntN(2)) << 4 // perhaps it ends before
 }

@@ -29,14 +29,16 @@ var (
 		netip.MustParseAddr("2001:db8:100:1::53"), netip.MustParseAddr("2001:db8:100:2::1"),
 		netip.MustParseAddr("2001:db8:100:1::dead"), netip.MustParseAddr("2001:db8:100:ff::1"),
 		netip.MustParseAddr("febf::10"), netip.MustParseAddr("fec0::10"),
+		netip.MustParseAddr("2001:db8:200:1::1"), netip.MustParseAddr("2001:db8:200:1::dead"), netip.MustParseAddr("2001:db8:200:3::10"),
 	}
 )
 
 // Shape is what a world must fit: interfaces that exist, and the routes to what
 // is outside.
 type Shape struct {
-	Ports  []uint32 // indexes of workloads' host-side interfaces
-	Routes []policy.Route
+	Ports    []uint32         // indexes of workloads' host-side interfaces
+	Overlays []policy.Overlay // of no network yet
+	Routes   []policy.Route
 }
 
 // World gives random networks with workloads on some of the interfaces.
@@ -56,6 +58,11 @@ func World(r *rand.Rand, shape Shape) *policy.World {
 	attached := shape.Ports[:len(shape.Ports)-r.IntN(2)] // perhaps one belongs to no workload
 	for i, index := range attached {
 		attach(r, w, index, i)
+	}
+	for i, overlay := range shape.Overlays {
+		if i < len(w.Networks) && chance(r, 80) {
+			span(r, w, overlay, w.Networks[i], i)
+		}
 	}
 	return w
 }
@@ -85,6 +92,23 @@ func attach(r *rand.Rand, w *policy.World, index uint32, number int) {
 		}
 	}
 	w.Ports = append(w.Ports, p)
+}
+
+// Beyond is the address space of other nodes.
+var Beyond = netip.MustParsePrefix("2001:db8:200::/48")
+
+// span gives a network workloads on another node.
+func span(r *rand.Rand, w *policy.World, overlay policy.Overlay, n policy.Network, number int) {
+	overlay.Network = n.Document.Name
+	w.Overlays = append(w.Overlays, overlay)
+	base := Beyond.Addr().As16()
+	base[7] = byte(number + 1)
+	for i := range 1 + r.IntN(4) {
+		w.Bindings = append(w.Bindings, policy.Binding{
+			Address: withHost(netip.AddrFrom16(base), byte(0x10+i)), Network: overlay.Network,
+			Service: pick(r, n.Document.Services).Name, Workload: fmt.Sprintf("far%d-%d", number, i), Interface: overlay.Interface,
+		})
+	}
 }
 
 func withHost(prefix netip.Addr, host byte) netip.Addr {
