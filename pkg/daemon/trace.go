@@ -68,6 +68,7 @@ func (v view) world() policy.World {
 			})
 		}
 	}
+	v.addRemote(&w)
 	for _, p := range v.state.Prefixes {
 		if p.Node {
 			w.NodeOwn = append(w.NodeOwn, p.Prefix)
