@@ -45,20 +45,33 @@ var (
 // RUN=PACKAGE takes all.
 var suite = []group{
 	{pkg: bootPackage, run: "TestDoctor|TestDaemonRefuses", modules: datapath, limit: 2 * time.Minute, refused: true},
-	{pkg: bootPackage, run: "TestFirst", modules: datapath, limit: 4 * time.Minute, boot: &first},
-	{pkg: bootPackage, run: "TestSecond", modules: datapath, limit: 5 * time.Minute, boot: &second},
-	{pkg: bootPackage, run: "TestUnits", modules: datapath, limit: 6 * time.Minute, boot: &units, only: "6.12"},
+	{pkg: bootPackage, run: "TestFirst", modules: datapath, limit: 6 * time.Minute, boot: &first, only: "6.1 backports"},
+	{pkg: bootPackage, run: "TestSecond", modules: datapath, limit: 6 * time.Minute, boot: &second, only: "6.1 backports"},
+	{pkg: bootPackage, run: "TestUnits", modules: datapath, limit: 8 * time.Minute, boot: &units, only: "6.12"},
 	{pkg: bootPackage, run: "TestWrongNodeDocument", modules: datapath, limit: 4 * time.Minute, boot: &closed, only: "6.12"},
-	{pkg: "pkg/loader", skip: "TestCompilers", modules: datapath, limit: 8 * time.Minute},
-	{pkg: "pkg/maps", modules: datapath, limit: 3 * time.Minute},
-	{pkg: "test/datapath", modules: datapath, limit: 8 * time.Minute},
+	{
+		pkg: "pkg/loader", skip: "TestCompilers", modules: datapath, limit: 12 * time.Minute,
+		usual: "TestAttach|TestChange|TestCommit|TestEarly|TestFalls|TestGeneric|TestJumbo|TestMount|TestOpen|TestProbe|TestPrograms|" +
+			"TestRefused|TestRemove|TestReopen|TestReplacing|TestVerifier",
+		also: shares{
+			"6.1":  "TestUpgrades|TestAnUnfinished",
+			"6.12": "TestErrors|TestHelper|TestLowest|TestOthers|TestPins|TestSweep|TestTimeouts|TestUplink|TestVLANs|TestWhere",
+		},
+	},
+	{pkg: "pkg/maps", modules: datapath, limit: 4 * time.Minute},
+	{
+		pkg: "test/datapath", modules: datapath, limit: 10 * time.Minute,
+		usual: "TestAnUplink|TestFragments|TestICMP|TestTheFailsafe$|TestTheHostIs|TestWhat",
+		also:  shares{"6.1": "Test[A-L]", "6.12": "Test[M-S]", "backports": "Test[T-Z]"},
+	},
 	{
 		pkg: "test/differential", usual: "TestDatapathDecidesAsTheOracle", modules: datapath,
 		env: []string{"ZOSNET_DIFF_CASES=20000"}, limit: 4 * time.Minute,
 	},
 	{
-		pkg: "pkg/apply", modules: datapath, limit: 6 * time.Minute,
-		usual: "TestApply|TestBackstop|TestForwarding|TestGeneration|TestLearned|TestLockdown|TestRemove|TestRouteEpoch|TestTap|TestUplink",
+		pkg: "pkg/apply", modules: datapath, limit: 8 * time.Minute,
+		usual: "TestApply|TestBackstop|TestLockdown|TestRemove|TestTap|TestUplink",
+		also:  shares{"6.1": "TestGeneration|TestRouteEpoch", "backports": "TestForwarding|TestLearned"},
 	},
 	{pkg: "pkg/telemetry", modules: datapath, limit: 3 * time.Minute},
 	{pkg: "pkg/daemon", usual: "TestLockdownBeforeTheRegistry|TestThrough", modules: datapath, limit: 5 * time.Minute},
@@ -69,24 +82,23 @@ var suite = []group{
 		also:  shares{"6.1": "TestKernelSilent", "6.12": "TestKernelRotation|TestKernelPrepare"},
 	},
 	{pkg: "test/lab", modules: datapath, limit: 4 * time.Minute, only: "6.1"},
-	{pkg: "test/probe", modules: datapath, limit: 4 * time.Minute, only: "6.1"},
+	{pkg: "test/probe", modules: datapath, limit: 4 * time.Minute, only: "backports"},
 	{
 		pkg: "test/vm", modules: slices.Concat(datapath, uplinks), limit: 15 * time.Minute, links: true,
-		usual: "TestPluggedIn|TestQueues|TestSmoke|TestVirtio",
+		usual: "TestSmoke|TestVirtio|TestNetkit",
 		also: shares{
-			"6.1":       "TestBond$|TestDummy|TestVLAN$|TestVRFMember|TestNetkit",
-			"6.12":      "TestBond$|TestDummy|TestVLAN$|TestVRFMember|TestNetkit",
-			"backports": "TestBond$|TestVLAN$|TestVRFMember|TestNetkit",
-			"sid":       "TestNetkit",
+			"6.1":       "TestBond$|TestDummy|TestPluggedIn|TestQueues|TestVLAN$|TestVRFMember",
+			"6.12":      "TestBond$|TestPluggedIn|TestQueues|TestVLAN$",
+			"backports": "TestDummy|TestPluggedIn|TestQueues|TestVRFMember",
 		},
 	},
 	{
 		pkg: "test/node", modules: datapath, limit: 15 * time.Minute, links: true,
-		usual: "TestKill|TestRestart|TestUplinkComesAndGoes",
+		usual: "TestKill|TestRestart",
 		also: shares{
-			"6.1":       "TestAttacks|TestDelete|TestDrift|TestNeighbourChanges",
-			"6.12":      "TestDelete|TestDHCP|TestNeighbourChanges|TestPathMTU|TestVM$",
-			"backports": "TestDelete|TestHopLimit|TestStolenIdentity|TestTenantsApart",
+			"6.1":       "TestAttacks|TestDelete|TestUplinkComesAndGoes",
+			"6.12":      "TestDHCP|TestNeighbourChanges|TestPathMTU|TestVM$",
+			"backports": "TestHopLimit|TestStolenIdentity|TestTenantsApart|TestUplinkComesAndGoes",
 		},
 	},
 }
