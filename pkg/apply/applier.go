@@ -106,8 +106,8 @@ type pass struct {
 	links     *links
 	addresses map[int][]netip.Prefix // of each interface, when the pass began
 	programs  programs               // that were attached when it began
-	uplinks   []uplink
-	unguarded []uplink // that have no programs
+	uplinks   []loader.Uplink
+	unguarded []loader.Uplink // that have no programs
 
 	changes  []plan.Change
 	errs     []error

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/zosnet/zosnet/pkg/loader"
 )
 
 const ipv4Sysctls = "net/ipv4/conf/"
@@ -25,7 +27,7 @@ var arpSysctls = []struct {
 func (p *pass) setARP() {
 	for _, u := range p.uplinks {
 		for _, s := range arpSysctls {
-			name := ipv4Sysctls + u.name + "/" + s.key
+			name := ipv4Sysctls + u.Name + "/" + s.key
 			have, err := readSysctl(name)
 			if p.failIf("sysctl "+name, err) || have == "" || have == s.value || slices.Contains(s.enough, have) {
 				continue
@@ -35,7 +37,7 @@ func (p *pass) setARP() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.ledger.Sysctls)) {
 		ifname, _, _ := strings.Cut(strings.TrimPrefix(name, ipv4Sysctls), "/")
-		if isARP(name) && !slices.ContainsFunc(p.uplinks, func(u uplink) bool { return u.name == ifname }) {
+		if isARP(name) && !slices.ContainsFunc(p.uplinks, func(u loader.Uplink) bool { return u.Name == ifname }) {
 			p.restoreSysctl(name, p.ledger.Sysctls[name])
 		}
 	}

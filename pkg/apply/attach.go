@@ -14,10 +14,10 @@ import (
 type programs map[string][]string
 
 // onUplink tells whether an uplink has all of its programs.
-func (p programs) onUplink(u uplink) bool {
-	has := p[u.name]
+func (p programs) onUplink(u loader.Uplink) bool {
+	has := p[u.Name]
 	return slices.Contains(has, "uplink_ingress") && slices.Contains(has, "uplink_egress") &&
-		(!u.lowest || slices.Contains(has, "uplink_xdp"))
+		(!u.Lowest || slices.Contains(has, "uplink_xdp"))
 }
 
 // onWorkload tells whether a workload's host-side interface has both of its.
@@ -39,7 +39,7 @@ func (p *pass) readPrograms() {
 // and takes them from what is no uplink any more.
 func (p *pass) setUplinks() {
 	p.readPrograms()
-	chosen, missing := chooseUplinks(p.want.Uplinks, p.links.byIndex)
+	chosen, missing := p.links.uplinks(p.want.Uplinks)
 	p.uplinks = chosen
 	p.reportMissing(missing)
 	have, err := p.config.Datapath.Maps().AllUplinks()
@@ -47,7 +47,7 @@ func (p *pass) setUplinks() {
 		return
 	}
 	for _, u := range chosen {
-		_, known := have[uint32(u.index)]
+		_, known := have[uint32(u.Index)]
 		if known && p.programs.onUplink(u) {
 			continue
 		}
@@ -55,7 +55,7 @@ func (p *pass) setUplinks() {
 		if !known {
 			action, detail = plan.Add, ""
 		}
-		if !p.change(uplinkObject(u.name), action, detail, func() error { return p.attachUplink(u) }) {
+		if !p.change(uplinkObject(u.Name), action, detail, func() error { return p.attachUplink(u) }) {
 			p.unguarded = append(p.unguarded, u)
 		}
 	}
@@ -63,8 +63,8 @@ func (p *pass) setUplinks() {
 	p.removeUplinks()
 }
 
-func (p *pass) attachUplink(u uplink) error {
-	_, err := p.config.Datapath.AttachUplink(u.name)
+func (p *pass) attachUplink(u loader.Uplink) error {
+	_, err := p.config.Datapath.AttachUplink(u.Name)
 	return err
 }
 
@@ -75,7 +75,7 @@ func (p *pass) removeUplinks() {
 		return
 	}
 	for _, index := range slices.Sorted(maps.Keys(have)) {
-		if !slices.ContainsFunc(p.uplinks, func(u uplink) bool { return u.index == int(index) }) {
+		if !slices.ContainsFunc(p.uplinks, func(u loader.Uplink) bool { return u.Index == int(index) }) {
 			p.change(uplinkObject(p.nameOf(index)), plan.Remove, "", func() error { return p.config.Datapath.Maps().DeleteUplink(index) })
 		}
 	}
@@ -86,7 +86,7 @@ func (p *pass) removeUplinks() {
 func (p *pass) detachUplinks() {
 	wanted := map[string]bool{}
 	for _, u := range p.uplinks {
-		wanted[u.name] = true
+		wanted[u.Name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.programs)) {
 		isUplink := slices.ContainsFunc(p.programs[name], func(program string) bool { return strings.HasPrefix(program, "uplink_") })
@@ -132,7 +132,7 @@ func (p *pass) setBackstop() {
 	}
 	var known []uint32
 	for index := range p.links.byIndex {
-		if !slices.ContainsFunc(p.unguarded, func(u uplink) bool { return u.index == index }) {
+		if !slices.ContainsFunc(p.unguarded, func(u loader.Uplink) bool { return u.Index == index }) {
 			known = append(known, uint32(index))
 		}
 	}

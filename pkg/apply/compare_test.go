@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -177,68 +176,6 @@ func TestCompareSpace(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.changes, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
-		}
-	}
-}
-
-// card makes a link for chooseUplinks.
-func card(index int, name string, change func(*netlink.LinkAttrs)) netlink.LinkAttrs {
-	a := netlink.NewLinkAttrs()
-	a.Index, a.Name = index, name
-	if change != nil {
-		change(&a)
-	}
-	return a
-}
-
-func TestChooseUplinks(t *testing.T) {
-	on := func(lower int) func(*netlink.LinkAttrs) {
-		return func(a *netlink.LinkAttrs) { a.ParentIndex = lower }
-	}
-	in := func(master int) func(*netlink.LinkAttrs) {
-		return func(a *netlink.LinkAttrs) { a.MasterIndex = master }
-	}
-	links := map[int]netlink.Link{}
-	for _, l := range []netlink.Link{
-		&netlink.Device{LinkAttrs: card(1, "lo", func(a *netlink.LinkAttrs) { a.Flags = net.FlagLoopback })},
-		&netlink.Device{LinkAttrs: card(2, "eth0", nil)},
-		&netlink.Vlan{LinkAttrs: card(3, "eth0.5", on(2))},
-		&netlink.Vlan{LinkAttrs: card(4, "eth0.5.6", on(3))},
-		&netlink.Bond{LinkAttrs: card(5, "bond0", nil)},
-		&netlink.Device{LinkAttrs: card(6, "eth1", in(5))},
-		&netlink.Device{LinkAttrs: card(7, "eth2", in(5))},
-		&netlink.Vlan{LinkAttrs: card(8, "bond0.9", on(5))},
-		&netlink.Veth{LinkAttrs: card(9, "veth0", nil)},
-		&netlink.Bridge{LinkAttrs: card(10, "br0", nil)},
-		&netlink.Vlan{LinkAttrs: card(11, "br0.3", on(10))},
-		&netlink.GenericLink{LinkAttrs: card(12, "lan1", func(a *netlink.LinkAttrs) { a.ParentDev = "0000:00:1f.6" }), LinkType: "dsa"},
-		&netlink.Vlan{LinkAttrs: card(13, "far.5", func(a *netlink.LinkAttrs) { a.ParentIndex, a.NetNsID = 2, 0 })},
-	} {
-		links[l.Attrs().Index] = l
-	}
-	for _, c := range []struct {
-		name    string
-		named   []string
-		want    []uplink
-		missing []string
-	}{
-		{"every physical link, and the bonds and VLANs on them", nil, []uplink{
-			{"eth0", 2, true}, {"eth1", 6, true}, {"eth2", 7, true}, {"lan1", 12, true},
-			{"eth0.5", 3, false}, {"bond0", 5, false}, {"eth0.5.6", 4, false}, {"bond0.9", 8, false},
-		}, nil},
-		{"one named", []string{"eth0"}, []uplink{{"eth0", 2, true}}, nil},
-		{"of any kind", []string{"br0", "veth0"}, []uplink{{"veth0", 9, true}, {"br0", 10, true}}, nil},
-		{"a VLAN with what is below it", []string{"bond0.9"}, []uplink{
-			{"eth1", 6, true}, {"eth2", 7, true}, {"bond0", 5, false}, {"bond0.9", 8, false}}, nil},
-		{"one that is not there", []string{"eth0", "eth9"}, []uplink{{"eth0", 2, true}}, []string{"eth9"}},
-		{"a VLAN on another namespace's link", []string{"far.5"}, []uplink{{"far.5", 13, true}}, nil},
-	} {
-		got, missing := chooseUplinks(c.named, links)
-		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(uplink{})); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", c.name, diff)
-		}
-		if !slices.Equal(missing, c.missing) {
-			t.Errorf("%s: missing %v", c.name, missing)
 		}
 	}
 }

@@ -20,7 +20,7 @@ func (p *pass) setForwarding() {
 		return
 	}
 	for _, u := range p.uplinks {
-		name := interfaceSysctl(u.name, "accept_ra")
+		name := interfaceSysctl(u.Name, "accept_ra")
 		if value, err := readSysctl(name); !p.failIf("sysctl "+name, err) && value == "1" {
 			p.setSysctl(name, value, "2")
 		}

@@ -8,60 +8,43 @@ import (
 
 // What lies above and below an interface: VLANs on it, the bond that it is in.
 
-// above gives the interfaces directly above one. A VLAN on an interface of another
-// network namespace has that one's index, which may be anybody's here.
-func above(links []netlink.Link, ifindex int) []netlink.Link {
-	var list []netlink.Link
-	for _, l := range links {
-		if l.Type() == "vlan" && l.Attrs().ParentIndex == ifindex && l.Attrs().NetNsID < 0 {
-			list = append(list, l)
-		}
-		if l.Attrs().Index == ifindex && l.Attrs().MasterIndex != 0 {
-			for _, master := range links {
-				if master.Attrs().Index == l.Attrs().MasterIndex && master.Type() == "bond" {
-					list = append(list, master)
-				}
-			}
+// liesOn tells a VLAN from what it is on, and a bond from what is in it. A VLAN on an
+// interface of another network namespace has that one's index, which may be anybody's
+// here.
+func liesOn(upper, lower netlink.Link) bool {
+	switch upper.Type() {
+	case "vlan":
+		return upper.Attrs().ParentIndex == lower.Attrs().Index && upper.Attrs().NetNsID < 0
+	case "bond":
+		return lower.Attrs().MasterIndex == upper.Attrs().Index
+	}
+	return false
+}
+
+// above gives the interfaces directly above one.
+func above(links []netlink.Link, ifindex int) (list []netlink.Link) {
+	at := slices.IndexFunc(links, hasIndex(ifindex))
+	for _, upper := range links {
+		if at >= 0 && liesOn(upper, links[at]) {
+			list = append(list, upper)
 		}
 	}
 	return list
 }
 
 // below gives the interfaces directly below one.
-func below(links []netlink.Link, ifindex int) []netlink.Link {
-	var list []netlink.Link
-	for _, l := range links {
-		for _, upper := range above(links, l.Attrs().Index) {
-			if upper.Attrs().Index == ifindex {
-				list = append(list, l)
-			}
+func below(links []netlink.Link, ifindex int) (list []netlink.Link) {
+	at := slices.IndexFunc(links, hasIndex(ifindex))
+	for _, lower := range links {
+		if at >= 0 && liesOn(links[at], lower) {
+			list = append(list, lower)
 		}
 	}
 	return list
 }
 
-// lowestFirst gives named interfaces and those that they lie on, each after what is
-// below it. A name that no interface has stays.
-func lowestFirst(links []netlink.Link, names []string) []string {
-	var list []string
-	var add func(l netlink.Link)
-	add = func(l netlink.Link) {
-		for _, lower := range below(links, l.Attrs().Index) {
-			add(lower)
-		}
-		if !slices.Contains(list, l.Attrs().Name) {
-			list = append(list, l.Attrs().Name)
-		}
-	}
-	for _, name := range names {
-		at := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Name == name })
-		if at >= 0 {
-			add(links[at])
-		} else if !slices.Contains(list, name) {
-			list = append(list, name)
-		}
-	}
-	return list
+func hasIndex(ifindex int) func(netlink.Link) bool {
+	return func(l netlink.Link) bool { return l.Attrs().Index == ifindex }
 }
 
 // hasXDPBelow says whether an interface below has XDP. The kernel then refuses it
@@ -91,5 +74,5 @@ func hasXDP(l netlink.Link) bool {
 }
 
 func exists(links []netlink.Link, ifindex int) bool {
-	return slices.ContainsFunc(links, func(l netlink.Link) bool { return l.Attrs().Index == ifindex })
+	return slices.ContainsFunc(links, hasIndex(ifindex))
 }

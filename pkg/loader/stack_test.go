@@ -3,7 +3,6 @@ package loader
 import (
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -71,22 +70,6 @@ func TestWhereXDPGoes(t *testing.T) {
 	}
 }
 
-// A named bond or VLAN is locked with all that it lies on, which comes first.
-func TestLowestFirst(t *testing.T) {
-	for _, c := range []struct{ names, want string }{
-		{"eth2", "eth2"},
-		{"bond0", "eth0 eth1 bond0"},
-		{"bond0.7", "eth0 eth1 bond0 bond0.7"},
-		{"bond0 eth1", "eth0 eth1 bond0"},
-		{"later0 eth2.9", "later0 eth2 eth2.9"},
-	} {
-		got := strings.Join(lowestFirst(machine(), strings.Fields(c.names)), " ")
-		if got != c.want {
-			t.Errorf("%s: %s, wanted %s", c.names, got, c.want)
-		}
-	}
-}
-
 // Only a VLAN that is an uplink itself is left to judge its frames.
 func TestVLANsOn(t *testing.T) {
 	for _, c := range []struct {
@@ -108,18 +91,5 @@ func TestVLANsOn(t *testing.T) {
 				t.Errorf("%s: interface %d leaves %v to others, wanted %v", c.name, ifindex, got, c.want[ifindex])
 			}
 		}
-	}
-}
-
-func TestIsPhysical(t *testing.T) {
-	for _, l := range machine() {
-		want := l.Type() == "device"
-		if got := isPhysical(l); got != want {
-			t.Errorf("%s: physical %v, wanted %v", l.Attrs().Name, got, want)
-		}
-	}
-	lo := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "lo", Index: 1, EncapType: "loopback"}}
-	if isPhysical(lo) {
-		t.Error("loopback is physical")
 	}
 }
