@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/trust"
+	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )
 
 // follow says what this node is, and keeps its interface as the registry says.
@@ -127,4 +130,25 @@ func controlEndpoint(node *spec.Node) netip.AddrPort {
 		return netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(node.Endpoint, grid.ControlPort)
+}
+
+// removeControl takes the control interface of a node that is in a grid out of the
+// kernel, and tells what it was.
+func removeControl(node *spec.Node, log *slog.Logger) ([]string, error) {
+	state, err := grid.NewHome(node.StateDir).State()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	devices, err := device.Open(device.Config{RunDir: node.RunDir, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	defer devices.Close()
+	if err := control.Remove(devices, state.Node); err != nil {
+		return nil, err
+	}
+	return []string{"control interface " + control.Name(state.Node)}, nil
 }

@@ -42,6 +42,8 @@ func Uninstall(nodeFile string, networks bool, log io.Writer) (u Uninstalled, er
 	for _, c := range changes {
 		u.Removed = append(u.Removed, c.String())
 	}
+	gone, left := removeControl(node, logger)
+	u.Removed, err = append(u.Removed, gone...), errors.Join(err, left)
 	u.Stays = []string{
 		nodeFile,
 		node.StateDir + ": networks, workloads, allocations, learned addresses; a daemon that starts again makes all of it anew",

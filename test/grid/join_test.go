@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/test/testenv"
 )
 
 // Three machines become a grid: the first makes it, the second joins, also when its
@@ -76,6 +78,18 @@ func TestGridFromNothing(t *testing.T) {
 		}
 	})
 	t.Run("no secret is shown", func(t *testing.T) { searchSecrets(t, nodes, token) })
+	t.Run("uninstalled, nothing of it is in the kernel", func(t *testing.T) {
+		_, err := second.Run(t.Context(), testenv.Zosnet(t), "uninstall", "--yes", "--config", filepath.Join(second.dir, "node.yaml"))
+		check(t, err)
+		if out, err := second.Run(t.Context(), "ip", "link", "show", joined.Interface); err == nil {
+			t.Errorf("the control interface is still there: %s", out)
+		}
+		for deadline := time.Now().Add(30 * time.Second); len(second.carriers()) > 0; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the WireGuard process still runs")
+			}
+		}
+	})
 }
 
 // searchSecrets looks for the token and for every private key in what the daemons
