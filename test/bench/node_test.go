@@ -25,12 +25,13 @@ type node struct {
 	programs map[string]*ebpf.Program
 	bench    benchObjects
 
-	inside netns.NsHandle
-	client link // host side of the workload that starts flows
-	server link // host side of the workload that answers them
-	other  link // host side of a workload in another network
-	uplink link
-	bridge link
+	inside  netns.NsHandle
+	client  link // host side of the workload that starts flows
+	server  link // host side of the workload that answers them
+	other   link // host side of a workload in another network
+	uplink  link
+	bridge  link
+	overlay link // to another node; see addRemote
 }
 
 type link struct {
@@ -135,7 +136,7 @@ func (n *node) wire(b *testing.B) {
 	}))
 }
 
-var entryPoints = []string{"workload_egress", "workload_ingress", "uplink_xdp", "uplink_ingress", "uplink_egress"}
+var entryPoints = []string{"workload_egress", "workload_ingress", "uplink_xdp", "uplink_ingress", "uplink_egress", "overlay_egress"}
 
 // load loads the programs and opens them by their pins.
 func (n *node) load(b *testing.B) {
