@@ -152,7 +152,10 @@ func TestNetworkOverNodes(t *testing.T) {
 	}
 
 	t.Run("what did not change is the same", func(t *testing.T) {
-		before := n1.Snapshot()
+		before := g.until(n1, "acme and n2 as n1 hears them", func(s Snapshot) bool {
+			n := s.Networks["acme"]
+			return n != nil && len(n.Bindings["n1"]) == 1 && s.Nodes["n2"] != nil && s.Nodes["n2"].Record != nil
+		})
 		g.ok(g.apply(n1, owner, "globex", 2, "n1", "n3"))
 		after := g.until(n1, "globex as n1 hears it", func(s Snapshot) bool {
 			return s.Networks["globex"] != nil && s.Networks["globex"].Document.Revision == 2
