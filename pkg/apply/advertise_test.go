@@ -11,6 +11,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"golang.org/x/sys/unix"
 
+	bpf "github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/pkg/plan"
 )
 
@@ -96,25 +97,26 @@ func TestAdvertise(t *testing.T) {
 	n := startNode(t)
 	s := grid{networks: []string{"acme"}, attachments: []plan.Attachment{tap("acme", "vm", "vm0", 256)}}.state(t)
 	n.apply(s)
-	vm := startMachine(t, s.Workloads[0])
+	vm := startMachine(t, ofTenants(s)[0])
 	asked := func(ip *layers.IPv6, ra *layers.ICMPv6RouterAdvertisement) bool {
 		if ip.HopLimit != 255 || ip.SrcIP.String() != "fe80::1" || ra.RouterLifetime != 9000 {
 			t.Errorf("heard %+v in %+v", ra, ip)
 		}
-		return ip.DstIP.Equal(s.Workloads[0].LinkLocal.AsSlice())
+		return ip.DstIP.Equal(ofTenants(s)[0].LinkLocal.AsSlice())
 	}
 	answered := func(what string) {
 		t.Helper()
 		eventually(t, 10*time.Second, what, func() bool {
-			vm.solicit(s.Workloads[0].LinkLocal)
+			vm.solicit(ofTenants(s)[0].LinkLocal)
 			return vm.hears(time.Second, asked)
 		})
 	}
 	eventually(t, 5*time.Second, "the VM has its address", func() bool {
-		vm.claim(s.Workloads[0].LinkLocal)
+		vm.claim(ofTenants(s)[0].LinkLocal)
 		all, err := n.datapath.Maps().AllBindings()
 		check(t, err)
-		return len(all) == 1
+		_, bound := all[bpf.BindingOf(ofTenants(s)[0].LinkLocal, 1)]
+		return bound
 	})
 	answered("a VM that asks is answered")
 	vm.solicit(netip.IPv6Unspecified())

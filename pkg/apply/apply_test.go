@@ -51,10 +51,10 @@ func TestApply(t *testing.T) {
 			t.Errorf("no route %q in\n%s", route, routes)
 		}
 	}
-	converse(t, "/run/netns/acme.web-1", "/run/netns/acme.web-2", s.Workloads[1].Address)
+	converse(t, "/run/netns/acme.web-1", "/run/netns/acme.web-2", ofTenants(s)[1].Address)
 	n.restart()
 	n.unchanged(s)
-	converse(t, "/run/netns/acme.web-2", "/run/netns/acme.web-1", s.Workloads[0].Address)
+	converse(t, "/run/netns/acme.web-2", "/run/netns/acme.web-1", ofTenants(s)[0].Address)
 }
 
 // converse has a client in one namespace fetch a word from a server in another.
@@ -144,7 +144,7 @@ func TestRemove(t *testing.T) {
 			t.Errorf("%s stayed:\n%s", gone, left)
 		}
 	}
-	converse(t, "/run/netns/acme.web-1", "/run/netns/acme.web-1", fewer.Workloads[0].Address)
+	converse(t, "/run/netns/acme.web-1", "/run/netns/acme.web-1", ofTenants(fewer)[0].Address)
 	n.unchanged(fewer)
 
 	n.apply(none)

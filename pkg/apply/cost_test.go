@@ -47,7 +47,7 @@ func TestCheckCost(t *testing.T) {
 
 	s := crowd(500).state(t)
 	repairs := n.guard(t)
-	last := s.Workloads[len(s.Workloads)-1]
+	last := ofTenants(s)[len(ofTenants(s))-1]
 	object := workloadObject(last.Network, last.Name)
 	in(t, last.NetnsPath, func(h *netlink.Handle) error {
 		return h.LinkSetDown(mustLink(t, h, endpointName))

@@ -121,7 +121,7 @@ func TestLearnedBindings(t *testing.T) {
 	g := grid{networks: []string{"acme"}, attachments: []plan.Attachment{tap("acme", "vm", "vm0", 256)}}
 	s := g.state(t)
 	n.apply(s)
-	vm := s.Workloads[0]
+	vm := ofTenants(s)[0]
 	index := uint32(link(t, "vm0").Attrs().Index)
 	address := netip.MustParseAddr("2001:db8:aaaa:1::abcd")
 	key := bpf.BindingOf(address, 1)

@@ -66,7 +66,7 @@ var drifts = []struct {
 		check(t, writeSysctl(interfaceSysctl(s.Networks[0].Bridge, "accept_ra"), "2"))
 	}, "bridge "},
 	{"a workload's veth is deleted", func(t *testing.T, n *node, s plan.State) {
-		check(t, netlink.LinkDel(link(t, s.Workloads[1].Interface)))
+		check(t, netlink.LinkDel(link(t, ofTenants(s)[1].Interface)))
 	}, "workload acme/web-1"},
 	{"a workload's veth is deleted from inside", func(t *testing.T, n *node, s plan.State) {
 		in(t, web1, func(h *netlink.Handle) error {
@@ -78,10 +78,10 @@ var drifts = []struct {
 		})
 	}, "workload acme/web-1"},
 	{"a workload's interface is no port any more", func(t *testing.T, n *node, s plan.State) {
-		check(t, netlink.LinkSetNoMaster(link(t, s.Workloads[1].Interface)))
+		check(t, netlink.LinkSetNoMaster(link(t, ofTenants(s)[1].Interface)))
 	}, "workload acme/web-1"},
 	{"a workload's interface is down", func(t *testing.T, n *node, s plan.State) {
-		check(t, netlink.LinkSetDown(link(t, s.Workloads[1].Interface)))
+		check(t, netlink.LinkSetDown(link(t, ofTenants(s)[1].Interface)))
 	}, "workload acme/web-1"},
 	{"a workload's namespace is deleted", func(t *testing.T, n *node, s plan.State) {
 		check(t, removeNamespace(web1))
@@ -92,10 +92,10 @@ var drifts = []struct {
 			if err != nil {
 				return err
 			}
-			if err := removeAddress(h, l, netip.PrefixFrom(s.Workloads[1].Address, 64)); err != nil {
+			if err := removeAddress(h, l, netip.PrefixFrom(ofTenants(s)[1].Address, 64)); err != nil {
 				return err
 			}
-			return h.RouteDel(gatewayRoute(l, s.Workloads[1]))
+			return h.RouteDel(gatewayRoute(l, ofTenants(s)[1]))
 		})
 	}, "workload acme/web-1"},
 	{"lo is down", func(t *testing.T, n *node, s plan.State) {
@@ -120,7 +120,7 @@ var drifts = []struct {
 		check(t, netlink.LinkDel(link(t, "vm0")))
 	}, "workload acme/vm"},
 	{"a workload's program is taken away", func(t *testing.T, n *node, s plan.State) {
-		check(t, os.Remove(n.bpffs()+"/links/workload_egress-"+s.Workloads[1].Interface))
+		check(t, os.Remove(n.bpffs()+"/links/workload_egress-"+ofTenants(s)[1].Interface))
 	}, "workload acme/web-1"},
 	{"an uplink's program is taken away", func(t *testing.T, n *node, s plan.State) {
 		check(t, os.Remove(n.bpffs()+"/links/uplink_ingress-up0"))
@@ -138,7 +138,7 @@ var drifts = []struct {
 		check(t, writeSysctl("net/ipv4/conf/up0/arp_announce", "0"))
 	}, "sysctl net/ipv4/conf/up0/arp_announce"},
 	{"a port is forgotten", func(t *testing.T, n *node, s plan.State) {
-		check(t, n.datapath.Maps().DeletePort(uint32(link(t, s.Workloads[1].Interface).Attrs().Index)))
+		check(t, n.datapath.Maps().DeletePort(uint32(link(t, ofTenants(s)[1].Interface).Attrs().Index)))
 	}, "workload acme/"},
 	{"a binding is forgotten", func(t *testing.T, n *node, s plan.State) {
 		check(t, n.datapath.Maps().DeleteBinding(bpf.BindingOf(s.Bindings[0].Address, s.Bindings[0].NetworkID)))

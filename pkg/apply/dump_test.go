@@ -132,9 +132,14 @@ func portStates(t *testing.T) (states []string) {
 		t.Fatalf("bridge -o link: %v\n%s", err, out)
 	}
 	for line := range strings.Lines(string(out)) {
-		name, rest, _ := strings.Cut(line[strings.Index(line, ": ")+2:], ": ")
+		_, rest, _ := strings.Cut(line, ": ") // the index
+		name, rest, _ := strings.Cut(rest, ": ")
+		_, state, found := strings.Cut(rest, "state ")
+		if !found {
+			t.Fatalf("no state in %q", line)
+		}
 		name, _, _ = strings.Cut(name, "@")
-		states = append(states, name+" "+strings.Fields(rest[strings.Index(rest, "state "):])[1])
+		states = append(states, name+" "+strings.Fields(state)[0])
 	}
 	return states
 }

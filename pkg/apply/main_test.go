@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -181,6 +182,11 @@ func (g grid) state(t *testing.T) plan.State {
 	state, err := plan.Compute(in)
 	check(t, err)
 	return state
+}
+
+// ofTenants gives a state's workloads without the networks' own resolvers.
+func ofTenants(s plan.State) []plan.Workload {
+	return slices.DeleteFunc(slices.Clone(s.Workloads), plan.Workload.IsResolver)
 }
 
 // netns is a workload of a pause namespace.

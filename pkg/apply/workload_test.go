@@ -33,7 +33,7 @@ func TestPath(t *testing.T) {
 	s := g.state(t)
 	n.apply(s)
 	n.unchanged(s)
-	converse(t, "/run/netns/acme.web-1", path, s.Workloads[0].Address)
+	converse(t, "/run/netns/acme.web-1", path, ofTenants(s)[0].Address)
 
 	g.attachments = g.attachments[:1]
 	n.apply(g.state(t))
@@ -87,8 +87,8 @@ func TestFails(t *testing.T) {
 					t.Errorf("the error does not say %q: %v", part, err)
 				}
 			}
-			if !isUp(link(t, s.Workloads[3].Interface)) {
-				t.Errorf("%s is not up", s.Workloads[3].Name)
+			if !isUp(link(t, ofTenants(s)[3].Interface)) {
+				t.Errorf("%s is not up", ofTenants(s)[3].Name)
 			}
 		})
 	}
@@ -99,7 +99,7 @@ func TestFailsClosed(t *testing.T) {
 	attached := grid{networks: []string{"acme"}, attachments: []plan.Attachment{netns("acme", "web-1", 256)}}
 	shut := func(t *testing.T, s plan.State) {
 		t.Helper()
-		l, err := netlink.LinkByName(s.Workloads[0].Interface)
+		l, err := netlink.LinkByName(ofTenants(s)[0].Interface)
 		if err == nil && (isUp(l) || l.Attrs().MasterIndex != 0) {
 			t.Errorf("the workload's interface is up, or a port of the bridge: %+v", l.Attrs())
 		}
@@ -110,15 +110,15 @@ func TestFailsClosed(t *testing.T) {
 		shut    func(t *testing.T, s plan.State)
 	}{
 		{"programs that cannot be attached to a workload", func(t *testing.T, n *node, s *plan.State) {
-			check(t, os.Mkdir(n.bpffs()+"/links/workload_ingress-"+s.Workloads[0].Interface, 0o700))
+			check(t, os.Mkdir(n.bpffs()+"/links/workload_ingress-"+ofTenants(*s)[0].Interface, 0o700))
 		}, shut},
 		{"programs that a workload has lost for good", func(t *testing.T, n *node, s *plan.State) {
 			n.apply(*s)
-			pin := n.bpffs() + "/links/workload_ingress-" + s.Workloads[0].Interface
+			pin := n.bpffs() + "/links/workload_ingress-" + ofTenants(*s)[0].Interface
 			check(t, os.Remove(pin))
 			check(t, os.Mkdir(pin, 0o700))
 		}, func(t *testing.T, s plan.State) {
-			if isUp(link(t, s.Workloads[0].Interface)) {
+			if isUp(link(t, ofTenants(s)[0].Interface)) {
 				t.Error("the workload's interface is up")
 			}
 		}},
@@ -166,7 +166,7 @@ func TestOldRulesStay(t *testing.T) {
 	if after := n.entry(1); after.Policy != before.Policy {
 		t.Errorf("policy version %d is in force, was %d", after.Policy, before.Policy)
 	}
-	converse(t, "/run/netns/acme.web-1", "/run/netns/acme.web-2", s.Workloads[1].Address)
+	converse(t, "/run/netns/acme.web-1", "/run/netns/acme.web-2", ofTenants(s)[1].Address)
 }
 
 // TestHalfMade: what a daemon that was killed in the middle of making one object left
@@ -193,12 +193,12 @@ func TestHalfMade(t *testing.T) {
 			check(t, makeNamespace(web1, (&pass{home: home}).pauseAlias("acme", "web-1")))
 		}},
 		{"a veth whose other end is here", func(t *testing.T, s plan.State) {
-			veth := netlink.NewVeth(attrs(s.Workloads[1].Interface))
+			veth := netlink.NewVeth(attrs(ofTenants(s)[1].Interface))
 			veth.PeerName = "zwpeer-aaaaaaa"
 			check(t, netlink.LinkAdd(veth))
 		}},
 		{"a link of another kind", func(t *testing.T, s plan.State) {
-			check(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs(s.Workloads[1].Interface)}))
+			check(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs(ofTenants(s)[1].Interface)}))
 		}},
 		{"a bridge that is none", func(t *testing.T, s plan.State) {
 			check(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs(s.Networks[0].Bridge), Mode: netlink.TUNTAP_MODE_TAP}))
@@ -289,13 +289,13 @@ func TestRenumbered(t *testing.T) {
 	n.apply(s)
 	n.unchanged(s)
 	in(t, web1, func(h *netlink.Handle) error {
-		e, err := observeEndpoint(h, s.Workloads[0])
-		want := append(plannedAddresses(s.Workloads[0]), own)
+		e, err := observeEndpoint(h, ofTenants(s)[0])
+		want := append(plannedAddresses(ofTenants(s)[0]), own)
 		if !sameSet(e.addresses, want) {
 			t.Errorf("eth0 has %v, want %v", e.addresses, want)
 		}
-		if !slices.Contains(e.addresses, netip.PrefixFrom(s.Workloads[0].Address, 64)) {
-			t.Errorf("%s is missing", s.Workloads[0].Address)
+		if !slices.Contains(e.addresses, netip.PrefixFrom(ofTenants(s)[0].Address, 64)) {
+			t.Errorf("%s is missing", ofTenants(s)[0].Address)
 		}
 		return err
 	})
