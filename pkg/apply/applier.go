@@ -15,12 +15,15 @@ import (
 	"github.com/zosnet/zosnet/pkg/apply/advert"
 	"github.com/zosnet/zosnet/pkg/loader"
 	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )
 
 // Config is what an Applier works with.
 type Config struct {
 	Datapath *loader.Datapath
-	RunDir   string // where the versions of what is in the maps are noted
+	RunDir   string          // where the versions of what is in the maps are noted
+	Keys     *wireguard.Keys // of the overlays, by network
 	Log      *slog.Logger
 }
 
@@ -41,6 +44,7 @@ type Applier struct {
 	last    *plan.State               // what Run restores
 	routers map[string]*advert.Router // who advertises in a network, by its name
 	missing map[string]bool           // uplinks that were named and are not there
+	devices *device.Devices           // of the overlays; nil until they are needed
 	rounds  rounds                    // of Run through the workloads' namespaces
 	failed  bool                      // the last pass left something undone
 
@@ -67,6 +71,10 @@ func (a *Applier) Close() {
 	for name, router := range a.routers {
 		router.Stop()
 		delete(a.routers, name)
+	}
+	if a.devices != nil {
+		a.devices.Close()
+		a.devices = nil
 	}
 }
 

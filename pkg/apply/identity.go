@@ -115,6 +115,9 @@ func (p *pass) plannedBindings() bindings {
 		}
 		binding := bpf.Binding{Network: b.NetworkID, Service: b.ServiceID, Workload: b.Workload,
 			Ifindex: uint32(index), Kind: kindOf(b.Tap), Mac: bpf.MAC{Bytes: b.MAC}}
+		if b.Remote {
+			binding.Kind = bpf.PortOverlay
+		}
 		if b.Learned {
 			binding.Learned = 1
 		}

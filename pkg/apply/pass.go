@@ -19,6 +19,7 @@ func (p *pass) reconcile() {
 	p.removeWorkloads()
 	p.removeNamespaces()
 	p.removeBridges()
+	p.removeOverlays()
 	p.removeNetworks()
 
 	p.addUnreachable()
@@ -29,6 +30,7 @@ func (p *pass) reconcile() {
 		p.setNetwork(n)
 	}
 	p.noteContents()
+	p.makeOverlays()
 	attachments := p.makeLinks()
 	p.setPorts(attachments)
 	p.setBindings(attachments)
@@ -40,6 +42,7 @@ func (p *pass) reconcile() {
 	}
 	p.awaitCarrier(attachments)
 	p.restoreConnected()
+	p.setOverlayRoutes()
 	p.startRouters()
 	p.removeUnreachable()
 	p.setBackstop()

@@ -3,6 +3,7 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -98,6 +99,7 @@ func (p *pass) compareUnreachable() (add, remove []route) {
 		p.fail("routes", err)
 		return nil, nil
 	}
+	have = slices.DeleteFunc(have, func(r route) bool { return r.kind != unix.RTN_UNREACHABLE })
 	for i := range have {
 		have[i].link = 0
 	}

@@ -1,0 +1,238 @@
+package apply
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	bpf "github.com/zosnet/zosnet/pkg/maps"
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+	"github.com/zosnet/zosnet/pkg/wireguard/device"
+)
+
+// overlayMetric is that of the routes to other nodes' /64s, as of any route that
+// somebody makes by hand (IP6_RT_PRIO_USER).
+const overlayMetric = 1024
+
+func overlayObject(network string) string { return "overlay " + network }
+
+// overlayAlias tells an overlay's interface from a bridge and from a workload, whose
+// name holds no space.
+func overlayAlias(network string) string { return networkAlias(network) + " overlay" }
+
+func isOverlay(link netlink.Link) bool {
+	alias := link.Attrs().Alias
+	return strings.HasPrefix(alias, aliasMark) && strings.HasSuffix(alias, " overlay")
+}
+
+// plannedDevice is the WireGuard device of an overlay. Its key must be the one that
+// was published.
+func (p *pass) plannedDevice(o plan.Overlay) (wireguard.Device, error) {
+	key, err := p.config.Keys.Load(o.Network)
+	if err != nil {
+		return wireguard.Device{}, err
+	}
+	if key.Public() != wireguard.PublicKey(o.PublicKey) {
+		return wireguard.Device{}, fmt.Errorf("its key is %s, and the plan has %s", key.Public(), wireguard.PublicKey(o.PublicKey))
+	}
+	d := wireguard.Device{Name: o.Interface, Alias: overlayAlias(o.Network), PrivateKey: key, ListenPort: o.Port, MTU: int(o.MTU)}
+	for _, peer := range o.Peers {
+		d.Peers = append(d.Peers, wireguard.Peer{
+			PublicKey: peer.PublicKey, Endpoint: peer.Endpoint, AllowedIPs: peer.AllowedIPs,
+			Keepalive: time.Duration(peer.Keepalive) * time.Second,
+		})
+	}
+	return d, nil
+}
+
+// wireGuard gives the devices of the namespace, opened when they are needed first.
+func (a *Applier) wireGuard() (*device.Devices, error) {
+	if a.devices != nil {
+		return a.devices, nil
+	}
+	devices, err := device.Open(device.Config{RunDir: a.config.RunDir, Log: a.config.Log})
+	a.devices = devices
+	return devices, err
+}
+
+// makeOverlays gives every overlay its interface and its routes. An interface comes
+// up when its programs are on it.
+func (p *pass) makeOverlays() {
+	if len(p.want.Overlays) == 0 {
+		return
+	}
+	have, err := p.config.Datapath.Maps().AllOverlays()
+	if p.failIf("overlays", err) {
+		return
+	}
+	devices, err := p.wireGuard()
+	if p.failIf("overlays", err) {
+		return
+	}
+	for _, o := range p.want.Overlays {
+		if p.ctx.Err() == nil {
+			p.makeOverlay(devices, o, have)
+		}
+	}
+}
+
+func (p *pass) makeOverlay(devices *device.Devices, o plan.Overlay, have map[uint32]bpf.Overlay) {
+	object := overlayObject(o.Network)
+	if link, exists := p.links.byName[o.Interface]; exists {
+		if !ours(link) {
+			p.fail(object, fmt.Errorf("there is a link %s already, which is not zosnet's: rename or remove it", o.Interface))
+			return
+		}
+		if !p.keepGuard(o, link, have) {
+			return
+		}
+	}
+	want, err := p.plannedDevice(o)
+	if p.failIf(object, err) {
+		return
+	}
+	var changes []string
+	if _, exists := p.links.byName[o.Interface]; !exists {
+		if changes, err = devices.Prepare(want); err == nil {
+			err = p.guardOverlay(o)
+		}
+	}
+	if err == nil {
+		var more []string
+		more, err = devices.Apply(want)
+		changes = append(changes, more...)
+	}
+	for _, detail := range changes {
+		action := plan.Modify
+		if detail == "created" {
+			action, detail = plan.Add, o.Interface
+		}
+		p.change(object, action, detail, func() error { return nil })
+	}
+	if err != nil {
+		p.fail(object, err)
+		return
+	}
+	if len(changes) > 0 {
+		_, err = p.links.refresh(p.netlink, o.Interface)
+		p.failIf(object, err)
+	}
+}
+
+// guardOverlay puts an interface into the datapath's hands, before it comes up.
+func (p *pass) guardOverlay(o plan.Overlay) error {
+	link, err := p.links.refresh(p.netlink, o.Interface)
+	if err != nil {
+		return err
+	}
+	if _, err := p.config.Datapath.AttachOverlay(o.Interface); err != nil {
+		return err
+	}
+	p.touch(o.NetworkID)
+	return p.config.Datapath.Maps().PutOverlay(uint32(link.Attrs().Index), bpf.Overlay{Network: o.NetworkID})
+}
+
+// keepGuard puts back what an interface that is there has lost. One that cannot be
+// guarded is taken down.
+func (p *pass) keepGuard(o plan.Overlay, link netlink.Link, have map[uint32]bpf.Overlay) bool {
+	has := p.programs[o.Interface]
+	if slices.Contains(has, "overlay_ingress") && slices.Contains(has, "overlay_egress") &&
+		have[uint32(link.Attrs().Index)] == (bpf.Overlay{Network: o.NetworkID}) {
+		return true
+	}
+	object := overlayObject(o.Network)
+	if p.change(object, plan.Modify, "programs attached again", func() error { return p.guardOverlay(o) }) {
+		return true
+	}
+	if p.ctx.Err() == nil && isUp(link) {
+		p.failIf(object, p.netlink.LinkSetDown(link))
+	}
+	return false
+}
+
+// removeOverlays takes away the interfaces of overlays that are not planned any
+// more, and what the datapath has of those that are gone.
+func (p *pass) removeOverlays() {
+	wanted := map[string]bool{}
+	for _, o := range p.want.Overlays {
+		wanted[o.Interface] = true
+	}
+	for name, link := range p.links.byName {
+		if isOverlay(link) && !wanted[name] {
+			network := strings.TrimSuffix(strings.TrimPrefix(link.Attrs().Alias, aliasMark), " overlay")
+			p.change(overlayObject(network), plan.Remove, name, func() error { return p.removeOverlay(link) })
+		}
+	}
+	have, err := p.config.Datapath.Maps().AllOverlays()
+	if p.failIf("overlays", err) {
+		return
+	}
+	for _, index := range slices.Sorted(maps.Keys(have)) {
+		if _, exists := p.links.byIndex[int(index)]; !exists {
+			p.change("overlay "+p.nameOf(index), plan.Remove, "", func() error { return p.config.Datapath.Maps().DeleteOverlay(index) })
+		}
+	}
+}
+
+func (p *pass) removeOverlay(link netlink.Link) error {
+	name := link.Attrs().Name
+	devices, err := p.wireGuard()
+	if err != nil {
+		return err
+	}
+	if err := devices.Remove(name); err != nil {
+		return err
+	}
+	p.links.drop(link)
+	if err := p.config.Datapath.DetachOverlay(name); err != nil {
+		return err
+	}
+	return p.config.Datapath.Maps().DeleteOverlay(uint32(link.Attrs().Index))
+}
+
+// setOverlayRoutes makes the routes to the /64s behind the overlays that are up, and
+// removes those that nobody is behind any more.
+func (p *pass) setOverlayRoutes() {
+	have, err := readRoutes(p.strict, RouteProtocol)
+	if p.failIf("routes", err) {
+		return
+	}
+	have = slices.DeleteFunc(have, func(r route) bool {
+		link, exists := p.links.byIndex[r.link]
+		return r.kind != unix.RTN_UNICAST || !exists || !isOverlay(link)
+	})
+	add, remove := compareRoutes(p.behindOverlays(), have)
+	for _, r := range remove {
+		p.change(r.object(), plan.Remove, "to an overlay", func() error { return p.removeRoute(r) })
+	}
+	for _, r := range add {
+		p.change(r.object(), plan.Add, "to its overlay", func() error { return p.addRoute(r) })
+	}
+}
+
+func (p *pass) behindOverlays() []route {
+	var routes []route
+	for _, o := range p.want.Overlays {
+		link, exists := p.links.byName[o.Interface]
+		if !exists || !isUp(link) {
+			continue
+		}
+		for _, peer := range o.Peers {
+			for _, prefix := range peer.AllowedIPs {
+				routes = append(routes, overlayRoute(prefix, link.Attrs().Index))
+			}
+		}
+	}
+	return routes
+}
+
+func overlayRoute(prefix netip.Prefix, link int) route {
+	return route{prefix: prefix, kind: unix.RTN_UNICAST, metric: overlayMetric, link: link, protocol: RouteProtocol}
+}
