@@ -26,8 +26,7 @@ func TestChooseUplinks(t *testing.T) {
 	in := func(master int) func(*netlink.LinkAttrs) {
 		return func(a *netlink.LinkAttrs) { a.MasterIndex = master }
 	}
-	var links []netlink.Link
-	for _, l := range []netlink.Link{
+	links := []netlink.Link{
 		&netlink.Device{LinkAttrs: card(1, "lo", func(a *netlink.LinkAttrs) { a.Flags = net.FlagLoopback })},
 		&netlink.Device{LinkAttrs: card(2, "eth0", nil)},
 		&netlink.Vlan{LinkAttrs: card(3, "eth0.5", on(2))},
@@ -41,8 +40,6 @@ func TestChooseUplinks(t *testing.T) {
 		&netlink.Vlan{LinkAttrs: card(11, "br0.3", on(10))},
 		&netlink.GenericLink{LinkAttrs: card(12, "lan1", func(a *netlink.LinkAttrs) { a.ParentDev = "0000:00:1f.6" }), LinkType: "dsa"},
 		&netlink.Vlan{LinkAttrs: card(13, "far.5", func(a *netlink.LinkAttrs) { a.ParentIndex, a.NetNsID = 2, 0 })},
-	} {
-		links = append(links, l)
 	}
 	for _, c := range []struct {
 		name    string

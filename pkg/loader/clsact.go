@@ -192,9 +192,12 @@ func (d *Datapath) replaceFilters() error {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	return eachFilter(links, func(conn *tc.Tc, dev netlink.Link, dir direction, name string) error {
+		if d.programs[name] == nil {
+			return nil // left to whoever detaches
+		}
 		program, err := d.programFor(name, dev)
 		if err != nil {
-			return nil // left to whoever detaches
+			return err
 		}
 		fd, flags := uint32(program.FD()), uint32(tc.BpfActDirect)
 		filter := filterObject(dev.Attrs().Index, dir)

@@ -58,12 +58,13 @@ func TestNoVerdictCarriesANewerGenerationThanItsRules(t *testing.T) {
 type starter struct {
 	starts atomic.Uint64
 	quit   chan struct{}
-	done   chan error
+	done   chan struct{} // closed when it has ended
+	err    error         // why, then
 }
 
 func (m *machine) startFlows() *starter {
 	m.t.Helper()
-	s := &starter{quit: make(chan struct{}), done: make(chan error, 1)}
+	s := &starter{quit: make(chan struct{}), done: make(chan struct{})}
 	namespace, err := os.Open("/proc/thread-self/ns/net")
 	must(m.t, err)
 	var frames [][]byte
@@ -72,21 +73,19 @@ func (m *machine) startFlows() *starter {
 	}
 	program, context := m.programs["workload_egress"], &skBuff{Ifindex: m.web.ifindex}
 	go func() {
+		defer close(s.done)
 		runtime.LockOSThread() // the thread ends with the goroutine
 		defer func() { _ = namespace.Close() }()
-		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
-			s.done <- err
+		if s.err = unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); s.err != nil {
 			return
 		}
 		for i := 0; ; i++ {
 			select {
 			case <-s.quit:
-				s.done <- nil
 				return
 			default:
 			}
-			if _, err := program.Run(&ebpf.RunOptions{Data: frames[i%len(frames)], Context: context}); err != nil {
-				s.done <- err
+			if _, s.err = program.Run(&ebpf.RunOptions{Data: frames[i%len(frames)], Context: context}); s.err != nil {
 				return
 			}
 			s.starts.Add(1)
@@ -100,8 +99,8 @@ func (s *starter) wait(t *testing.T) {
 	t.Helper()
 	for before := s.starts.Load(); s.starts.Load() < before+2; {
 		select {
-		case err := <-s.done:
-			t.Fatalf("begin a flow: %v", err)
+		case <-s.done:
+			t.Fatalf("begin a flow: %v", s.err)
 		default:
 			runtime.Gosched()
 		}
