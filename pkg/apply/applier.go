@@ -24,6 +24,7 @@ type Config struct {
 	Datapath *loader.Datapath
 	RunDir   string          // where the versions of what is in the maps are noted
 	Keys     *wireguard.Keys // of the overlays, by network
+	Devices  *device.Devices // WireGuard's, of this namespace
 	Log      *slog.Logger
 }
 
@@ -44,7 +45,6 @@ type Applier struct {
 	last    *plan.State               // what Run restores
 	routers map[string]*advert.Router // who advertises in a network, by its name
 	missing map[string]bool           // uplinks that were named and are not there
-	devices *device.Devices           // of the overlays; nil until they are needed
 	rounds  rounds                    // of Run through the workloads' namespaces
 	failed  bool                      // the last pass left something undone
 
@@ -71,10 +71,6 @@ func (a *Applier) Close() {
 	for name, router := range a.routers {
 		router.Stop()
 		delete(a.routers, name)
-	}
-	if a.devices != nil {
-		a.devices.Close()
-		a.devices = nil
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	bpf "github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/pkg/plan"
 	"github.com/zosnet/zosnet/pkg/wireguard"
-	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )
 
 // overlayMetric is that of the routes to other nodes' /64s, as of any route that
@@ -52,16 +51,6 @@ func (p *pass) plannedDevice(o plan.Overlay) (wireguard.Device, error) {
 	return d, nil
 }
 
-// wireGuard gives the devices of the namespace, opened when they are needed first.
-func (a *Applier) wireGuard() (*device.Devices, error) {
-	if a.devices != nil {
-		return a.devices, nil
-	}
-	devices, err := device.Open(device.Config{RunDir: a.config.RunDir, Log: a.config.Log})
-	a.devices = devices
-	return devices, err
-}
-
 // makeOverlays gives every overlay its interface and its routes. An interface comes
 // up when its programs are on it.
 func (p *pass) makeOverlays() {
@@ -72,18 +61,14 @@ func (p *pass) makeOverlays() {
 	if p.failIf("overlays", err) {
 		return
 	}
-	devices, err := p.wireGuard()
-	if p.failIf("overlays", err) {
-		return
-	}
 	for _, o := range p.want.Overlays {
 		if p.ctx.Err() == nil {
-			p.makeOverlay(devices, o, have)
+			p.makeOverlay(o, have)
 		}
 	}
 }
 
-func (p *pass) makeOverlay(devices *device.Devices, o plan.Overlay, have map[uint32]bpf.Overlay) {
+func (p *pass) makeOverlay(o plan.Overlay, have map[uint32]bpf.Overlay) {
 	object := overlayObject(o.Network)
 	if link, exists := p.links.byName[o.Interface]; exists {
 		if !ours(link) {
@@ -100,13 +85,13 @@ func (p *pass) makeOverlay(devices *device.Devices, o plan.Overlay, have map[uin
 	}
 	var changes []string
 	if _, exists := p.links.byName[o.Interface]; !exists {
-		if changes, err = devices.Prepare(want); err == nil {
+		if changes, err = p.config.Devices.Prepare(want); err == nil {
 			err = p.guardOverlay(o)
 		}
 	}
 	if err == nil {
 		var more []string
-		more, err = devices.Apply(want)
+		more, err = p.config.Devices.Apply(want)
 		changes = append(changes, more...)
 	}
 	for _, detail := range changes {
@@ -183,11 +168,7 @@ func (p *pass) removeOverlays() {
 
 func (p *pass) removeOverlay(link netlink.Link) error {
 	name := link.Attrs().Name
-	devices, err := p.wireGuard()
-	if err != nil {
-		return err
-	}
-	if err := devices.Remove(name); err != nil {
+	if err := p.config.Devices.Remove(name); err != nil {
 		return err
 	}
 	p.links.drop(link)

@@ -150,16 +150,17 @@ func TestOverlay(t *testing.T) {
 	n := startNode(t)
 	keys, err := wireguard.OpenKeys(filepath.Join(t.TempDir(), "keys"))
 	check(t, err)
-	n.config.Keys = keys
+	devices, err := device.Open(device.Config{RunDir: t.TempDir(), Log: discard})
+	check(t, err)
+	t.Cleanup(devices.Close)
+	n.config.Keys, n.config.Devices = keys, devices
 	check(t, netlink.AddrAdd(link(t, "up0"), &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("192.0.2.1/24"))}))
 	key, err := keys.Make("a")
 	check(t, err)
 	f := startFar(t, key.Public())
 	state := acrossNodes(t, n, f.key.Public())
 	t.Cleanup(func() { // the process that carries its packets outlives us
-		if devices, err := n.wireGuard(); err == nil {
-			_ = devices.Remove(state.Overlays[0].Interface)
-		}
+		_ = devices.Remove(state.Overlays[0].Interface)
 	})
 	n.apply(state)
 	n.unchanged(state)
@@ -179,7 +180,7 @@ func TestOverlay(t *testing.T) {
 	before, err := f.devicesRead()
 	check(t, err)
 	n.restart()
-	n.config.Keys = keys
+	n.config.Keys, n.config.Devices = keys, devices
 	n.unchanged(state)
 	if !pings(web, nearWeb, farWeb) {
 		t.Error("after the next daemon began, web-1 does not reach web-2")

@@ -52,6 +52,7 @@ type controlPlane struct {
 	log     *slog.Logger
 	begin   chan struct{} // the node has become part of a grid
 	look    chan struct{} // peers may have changed
+	opened  chan struct{} // the registry was opened, or opened again
 
 	mu     sync.Mutex
 	state  *grid.State       // nil: in no grid
@@ -60,19 +61,16 @@ type controlPlane struct {
 	failed error             // why it is not
 }
 
-func newControlPlane(node *spec.Node, current func() *spec.Node, log *slog.Logger) (*controlPlane, error) {
+func newControlPlane(node *spec.Node, current func() *spec.Node, devices *device.Devices, log *slog.Logger) (*controlPlane, error) {
 	keys, err := wireguard.OpenKeys(filepath.Join(node.StateDir, "keys"))
 	if err != nil {
 		return nil, err
 	}
 	p := &controlPlane{
-		home: grid.NewHome(node.StateDir), node: current, keys: keys, log: log,
-		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), up: make(chan struct{}),
+		home: grid.NewHome(node.StateDir), node: current, keys: keys, devices: devices, log: log,
+		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), opened: make(chan struct{}, 1), up: make(chan struct{}),
 	}
 	if p.state, err = p.home.State(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if p.devices, err = device.Open(device.Config{RunDir: node.RunDir, Log: log}); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -110,7 +108,6 @@ func wake(c chan<- struct{}) {
 
 // run keeps the part up until ctx ends. The interface stays then.
 func (p *controlPlane) run(ctx context.Context) error {
-	defer p.devices.Close()
 	if p.current() == nil {
 		select {
 		case <-ctx.Done():
@@ -199,6 +196,7 @@ func (p *controlPlane) serve(ctx context.Context) error {
 	p.mu.Lock()
 	p.client = client // what it kept of an earlier run is there at once
 	p.mu.Unlock()
+	wake(p.opened)
 	g, ctx := errgroup.WithContext(ctx)
 	if root != nil {
 		g.Go(func() error { return p.invite(ctx, state, id, root, client) })

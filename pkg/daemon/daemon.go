@@ -23,6 +23,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/resolver"
 	"github.com/zosnet/zosnet/pkg/telemetry"
+	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )
 
 // callGrace is how long calls may go on once the daemon is asked to end.
@@ -50,6 +51,7 @@ type Daemon struct {
 	enforcer  *enforcer
 	documents decoder
 	control   *controlPlane
+	grid      *membership
 	resolvers resolvers
 	service   supervisor
 
@@ -98,7 +100,16 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("open the datapath: %w; `zosnet doctor` tells what this machine lacks", err)
 	}
 	defer func() { err = errors.Join(err, d.datapath.Close()) }()
-	if d.applier, err = apply.New(apply.Config{Datapath: d.datapath, RunDir: node.RunDir, Log: log}); err != nil {
+	devices, err := device.Open(device.Config{RunDir: node.RunDir, Log: log})
+	if err != nil {
+		return err
+	}
+	defer devices.Close()
+	if d.grid, err = openMembership(node.StateDir); err != nil {
+		return err
+	}
+	d.applier, err = apply.New(apply.Config{Datapath: d.datapath, RunDir: node.RunDir, Keys: d.grid.keys, Devices: devices, Log: log})
+	if err != nil {
 		return err
 	}
 	defer d.applier.Close()
@@ -110,7 +121,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("%w; lockdown is in force, and so is what was enforced before", err)
 	}
 	defer func() { err = errors.Join(err, d.store.Close()) }()
-	if d.control, err = newControlPlane(node, d.file.node, log); err != nil {
+	if d.control, err = newControlPlane(node, d.file.node, devices, log); err != nil {
 		return err
 	}
 	return d.run(ctx)
@@ -145,6 +156,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.followSignals(ctx) })
 	g.Go(func() error { return d.begin(ctx) })
 	g.Go(func() error { return d.control.run(ctx) })
+	g.Go(func() error { return d.followGrid(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		d.service.stopping()

@@ -72,6 +72,9 @@ func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error)
 	if d.control.current() != nil {
 		input = openControl(input)
 	}
+	if err := d.addOthers(&input, snap); err != nil {
+		return input, plan.State{}, err
+	}
 	state, err := plan.Compute(input)
 	return input, state, err
 }

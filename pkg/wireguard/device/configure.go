@@ -36,6 +36,12 @@ func (d *Devices) forgetClient() {
 
 // Read gives what a device is; fs.ErrNotExist where there is none of that name.
 func (d *Devices) Read(name string) (wireguard.Status, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.read(name)
+}
+
+func (d *Devices) read(name string) (wireguard.Status, error) {
 	client, err := d.client()
 	if err != nil {
 		return wireguard.Status{}, err

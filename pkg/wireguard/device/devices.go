@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -33,8 +34,9 @@ type Config struct {
 }
 
 // Devices are the WireGuard devices of one network namespace. Its calls belong in
-// that namespace, one at a time.
+// that namespace, and take turns.
 type Devices struct {
+	mu      sync.Mutex
 	netlink *netlink.Handle
 	wgctrl  *wgctrl.Client // nil: none yet
 	process *userspace.Process
@@ -68,6 +70,8 @@ func (d *Devices) Close() {
 // nothing was written, where all was so already. A device that cannot be is refused
 // before anything is changed. What fails half-way is finished by the next call.
 func (d *Devices) Apply(want wireguard.Device) (changes []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	link, changes, err := d.settle(want)
 	if err != nil {
 		return changes, err
@@ -83,6 +87,8 @@ func (d *Devices) Apply(want wireguard.Device) (changes []string, err error) {
 // Prepare makes a device that is not up yet, all but up, so that what must be in
 // place before the first packet can be put there. Apply does the rest.
 func (d *Devices) Prepare(want wireguard.Device) (changes []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	_, changes, err = d.settle(want)
 	return changes, err
 }
@@ -129,7 +135,7 @@ func (d *Devices) listen(l *link) ([]string, error) {
 
 // configure sends what differs to the device.
 func (d *Devices) configure(want wireguard.Device) ([]string, error) {
-	is, err := d.Read(want.Name)
+	is, err := d.read(want.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +154,8 @@ func (d *Devices) configure(want wireguard.Device) ([]string, error) {
 
 // Remove removes a device. One that is not there is no error.
 func (d *Devices) Remove(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	link, err := d.find(name)
 	if err != nil {
 		return err

@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/api"
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+)
+
+// followGrid keeps this node and the grid to each other's word until ctx ends: what
+// owners say is stored here, what this node carries is published.
+func (d *Daemon) followGrid(ctx context.Context) error {
+	changes := d.store.Watch(ctx, 0)
+	var news <-chan struct{} // of the registry that is open
+	var retry <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.control.opened:
+			news = d.control.registry().Watch(ctx)
+			continue
+		case <-retry:
+		case _, open := <-news:
+			if !open {
+				news = nil
+				continue
+			}
+			d.enforcer.request()
+		case _, open := <-changes:
+			if !open {
+				changes = nil
+				continue
+			}
+		}
+		retry = nil
+		if d.control.registry() == nil {
+			continue
+		}
+		if err := errors.Join(d.adoptNetworks(ctx), d.publishAll(ctx)); err != nil && ctx.Err() == nil {
+			d.log.Warn("what the grid says and what this node carries are not the same yet; it is tried again", "error", err, "again", gridRetry)
+			retry = time.After(gridRetry)
+		}
+	}
+}
+
+// adoptNetworks stores the grid's documents that name this node, and deletes the
+// networks that are not the grid's any more. The owner's word counts whatever is
+// attached.
+func (d *Daemon) adoptNetworks(ctx context.Context) error {
+	snap := d.control.registry().Snapshot()
+	if snap.Source == gridstore.SourceNone {
+		return nil
+	}
+	local, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, network := range sortedNetworks(snap) {
+		if document := network.Document; document != nil && !document.Released {
+			errs = append(errs, d.adoptNetwork(ctx, local, document))
+		}
+	}
+	if snap.Source != gridstore.SourceCluster { // what the cache lacks may only be unknown
+		return errors.Join(errs...)
+	}
+	for _, name := range d.grid.adopted.names() {
+		if network := snap.Networks[name]; network == nil || network.Document == nil || network.Document.Released {
+			errs = append(errs, d.releaseNetwork(ctx, name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Daemon) adoptNetwork(ctx context.Context, local registry.Snapshot, document *gridstore.Document) error {
+	record, stored := local.Network(document.Network)
+	if stored && !d.grid.adopted.has(document.Network) {
+		return fmt.Errorf("network %s of the grid has the name of a network that only this node has: delete that, or apply it to the grid from here",
+			document.Network)
+	}
+	if stored && string(record.Document) == document.Text {
+		return nil
+	}
+	documents, _, err := d.decode([]*api.Document{{File: document.File, Text: []byte(document.Text)}})
+	if err != nil {
+		return fmt.Errorf("network %s of the grid, revision %d: %w", document.Network, document.Revision, err)
+	}
+	if name := documents[0].network.Name; name != document.Network {
+		return fmt.Errorf("network %s of the grid, revision %d: its text is of network %s", document.Network, document.Revision, name)
+	}
+	if err := d.grid.adopted.set(document.Network, true); err != nil {
+		return err
+	}
+	d.log.Info("the grid's document", "network", document.Network, "revision", document.Revision, "owner", document.Owner)
+	return d.put(ctx, documents, true, &api.ApplyResponse{})
+}
+
+func (d *Daemon) releaseNetwork(ctx context.Context, name string) error {
+	d.change.Lock()
+	defer d.change.Unlock()
+	var missing *registry.NotFoundError
+	if err := d.store.DeleteNetwork(ctx, name, true); err != nil && !errors.As(err, &missing) {
+		return err
+	}
+	d.log.Info("no longer in the grid, or no longer here", "network", name)
+	return d.grid.adopted.set(name, false)
+}
+
+// publishAll publishes what this node carries, once it is enforced: who hears of a
+// part can reach it.
+func (d *Daemon) publishAll(ctx context.Context) error {
+	if d.control.registry().Snapshot().Source != gridstore.SourceCluster {
+		return nil
+	}
+	if err := d.enforcer.wait(ctx, d.enforcer.request()); err != nil && !onlyWorkloads(err) {
+		return nil // it is logged and tried again there, and its end wakes this again
+	}
+	v := d.current()
+	client := d.control.registry()
+	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot}
+	return p.publish(ctx, v.parts())
+}
+
+// parts gives this node's own parts of networks, as the last enforcement had them.
+func (v view) parts() (list []plan.Part) {
+	for _, p := range v.input.Parts {
+		if p.Node == v.node {
+			list = append(list, p)
+		}
+	}
+	return list
+}

@@ -1,0 +1,99 @@
+package daemon
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+)
+
+// others is what the plan must know of other nodes.
+type others struct {
+	nodes  []plan.Node
+	parts  []plan.Part
+	remote []plan.Remote
+}
+
+// othersOf turns what is known of the grid into the plan's terms. What is no key or
+// no delegation is left empty: the plan says that it does not fit.
+func othersOf(snap gridstore.Snapshot, self string) (o others) {
+	nodes := map[string]*plan.Node{}
+	for _, name := range slices.Sorted(maps.Keys(snap.Nodes)) {
+		if n := snap.Nodes[name]; name != self && n.Record != nil {
+			nodes[name] = &plan.Node{Name: name, Endpoint: n.Record.Endpoint}
+		}
+	}
+	for _, network := range sortedNetworks(snap) {
+		for _, node := range slices.Sorted(maps.Keys(network.Parts)) {
+			if nodes[node] == nil {
+				continue
+			}
+			part := network.Parts[node]
+			if delegated(snap, node, part) && !slices.Contains(nodes[node].Blocks, part.Block) {
+				nodes[node].Blocks = append(nodes[node].Blocks, part.Block)
+			}
+			key, _ := wireguard.ParsePublicKey(part.PublicKey)
+			o.parts = append(o.parts, plan.Part{Network: network.Name, Node: node, Prefix: part.Prefix, PublicKey: key, Port: part.Port})
+			o.remote = append(o.remote, remoteOf(network, node)...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		o.nodes = append(o.nodes, *nodes[name])
+	}
+	return o
+}
+
+// delegated tells whether the block that a node says its /64 is of was given to it
+// by a node that has registered it.
+func delegated(snap gridstore.Snapshot, node string, part *gridstore.Part) bool {
+	d, ok := snap.Block(part.Holder, part.Block)
+	if !ok || !d.Owned() || d.Node != node {
+		return false
+	}
+	return slices.ContainsFunc(snap.Nodes[part.Holder].Holding.Prefixes(), func(p netip.Prefix) bool {
+		return p.Bits() <= part.Block.Bits() && p.Contains(part.Block.Addr())
+	})
+}
+
+// remoteOf gives the workloads of a network on another node, with every address
+// that the node has published for them.
+func remoteOf(network *gridstore.Network, node string) (list []plan.Remote) {
+	for _, a := range network.Attachments[node] {
+		r := plan.Remote{Network: network.Name, Service: a.Service, Name: a.Workload, Node: node}
+		if a.Address.IsValid() {
+			r.Addresses = append(r.Addresses, a.Address)
+		}
+		for _, b := range network.Bindings[node] {
+			if b.Workload == a.Workload && !b.Address.IsLinkLocalUnicast() {
+				r.Addresses = append(r.Addresses, b.Address)
+			}
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+func sortedNetworks(snap gridstore.Snapshot) []*gridstore.Network {
+	return slices.SortedFunc(maps.Values(snap.Networks), func(a, b *gridstore.Network) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// addOthers adds what the grid says to what the plan follows from.
+func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
+	client := d.control.registry()
+	if client == nil {
+		return nil
+	}
+	snap := client.Snapshot()
+	own, err := d.grid.parts(local, snap, &d.documents, in.Node)
+	if err != nil {
+		return err
+	}
+	o := othersOf(snap, in.Node.Name)
+	in.Nodes, in.Parts, in.Remote = o.nodes, append(own, o.parts...), o.remote
+	return nil
+}

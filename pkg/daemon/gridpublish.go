@@ -1,0 +1,181 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/ipam"
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+)
+
+// publisher tells the grid what this node carries. What is published already costs
+// nothing.
+type publisher struct {
+	client *gridstore.Client
+	node   *spec.Node
+	snap   gridstore.Snapshot
+	local  registry.Snapshot
+}
+
+// publish brings what the grid knows of this node to what it carries. An error does
+// not keep the rest from being published.
+func (p publisher) publish(ctx context.Context, parts []plan.Part) error {
+	errs := []error{p.publishHolding(ctx, parts)}
+	carried := map[string]bool{}
+	for _, part := range parts {
+		if p.snap.Networks[part.Network] == nil {
+			continue // its owner has just taken it away
+		}
+		carried[part.Network] = true
+		errs = append(errs, p.publishPart(ctx, part), p.publishWorkloads(ctx, part))
+	}
+	for _, network := range sortedNetworks(p.snap) {
+		if network.Parts[p.node.Name] != nil && !carried[network.Name] {
+			errs = append(errs, p.client.DeletePart(ctx, network.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// publishHolding registers the prefixes of node.yaml with the grid, and takes for
+// this node the blocks that its networks are in.
+func (p publisher) publishHolding(ctx context.Context, parts []plan.Part) error {
+	var used []netip.Prefix
+	for _, part := range parts {
+		used = append(used, part.Prefix)
+	}
+	bring := func(h ipam.Holding, now time.Time) (ipam.Holding, error) {
+		var err error
+		for _, prefix := range p.node.Prefixes {
+			if _, registered := h.Registrations[prefix]; registered {
+				continue
+			}
+			if h, err = h.Register(ipam.Registration{Prefix: prefix, Holder: p.node.Name, Source: "node.yaml", Registered: now}, othersHoldings(p.snap, p.node.Name), now); err != nil {
+				return h, err
+			}
+		}
+		return h.Adopt(used)
+	}
+	if self := p.snap.Nodes[p.node.Name]; self != nil && p.snap.Source == gridstore.SourceCluster {
+		if next, err := bring(self.Holding, time.Now()); err == nil && sameHolding(self.Holding, next) {
+			return nil
+		}
+	}
+	_, err := p.client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) { return bring(h, time.Now()) })
+	if err != nil {
+		return fmt.Errorf("publish this node's prefixes: %w", err)
+	}
+	return nil
+}
+
+func othersHoldings(snap gridstore.Snapshot, self string) (list []ipam.Holding) {
+	for name, n := range snap.Nodes {
+		if name != self {
+			list = append(list, n.Holding)
+		}
+	}
+	return list
+}
+
+func sameHolding(a, b ipam.Holding) bool {
+	if len(a.Registrations) != len(b.Registrations) || len(a.Blocks) != len(b.Blocks) {
+		return false
+	}
+	for p := range b.Registrations {
+		if _, ok := a.Registrations[p]; !ok {
+			return false
+		}
+	}
+	for p, d := range b.Blocks {
+		if a.Blocks[p] != d {
+			return false
+		}
+	}
+	return true
+}
+
+func (p publisher) publishPart(ctx context.Context, part plan.Part) error {
+	blocks, err := ipam.ParseBlocks(p.node.Prefixes)
+	if err != nil {
+		return err
+	}
+	want := gridstore.Part{Prefix: part.Prefix, PublicKey: wireguard.PublicKey(part.PublicKey).String(), Port: part.Port, Hidden: !p.node.Endpoint.IsValid()}
+	if block, ok := blocks.Block(part.Prefix); ok {
+		want.Block, want.Holder = block, p.node.Name
+	}
+	if have := p.snap.Networks[part.Network].Parts[p.node.Name]; have != nil && p.snap.Source == gridstore.SourceCluster &&
+		have.Prefix == want.Prefix && have.PublicKey == want.PublicKey && have.Port == want.Port &&
+		have.Hidden == want.Hidden && have.Block == want.Block && have.Holder == want.Holder {
+		return nil
+	}
+	return p.client.PutPart(ctx, part.Network, want)
+}
+
+// publishWorkloads publishes this node's workloads of a network with their learned
+// addresses, and takes back what is gone.
+func (p publisher) publishWorkloads(ctx context.Context, part plan.Part) error {
+	network := p.snap.Networks[part.Network]
+	have, known := network.Attachments[part.Node], network.Bindings[part.Node]
+	var errs []error
+	attached := map[string]bool{}
+	for _, a := range p.local.Attachments {
+		if a.Network != part.Network {
+			continue
+		}
+		attached[a.Name] = true
+		want := attachmentFor(a, part.Prefix)
+		if !slices.ContainsFunc(have, func(h gridstore.Attachment) bool {
+			return h.Workload == want.Workload && h.Service == want.Service && h.Kind == want.Kind && h.Host == want.Host && h.Address == want.Address
+		}) {
+			errs = append(errs, p.client.PutAttachment(ctx, part.Network, want))
+		}
+	}
+	for _, h := range have {
+		if !attached[h.Workload] {
+			errs = append(errs, p.client.DeleteAttachment(ctx, part.Network, h.Workload))
+		}
+	}
+	return errors.Join(append(errs, p.publishBindings(ctx, part.Network, known, attached))...)
+}
+
+func (p publisher) publishBindings(ctx context.Context, network string, have []gridstore.Binding, attached map[string]bool) error {
+	var fresh []gridstore.Binding
+	bound := map[netip.Addr]bool{}
+	for _, b := range p.local.Bindings {
+		if b.Network != network || b.Address.IsLinkLocalUnicast() {
+			continue
+		}
+		bound[b.Address] = true
+		if !slices.ContainsFunc(have, func(h gridstore.Binding) bool { return h.Address == b.Address && h.Workload == b.Workload }) {
+			fresh = append(fresh, gridstore.Binding{Workload: b.Workload, Address: b.Address, Learned: b.Learned})
+		}
+	}
+	var errs []error
+	if len(fresh) > 0 {
+		errs = append(errs, p.client.PutBindings(ctx, network, fresh))
+	}
+	for _, h := range have {
+		if !bound[h.Address] && attached[h.Workload] {
+			errs = append(errs, p.client.DeleteBinding(ctx, network, h.Workload, h.Address))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// attachmentFor gives what the grid is told of a workload. A VM's addresses are its
+// bindings.
+func attachmentFor(a registry.Attachment, prefix netip.Prefix) gridstore.Attachment {
+	g := gridstore.Attachment{Workload: a.Name, Service: a.Service, Kind: string(a.Kind), Host: a.Host}
+	if a.Kind != registry.AttachmentTap {
+		g.Address = ipam.Address(prefix, a.Host)
+	}
+	return g
+}

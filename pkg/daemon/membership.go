@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+)
+
+// membership is what this node has of the grid's networks.
+type membership struct {
+	keys    *wireguard.Keys // of its overlays, by network
+	adopted *adopted
+}
+
+func openMembership(stateDir string) (*membership, error) {
+	keys, err := wireguard.OpenKeys(filepath.Join(stateDir, "overlays"))
+	if err != nil {
+		return nil, err
+	}
+	adopted, err := openAdopted(stateDir)
+	return &membership{keys, adopted}, err
+}
+
+// parts gives what this node carries of the grid's networks, by name. A network has
+// a part as soon as it is stored here and its document names another node too. Its
+// port is the one that was published, else the next free one.
+func (m *membership) parts(local registry.Snapshot, snap gridstore.Snapshot, documents *decoder, node *spec.Node) ([]plan.Part, error) {
+	var list []plan.Part
+	var fresh []int // in list: those without a port
+	taken := map[uint16]bool{}
+	for _, r := range local.Networks {
+		network := snap.Networks[r.Name]
+		if network == nil || !m.adopted.has(r.Name) {
+			continue
+		}
+		document, err := documents.network(r)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(document.Nodes, node.Name) || len(document.Nodes) < 2 {
+			continue
+		}
+		key, err := m.keys.Make(r.Name)
+		if err != nil {
+			return nil, err
+		}
+		part := plan.Part{Network: r.Name, Node: node.Name, Prefix: r.Prefix, PublicKey: key.Public()}
+		if published := network.Parts[node.Name]; published != nil && published.Port != 0 {
+			part.Port = published.Port
+			taken[part.Port] = true
+		} else {
+			fresh = append(fresh, len(list))
+		}
+		list = append(list, part)
+	}
+	for _, i := range fresh {
+		port, err := wireguard.Port(list[i].Network, node.Name, func(p uint16) bool { return taken[p] })
+		if err != nil {
+			return nil, err
+		}
+		list[i].Port, taken[port] = port, true
+	}
+	return list, nil
+}
+
+// adopted remembers which of the stored networks are the grid's: only those go when
+// their owner releases them, and no stranger's document takes the place of a
+// network that this node had for itself.
+type adopted struct {
+	path string
+	mu   sync.Mutex
+	list map[string]bool
+}
+
+func openAdopted(stateDir string) (*adopted, error) {
+	a := &adopted{path: filepath.Join(stateDir, "adopted.json"), list: map[string]bool{}}
+	text, err := os.ReadFile(a.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &a.list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read which networks are the grid's: %w", err)
+	}
+	return a, nil
+}
+
+func (a *adopted) has(network string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.list[network]
+}
+
+// set notes that a network is the grid's, or is not any more.
+func (a *adopted) set(network string, is bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.list[network] == is {
+		return nil
+	}
+	a.list[network] = is
+	if !is {
+		delete(a.list, network)
+	}
+	text, err := json.Marshal(a.list)
+	if err != nil {
+		return err
+	}
+	next := a.path + ".new"
+	if err := os.WriteFile(next, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("note that network %s is the grid's: %w", network, err)
+	}
+	return os.Rename(next, a.path)
+}
+
+// names lists the grid's networks that are stored here.
+func (a *adopted) names() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var list []string
+	for name := range a.list {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
