@@ -14,13 +14,15 @@ import (
 
 func applyCommand(o *options) *cobra.Command {
 	var files []string
+	var key string
 	request := &api.ApplyRequest{}
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE...",
 		Short: "Store NETWORK.yaml documents and enforce them",
 		Long: `Store NETWORK.yaml documents, all or none, and return once this node enforces
 them. A document that is wrong changes nothing: every problem is named with its
-file, line and column.`,
+file, line and column. In a grid each is signed as its owner's next revision, and
+reaches every node that it names.`,
 		Example: "  zosnet apply -f acme.yaml\n  zosnet apply --dry-run -f acme.yaml -f beta.yaml",
 		Args:    cobra.ArbitraryArgs, // apply -f a.yaml b.yaml, as a shell expands *.yaml
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,6 +38,12 @@ file, line and column.`,
 				return err
 			}
 			defer client.Close()
+			owner := &signer{client: client, file: key}
+			for _, document := range request.Documents {
+				if err := owner.signDocument(cmd.Context(), document); err != nil {
+					return err
+				}
+			}
 			var response *api.ApplyResponse
 			err = progress(cmd, "applying", func() (err error) {
 				response, err = client.Apply(cmd.Context(), request)
@@ -51,6 +59,7 @@ file, line and column.`,
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "a NETWORK.yaml; again for more")
+	cmd.Flags().StringVar(&key, "key", defaultKeyFile(), "the owner's key, which signs in a grid; also $ZOSNET_KEY")
 	cmd.Flags().BoolVar(&request.DryRun, "dry-run", false, "only say what would change")
 	cmd.Flags().BoolVar(&request.Force, "force", false, "detach workloads whose service or node goes")
 	if err := cmd.MarkFlagRequired("filename"); err != nil {

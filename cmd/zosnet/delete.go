@@ -8,10 +8,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zosnet/zosnet/pkg/api"
+	"github.com/zosnet/zosnet/pkg/trust"
 )
 
 func deleteCommand(o *options) *cobra.Command {
 	request := &api.DeleteRequest{}
+	var key string
 	cmd := &cobra.Command{
 		Use:               "delete NETWORK",
 		Short:             "Remove a network and all that it made",
@@ -25,6 +27,13 @@ func deleteCommand(o *options) *cobra.Command {
 				return err
 			}
 			defer client.Close()
+			owner := &signer{client: client, file: key}
+			request.Signature, err = owner.sign(cmd.Context(), args[0], func(key *trust.OwnerKey, revision uint64) (trust.Document, error) {
+				return key.Release(args[0], revision)
+			})
+			if err != nil {
+				return err
+			}
 			var response *api.DeleteResponse
 			err = progress(cmd, "deleting "+args[0], func() (err error) {
 				response, err = client.Delete(cmd.Context(), request)
@@ -41,6 +50,7 @@ func deleteCommand(o *options) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().StringVar(&key, "key", defaultKeyFile(), "the owner's key, which signs in a grid; also $ZOSNET_KEY")
 	cmd.Flags().BoolVar(&request.Force, "force", false, "detach its workloads first")
 	return cmd
 }

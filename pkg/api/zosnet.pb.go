@@ -330,6 +330,7 @@ type Document struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"` // where it was read, for places in messages
 	Text          []byte                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Signature     *Signature             `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"` // in a grid
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +379,74 @@ func (x *Document) GetText() []byte {
 	return nil
 }
 
+func (x *Document) GetSignature() *Signature {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// Signature is an owner's word for one revision of a network, or for its end.
+type Signature struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"` // public key
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"` // ed25519
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signature) Reset() {
+	*x = Signature{}
+	mi := &file_zosnet_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signature) ProtoMessage() {}
+
+func (x *Signature) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signature.ProtoReflect.Descriptor instead.
+func (*Signature) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Signature) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Signature) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Signature) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 type ApplyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Documents     []*Document            `protobuf:"bytes,1,rep,name=documents,proto3" json:"documents,omitempty"`
@@ -389,7 +458,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_zosnet_proto_msgTypes[7]
+	mi := &file_zosnet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +470,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[7]
+	mi := &file_zosnet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +483,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{7}
+	return file_zosnet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ApplyRequest) GetDocuments() []*Document {
@@ -452,7 +521,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_zosnet_proto_msgTypes[8]
+	mi := &file_zosnet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +533,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[8]
+	mi := &file_zosnet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +546,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{8}
+	return file_zosnet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ApplyResponse) GetNetworks() []*AppliedNetwork {
@@ -533,7 +602,7 @@ type AppliedNetwork struct {
 
 func (x *AppliedNetwork) Reset() {
 	*x = AppliedNetwork{}
-	mi := &file_zosnet_proto_msgTypes[9]
+	mi := &file_zosnet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +614,7 @@ func (x *AppliedNetwork) String() string {
 func (*AppliedNetwork) ProtoMessage() {}
 
 func (x *AppliedNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[9]
+	mi := &file_zosnet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +627,7 @@ func (x *AppliedNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedNetwork.ProtoReflect.Descriptor instead.
 func (*AppliedNetwork) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{9}
+	return file_zosnet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AppliedNetwork) GetNetwork() string {
@@ -594,7 +663,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_zosnet_proto_msgTypes[10]
+	mi := &file_zosnet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +675,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[10]
+	mi := &file_zosnet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +688,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{10}
+	return file_zosnet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Change) GetObject() string {
@@ -647,13 +716,14 @@ type DeleteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
 	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	Signature     *Signature             `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"` // in a grid
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_zosnet_proto_msgTypes[11]
+	mi := &file_zosnet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +735,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[11]
+	mi := &file_zosnet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +748,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{11}
+	return file_zosnet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteRequest) GetNetwork() string {
@@ -695,6 +765,126 @@ func (x *DeleteRequest) GetForce() bool {
 	return false
 }
 
+func (x *DeleteRequest) GetSignature() *Signature {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+type OwnershipRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnershipRequest) Reset() {
+	*x = OwnershipRequest{}
+	mi := &file_zosnet_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnershipRequest) ProtoMessage() {}
+
+func (x *OwnershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnershipRequest.ProtoReflect.Descriptor instead.
+func (*OwnershipRequest) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *OwnershipRequest) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+// Ownership says what the next revision of a network is to be signed as.
+type Ownership struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	Grid          bool                   `protobuf:"varint,2,opt,name=grid,proto3" json:"grid,omitempty"`         // this node is in a grid: documents are signed
+	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`        // empty: nobody's yet
+	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // the last; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ownership) Reset() {
+	*x = Ownership{}
+	mi := &file_zosnet_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ownership) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ownership) ProtoMessage() {}
+
+func (x *Ownership) ProtoReflect() protoreflect.Message {
+	mi := &file_zosnet_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
+func (*Ownership) Descriptor() ([]byte, []int) {
+	return file_zosnet_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Ownership) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *Ownership) GetGrid() bool {
+	if x != nil {
+		return x.Grid
+	}
+	return false
+}
+
+func (x *Ownership) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Ownership) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type DeleteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
@@ -705,7 +895,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_zosnet_proto_msgTypes[12]
+	mi := &file_zosnet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +907,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[12]
+	mi := &file_zosnet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +920,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{12}
+	return file_zosnet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteResponse) GetNetwork() string {
@@ -755,7 +945,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_zosnet_proto_msgTypes[13]
+	mi := &file_zosnet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +957,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[13]
+	mi := &file_zosnet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +970,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{13}
+	return file_zosnet_proto_rawDescGZIP(), []int{16}
 }
 
 type StatusResponse struct {
@@ -805,7 +995,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_zosnet_proto_msgTypes[14]
+	mi := &file_zosnet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +1007,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[14]
+	mi := &file_zosnet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +1020,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{14}
+	return file_zosnet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -943,7 +1133,7 @@ type Uplink struct {
 
 func (x *Uplink) Reset() {
 	*x = Uplink{}
-	mi := &file_zosnet_proto_msgTypes[15]
+	mi := &file_zosnet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1145,7 @@ func (x *Uplink) String() string {
 func (*Uplink) ProtoMessage() {}
 
 func (x *Uplink) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[15]
+	mi := &file_zosnet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1158,7 @@ func (x *Uplink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Uplink.ProtoReflect.Descriptor instead.
 func (*Uplink) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{15}
+	return file_zosnet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Uplink) GetName() string {
@@ -1000,7 +1190,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_zosnet_proto_msgTypes[16]
+	mi := &file_zosnet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1202,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[16]
+	mi := &file_zosnet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1215,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{16}
+	return file_zosnet_proto_rawDescGZIP(), []int{19}
 }
 
 type ListNetworksResponse struct {
@@ -1037,7 +1227,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_zosnet_proto_msgTypes[17]
+	mi := &file_zosnet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1239,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[17]
+	mi := &file_zosnet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1252,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{17}
+	return file_zosnet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*NetworkSummary {
@@ -1085,7 +1275,7 @@ type NetworkSummary struct {
 
 func (x *NetworkSummary) Reset() {
 	*x = NetworkSummary{}
-	mi := &file_zosnet_proto_msgTypes[18]
+	mi := &file_zosnet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1287,7 @@ func (x *NetworkSummary) String() string {
 func (*NetworkSummary) ProtoMessage() {}
 
 func (x *NetworkSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[18]
+	mi := &file_zosnet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1300,7 @@ func (x *NetworkSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkSummary.ProtoReflect.Descriptor instead.
 func (*NetworkSummary) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{18}
+	return file_zosnet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NetworkSummary) GetNetwork() string {
@@ -1157,7 +1347,7 @@ type ShowNetworkRequest struct {
 
 func (x *ShowNetworkRequest) Reset() {
 	*x = ShowNetworkRequest{}
-	mi := &file_zosnet_proto_msgTypes[19]
+	mi := &file_zosnet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1359,7 @@ func (x *ShowNetworkRequest) String() string {
 func (*ShowNetworkRequest) ProtoMessage() {}
 
 func (x *ShowNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[19]
+	mi := &file_zosnet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1372,7 @@ func (x *ShowNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ShowNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{19}
+	return file_zosnet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ShowNetworkRequest) GetNetwork() string {
@@ -1213,7 +1403,7 @@ type Network struct {
 
 func (x *Network) Reset() {
 	*x = Network{}
-	mi := &file_zosnet_proto_msgTypes[20]
+	mi := &file_zosnet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1415,7 @@ func (x *Network) String() string {
 func (*Network) ProtoMessage() {}
 
 func (x *Network) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[20]
+	mi := &file_zosnet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1428,7 @@ func (x *Network) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Network.ProtoReflect.Descriptor instead.
 func (*Network) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{20}
+	return file_zosnet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Network) GetNetwork() string {
@@ -1342,7 +1532,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_zosnet_proto_msgTypes[21]
+	mi := &file_zosnet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1544,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[21]
+	mi := &file_zosnet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1557,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{21}
+	return file_zosnet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Service) GetName() string {
@@ -1398,7 +1588,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_zosnet_proto_msgTypes[22]
+	mi := &file_zosnet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1600,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[22]
+	mi := &file_zosnet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1613,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{22}
+	return file_zosnet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Rule) GetText() string {
@@ -1480,7 +1670,7 @@ type Traffic struct {
 
 func (x *Traffic) Reset() {
 	*x = Traffic{}
-	mi := &file_zosnet_proto_msgTypes[23]
+	mi := &file_zosnet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1682,7 @@ func (x *Traffic) String() string {
 func (*Traffic) ProtoMessage() {}
 
 func (x *Traffic) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[23]
+	mi := &file_zosnet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1695,7 @@ func (x *Traffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
 func (*Traffic) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{23}
+	return file_zosnet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Traffic) GetSentPackets() uint64 {
@@ -1547,7 +1737,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_zosnet_proto_msgTypes[24]
+	mi := &file_zosnet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +1749,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[24]
+	mi := &file_zosnet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +1762,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{24}
+	return file_zosnet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Drop) GetReason() string {
@@ -1614,7 +1804,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_zosnet_proto_msgTypes[25]
+	mi := &file_zosnet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1816,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[25]
+	mi := &file_zosnet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1829,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{25}
+	return file_zosnet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Workload) GetName() string {
@@ -1725,7 +1915,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_zosnet_proto_msgTypes[26]
+	mi := &file_zosnet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1927,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[26]
+	mi := &file_zosnet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +1940,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{26}
+	return file_zosnet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AttachRequest) GetNetwork() string {
@@ -1798,7 +1988,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_zosnet_proto_msgTypes[27]
+	mi := &file_zosnet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +2000,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[27]
+	mi := &file_zosnet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +2013,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{27}
+	return file_zosnet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DetachRequest) GetNetwork() string {
@@ -1850,7 +2040,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_zosnet_proto_msgTypes[28]
+	mi := &file_zosnet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2052,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[28]
+	mi := &file_zosnet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2065,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{28}
+	return file_zosnet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DetachResponse) GetNetwork() string {
@@ -1904,7 +2094,7 @@ type TraceRequest struct {
 
 func (x *TraceRequest) Reset() {
 	*x = TraceRequest{}
-	mi := &file_zosnet_proto_msgTypes[29]
+	mi := &file_zosnet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2106,7 @@ func (x *TraceRequest) String() string {
 func (*TraceRequest) ProtoMessage() {}
 
 func (x *TraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[29]
+	mi := &file_zosnet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2119,7 @@ func (x *TraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
 func (*TraceRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{29}
+	return file_zosnet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TraceRequest) GetFrom() string {
@@ -1975,7 +2165,7 @@ type TraceResponse struct {
 
 func (x *TraceResponse) Reset() {
 	*x = TraceResponse{}
-	mi := &file_zosnet_proto_msgTypes[30]
+	mi := &file_zosnet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2177,7 @@ func (x *TraceResponse) String() string {
 func (*TraceResponse) ProtoMessage() {}
 
 func (x *TraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[30]
+	mi := &file_zosnet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2190,7 @@ func (x *TraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceResponse.ProtoReflect.Descriptor instead.
 func (*TraceResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{30}
+	return file_zosnet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TraceResponse) GetVerdict() string {
@@ -2069,7 +2259,7 @@ type TraceSide struct {
 
 func (x *TraceSide) Reset() {
 	*x = TraceSide{}
-	mi := &file_zosnet_proto_msgTypes[31]
+	mi := &file_zosnet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2081,7 +2271,7 @@ func (x *TraceSide) String() string {
 func (*TraceSide) ProtoMessage() {}
 
 func (x *TraceSide) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[31]
+	mi := &file_zosnet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2094,7 +2284,7 @@ func (x *TraceSide) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceSide.ProtoReflect.Descriptor instead.
 func (*TraceSide) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{31}
+	return file_zosnet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TraceSide) GetNetwork() string {
@@ -2165,7 +2355,7 @@ type TraceEnd struct {
 
 func (x *TraceEnd) Reset() {
 	*x = TraceEnd{}
-	mi := &file_zosnet_proto_msgTypes[32]
+	mi := &file_zosnet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2367,7 @@ func (x *TraceEnd) String() string {
 func (*TraceEnd) ProtoMessage() {}
 
 func (x *TraceEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[32]
+	mi := &file_zosnet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2380,7 @@ func (x *TraceEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceEnd.ProtoReflect.Descriptor instead.
 func (*TraceEnd) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{32}
+	return file_zosnet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TraceEnd) GetAddress() string {
@@ -2231,7 +2421,7 @@ type MonitorRequest struct {
 
 func (x *MonitorRequest) Reset() {
 	*x = MonitorRequest{}
-	mi := &file_zosnet_proto_msgTypes[33]
+	mi := &file_zosnet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2433,7 @@ func (x *MonitorRequest) String() string {
 func (*MonitorRequest) ProtoMessage() {}
 
 func (x *MonitorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[33]
+	mi := &file_zosnet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2446,7 @@ func (x *MonitorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MonitorRequest.ProtoReflect.Descriptor instead.
 func (*MonitorRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{33}
+	return file_zosnet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MonitorRequest) GetDrops() bool {
@@ -2301,7 +2491,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_zosnet_proto_msgTypes[34]
+	mi := &file_zosnet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2503,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[34]
+	mi := &file_zosnet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2516,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{34}
+	return file_zosnet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Event) GetTime() string {
@@ -2477,7 +2667,7 @@ type ShowLockdownRequest struct {
 
 func (x *ShowLockdownRequest) Reset() {
 	*x = ShowLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[35]
+	mi := &file_zosnet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2489,7 +2679,7 @@ func (x *ShowLockdownRequest) String() string {
 func (*ShowLockdownRequest) ProtoMessage() {}
 
 func (x *ShowLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[35]
+	mi := &file_zosnet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2502,7 +2692,7 @@ func (x *ShowLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowLockdownRequest.ProtoReflect.Descriptor instead.
 func (*ShowLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{35}
+	return file_zosnet_proto_rawDescGZIP(), []int{38}
 }
 
 type TryLockdownRequest struct {
@@ -2515,7 +2705,7 @@ type TryLockdownRequest struct {
 
 func (x *TryLockdownRequest) Reset() {
 	*x = TryLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[36]
+	mi := &file_zosnet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +2717,7 @@ func (x *TryLockdownRequest) String() string {
 func (*TryLockdownRequest) ProtoMessage() {}
 
 func (x *TryLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[36]
+	mi := &file_zosnet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2730,7 @@ func (x *TryLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TryLockdownRequest.ProtoReflect.Descriptor instead.
 func (*TryLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{36}
+	return file_zosnet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TryLockdownRequest) GetDocument() *Document {
@@ -2565,7 +2755,7 @@ type ConfirmLockdownRequest struct {
 
 func (x *ConfirmLockdownRequest) Reset() {
 	*x = ConfirmLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[37]
+	mi := &file_zosnet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2767,7 @@ func (x *ConfirmLockdownRequest) String() string {
 func (*ConfirmLockdownRequest) ProtoMessage() {}
 
 func (x *ConfirmLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[37]
+	mi := &file_zosnet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2780,7 @@ func (x *ConfirmLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmLockdownRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{37}
+	return file_zosnet_proto_rawDescGZIP(), []int{40}
 }
 
 type Lockdown struct {
@@ -2607,7 +2797,7 @@ type Lockdown struct {
 
 func (x *Lockdown) Reset() {
 	*x = Lockdown{}
-	mi := &file_zosnet_proto_msgTypes[38]
+	mi := &file_zosnet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2809,7 @@ func (x *Lockdown) String() string {
 func (*Lockdown) ProtoMessage() {}
 
 func (x *Lockdown) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[38]
+	mi := &file_zosnet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2822,7 @@ func (x *Lockdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lockdown.ProtoReflect.Descriptor instead.
 func (*Lockdown) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{38}
+	return file_zosnet_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Lockdown) GetInForce() string {
@@ -2688,7 +2878,7 @@ type LockdownAllow struct {
 
 func (x *LockdownAllow) Reset() {
 	*x = LockdownAllow{}
-	mi := &file_zosnet_proto_msgTypes[39]
+	mi := &file_zosnet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2700,7 +2890,7 @@ func (x *LockdownAllow) String() string {
 func (*LockdownAllow) ProtoMessage() {}
 
 func (x *LockdownAllow) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[39]
+	mi := &file_zosnet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2713,7 +2903,7 @@ func (x *LockdownAllow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockdownAllow.ProtoReflect.Descriptor instead.
 func (*LockdownAllow) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{39}
+	return file_zosnet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *LockdownAllow) GetFrom() string {
@@ -2745,7 +2935,7 @@ type ListPrefixesRequest struct {
 
 func (x *ListPrefixesRequest) Reset() {
 	*x = ListPrefixesRequest{}
-	mi := &file_zosnet_proto_msgTypes[40]
+	mi := &file_zosnet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +2947,7 @@ func (x *ListPrefixesRequest) String() string {
 func (*ListPrefixesRequest) ProtoMessage() {}
 
 func (x *ListPrefixesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[40]
+	mi := &file_zosnet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +2960,7 @@ func (x *ListPrefixesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrefixesRequest.ProtoReflect.Descriptor instead.
 func (*ListPrefixesRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{40}
+	return file_zosnet_proto_rawDescGZIP(), []int{43}
 }
 
 type ListPrefixesResponse struct {
@@ -2782,7 +2972,7 @@ type ListPrefixesResponse struct {
 
 func (x *ListPrefixesResponse) Reset() {
 	*x = ListPrefixesResponse{}
-	mi := &file_zosnet_proto_msgTypes[41]
+	mi := &file_zosnet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +2984,7 @@ func (x *ListPrefixesResponse) String() string {
 func (*ListPrefixesResponse) ProtoMessage() {}
 
 func (x *ListPrefixesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[41]
+	mi := &file_zosnet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +2997,7 @@ func (x *ListPrefixesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrefixesResponse.ProtoReflect.Descriptor instead.
 func (*ListPrefixesResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{41}
+	return file_zosnet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListPrefixesResponse) GetPrefixes() []*Prefix {
@@ -2826,7 +3016,7 @@ type ShowPrefixRequest struct {
 
 func (x *ShowPrefixRequest) Reset() {
 	*x = ShowPrefixRequest{}
-	mi := &file_zosnet_proto_msgTypes[42]
+	mi := &file_zosnet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +3028,7 @@ func (x *ShowPrefixRequest) String() string {
 func (*ShowPrefixRequest) ProtoMessage() {}
 
 func (x *ShowPrefixRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[42]
+	mi := &file_zosnet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +3041,7 @@ func (x *ShowPrefixRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowPrefixRequest.ProtoReflect.Descriptor instead.
 func (*ShowPrefixRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{42}
+	return file_zosnet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ShowPrefixRequest) GetPrefix() string {
@@ -2877,7 +3067,7 @@ type Prefix struct {
 
 func (x *Prefix) Reset() {
 	*x = Prefix{}
-	mi := &file_zosnet_proto_msgTypes[43]
+	mi := &file_zosnet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2889,7 +3079,7 @@ func (x *Prefix) String() string {
 func (*Prefix) ProtoMessage() {}
 
 func (x *Prefix) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[43]
+	mi := &file_zosnet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2902,7 +3092,7 @@ func (x *Prefix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prefix.ProtoReflect.Descriptor instead.
 func (*Prefix) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{43}
+	return file_zosnet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Prefix) GetPrefix() string {
@@ -2969,7 +3159,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_zosnet_proto_msgTypes[44]
+	mi := &file_zosnet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3171,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[44]
+	mi := &file_zosnet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3184,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{44}
+	return file_zosnet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Block) GetBlock() string {
@@ -3050,7 +3240,7 @@ type BlockLease struct {
 
 func (x *BlockLease) Reset() {
 	*x = BlockLease{}
-	mi := &file_zosnet_proto_msgTypes[45]
+	mi := &file_zosnet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3252,7 @@ func (x *BlockLease) String() string {
 func (*BlockLease) ProtoMessage() {}
 
 func (x *BlockLease) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[45]
+	mi := &file_zosnet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3265,7 @@ func (x *BlockLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockLease.ProtoReflect.Descriptor instead.
 func (*BlockLease) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{45}
+	return file_zosnet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *BlockLease) GetPrefix() string {
@@ -3108,7 +3298,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_zosnet_proto_msgTypes[46]
+	mi := &file_zosnet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3310,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[46]
+	mi := &file_zosnet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3323,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{46}
+	return file_zosnet_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListRoutesRequest) GetVia() string {
@@ -3152,7 +3342,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_zosnet_proto_msgTypes[47]
+	mi := &file_zosnet_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3164,7 +3354,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[47]
+	mi := &file_zosnet_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3177,7 +3367,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{47}
+	return file_zosnet_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -3199,7 +3389,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_zosnet_proto_msgTypes[48]
+	mi := &file_zosnet_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3211,7 +3401,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[48]
+	mi := &file_zosnet_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3224,7 +3414,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{48}
+	return file_zosnet_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Route) GetPrefix() string {
@@ -3258,7 +3448,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_zosnet_proto_msgTypes[49]
+	mi := &file_zosnet_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +3460,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[49]
+	mi := &file_zosnet_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +3473,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{49}
+	return file_zosnet_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Version) GetVersion() string {
@@ -3304,7 +3494,7 @@ type Diagnosis struct {
 
 func (x *Diagnosis) Reset() {
 	*x = Diagnosis{}
-	mi := &file_zosnet_proto_msgTypes[50]
+	mi := &file_zosnet_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3506,7 @@ func (x *Diagnosis) String() string {
 func (*Diagnosis) ProtoMessage() {}
 
 func (x *Diagnosis) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[50]
+	mi := &file_zosnet_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3519,7 @@ func (x *Diagnosis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnosis.ProtoReflect.Descriptor instead.
 func (*Diagnosis) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{50}
+	return file_zosnet_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Diagnosis) GetHealthy() bool {
@@ -3360,7 +3550,7 @@ type Feature struct {
 
 func (x *Feature) Reset() {
 	*x = Feature{}
-	mi := &file_zosnet_proto_msgTypes[51]
+	mi := &file_zosnet_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3372,7 +3562,7 @@ func (x *Feature) String() string {
 func (*Feature) ProtoMessage() {}
 
 func (x *Feature) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[51]
+	mi := &file_zosnet_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3385,7 +3575,7 @@ func (x *Feature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feature.ProtoReflect.Descriptor instead.
 func (*Feature) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{51}
+	return file_zosnet_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Feature) GetName() string {
@@ -3443,10 +3633,15 @@ const file_zosnet_proto_rawDesc = "" +
 	"\tJoinToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x18\n" +
-	"\aexpires\x18\x03 \x01(\tR\aexpires\"2\n" +
+	"\aexpires\x18\x03 \x01(\tR\aexpires\"f\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\fR\x04text\"p\n" +
+	"\x04text\x18\x02 \x01(\fR\x04text\x122\n" +
+	"\tsignature\x18\x03 \x01(\v2\x14.zosnet.v1.SignatureR\tsignature\"S\n" +
+	"\tSignature\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\"p\n" +
 	"\fApplyRequest\x121\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x13.zosnet.v1.DocumentR\tdocuments\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
@@ -3465,10 +3660,18 @@ const file_zosnet_proto_rawDesc = "" +
 	"\x06Change\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"?\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"s\n" +
 	"\rDeleteRequest\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"F\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x122\n" +
+	"\tsignature\x18\x03 \x01(\v2\x14.zosnet.v1.SignatureR\tsignature\",\n" +
+	"\x10OwnershipRequest\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\"k\n" +
+	"\tOwnership\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
+	"\x04grid\x18\x02 \x01(\bR\x04grid\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"F\n" +
 	"\x0eDeleteResponse\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1a\n" +
 	"\bdetached\x18\x02 \x03(\tR\bdetached\"\x0f\n" +
@@ -3683,9 +3886,11 @@ const file_zosnet_proto_rawDesc = "" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x16\n" +
 	"\x06needed\x18\x03 \x01(\bR\x06needed\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06advice\x18\x05 \x01(\tR\x06advice2\xe8\t\n" +
+	"\x06advice\x18\x05 \x01(\tR\x06advice2\xab\n" +
+	"\n" +
 	"\x06Daemon\x12:\n" +
-	"\x05Apply\x12\x17.zosnet.v1.ApplyRequest\x1a\x18.zosnet.v1.ApplyResponse\x12=\n" +
+	"\x05Apply\x12\x17.zosnet.v1.ApplyRequest\x1a\x18.zosnet.v1.ApplyResponse\x12A\n" +
+	"\fGetOwnership\x12\x1b.zosnet.v1.OwnershipRequest\x1a\x14.zosnet.v1.Ownership\x12=\n" +
 	"\x06Delete\x12\x18.zosnet.v1.DeleteRequest\x1a\x19.zosnet.v1.DeleteResponse\x12=\n" +
 	"\x06Status\x12\x18.zosnet.v1.StatusRequest\x1a\x19.zosnet.v1.StatusResponse\x12O\n" +
 	"\fListNetworks\x12\x1e.zosnet.v1.ListNetworksRequest\x1a\x1f.zosnet.v1.ListNetworksResponse\x12@\n" +
@@ -3719,7 +3924,7 @@ func file_zosnet_proto_rawDescGZIP() []byte {
 	return file_zosnet_proto_rawDescData
 }
 
-var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_zosnet_proto_goTypes = []any{
 	(*InitGridRequest)(nil),        // 0: zosnet.v1.InitGridRequest
 	(*ShowGridRequest)(nil),        // 1: zosnet.v1.ShowGridRequest
@@ -3728,121 +3933,128 @@ var file_zosnet_proto_goTypes = []any{
 	(*MakeTokenRequest)(nil),       // 4: zosnet.v1.MakeTokenRequest
 	(*JoinToken)(nil),              // 5: zosnet.v1.JoinToken
 	(*Document)(nil),               // 6: zosnet.v1.Document
-	(*ApplyRequest)(nil),           // 7: zosnet.v1.ApplyRequest
-	(*ApplyResponse)(nil),          // 8: zosnet.v1.ApplyResponse
-	(*AppliedNetwork)(nil),         // 9: zosnet.v1.AppliedNetwork
-	(*Change)(nil),                 // 10: zosnet.v1.Change
-	(*DeleteRequest)(nil),          // 11: zosnet.v1.DeleteRequest
-	(*DeleteResponse)(nil),         // 12: zosnet.v1.DeleteResponse
-	(*StatusRequest)(nil),          // 13: zosnet.v1.StatusRequest
-	(*StatusResponse)(nil),         // 14: zosnet.v1.StatusResponse
-	(*Uplink)(nil),                 // 15: zosnet.v1.Uplink
-	(*ListNetworksRequest)(nil),    // 16: zosnet.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),   // 17: zosnet.v1.ListNetworksResponse
-	(*NetworkSummary)(nil),         // 18: zosnet.v1.NetworkSummary
-	(*ShowNetworkRequest)(nil),     // 19: zosnet.v1.ShowNetworkRequest
-	(*Network)(nil),                // 20: zosnet.v1.Network
-	(*Service)(nil),                // 21: zosnet.v1.Service
-	(*Rule)(nil),                   // 22: zosnet.v1.Rule
-	(*Traffic)(nil),                // 23: zosnet.v1.Traffic
-	(*Drop)(nil),                   // 24: zosnet.v1.Drop
-	(*Workload)(nil),               // 25: zosnet.v1.Workload
-	(*AttachRequest)(nil),          // 26: zosnet.v1.AttachRequest
-	(*DetachRequest)(nil),          // 27: zosnet.v1.DetachRequest
-	(*DetachResponse)(nil),         // 28: zosnet.v1.DetachResponse
-	(*TraceRequest)(nil),           // 29: zosnet.v1.TraceRequest
-	(*TraceResponse)(nil),          // 30: zosnet.v1.TraceResponse
-	(*TraceSide)(nil),              // 31: zosnet.v1.TraceSide
-	(*TraceEnd)(nil),               // 32: zosnet.v1.TraceEnd
-	(*MonitorRequest)(nil),         // 33: zosnet.v1.MonitorRequest
-	(*Event)(nil),                  // 34: zosnet.v1.Event
-	(*ShowLockdownRequest)(nil),    // 35: zosnet.v1.ShowLockdownRequest
-	(*TryLockdownRequest)(nil),     // 36: zosnet.v1.TryLockdownRequest
-	(*ConfirmLockdownRequest)(nil), // 37: zosnet.v1.ConfirmLockdownRequest
-	(*Lockdown)(nil),               // 38: zosnet.v1.Lockdown
-	(*LockdownAllow)(nil),          // 39: zosnet.v1.LockdownAllow
-	(*ListPrefixesRequest)(nil),    // 40: zosnet.v1.ListPrefixesRequest
-	(*ListPrefixesResponse)(nil),   // 41: zosnet.v1.ListPrefixesResponse
-	(*ShowPrefixRequest)(nil),      // 42: zosnet.v1.ShowPrefixRequest
-	(*Prefix)(nil),                 // 43: zosnet.v1.Prefix
-	(*Block)(nil),                  // 44: zosnet.v1.Block
-	(*BlockLease)(nil),             // 45: zosnet.v1.BlockLease
-	(*ListRoutesRequest)(nil),      // 46: zosnet.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),     // 47: zosnet.v1.ListRoutesResponse
-	(*Route)(nil),                  // 48: zosnet.v1.Route
-	(*Version)(nil),                // 49: zosnet.v1.Version
-	(*Diagnosis)(nil),              // 50: zosnet.v1.Diagnosis
-	(*Feature)(nil),                // 51: zosnet.v1.Feature
-	nil,                            // 52: zosnet.v1.Network.PrefixesEntry
+	(*Signature)(nil),              // 7: zosnet.v1.Signature
+	(*ApplyRequest)(nil),           // 8: zosnet.v1.ApplyRequest
+	(*ApplyResponse)(nil),          // 9: zosnet.v1.ApplyResponse
+	(*AppliedNetwork)(nil),         // 10: zosnet.v1.AppliedNetwork
+	(*Change)(nil),                 // 11: zosnet.v1.Change
+	(*DeleteRequest)(nil),          // 12: zosnet.v1.DeleteRequest
+	(*OwnershipRequest)(nil),       // 13: zosnet.v1.OwnershipRequest
+	(*Ownership)(nil),              // 14: zosnet.v1.Ownership
+	(*DeleteResponse)(nil),         // 15: zosnet.v1.DeleteResponse
+	(*StatusRequest)(nil),          // 16: zosnet.v1.StatusRequest
+	(*StatusResponse)(nil),         // 17: zosnet.v1.StatusResponse
+	(*Uplink)(nil),                 // 18: zosnet.v1.Uplink
+	(*ListNetworksRequest)(nil),    // 19: zosnet.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),   // 20: zosnet.v1.ListNetworksResponse
+	(*NetworkSummary)(nil),         // 21: zosnet.v1.NetworkSummary
+	(*ShowNetworkRequest)(nil),     // 22: zosnet.v1.ShowNetworkRequest
+	(*Network)(nil),                // 23: zosnet.v1.Network
+	(*Service)(nil),                // 24: zosnet.v1.Service
+	(*Rule)(nil),                   // 25: zosnet.v1.Rule
+	(*Traffic)(nil),                // 26: zosnet.v1.Traffic
+	(*Drop)(nil),                   // 27: zosnet.v1.Drop
+	(*Workload)(nil),               // 28: zosnet.v1.Workload
+	(*AttachRequest)(nil),          // 29: zosnet.v1.AttachRequest
+	(*DetachRequest)(nil),          // 30: zosnet.v1.DetachRequest
+	(*DetachResponse)(nil),         // 31: zosnet.v1.DetachResponse
+	(*TraceRequest)(nil),           // 32: zosnet.v1.TraceRequest
+	(*TraceResponse)(nil),          // 33: zosnet.v1.TraceResponse
+	(*TraceSide)(nil),              // 34: zosnet.v1.TraceSide
+	(*TraceEnd)(nil),               // 35: zosnet.v1.TraceEnd
+	(*MonitorRequest)(nil),         // 36: zosnet.v1.MonitorRequest
+	(*Event)(nil),                  // 37: zosnet.v1.Event
+	(*ShowLockdownRequest)(nil),    // 38: zosnet.v1.ShowLockdownRequest
+	(*TryLockdownRequest)(nil),     // 39: zosnet.v1.TryLockdownRequest
+	(*ConfirmLockdownRequest)(nil), // 40: zosnet.v1.ConfirmLockdownRequest
+	(*Lockdown)(nil),               // 41: zosnet.v1.Lockdown
+	(*LockdownAllow)(nil),          // 42: zosnet.v1.LockdownAllow
+	(*ListPrefixesRequest)(nil),    // 43: zosnet.v1.ListPrefixesRequest
+	(*ListPrefixesResponse)(nil),   // 44: zosnet.v1.ListPrefixesResponse
+	(*ShowPrefixRequest)(nil),      // 45: zosnet.v1.ShowPrefixRequest
+	(*Prefix)(nil),                 // 46: zosnet.v1.Prefix
+	(*Block)(nil),                  // 47: zosnet.v1.Block
+	(*BlockLease)(nil),             // 48: zosnet.v1.BlockLease
+	(*ListRoutesRequest)(nil),      // 49: zosnet.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),     // 50: zosnet.v1.ListRoutesResponse
+	(*Route)(nil),                  // 51: zosnet.v1.Route
+	(*Version)(nil),                // 52: zosnet.v1.Version
+	(*Diagnosis)(nil),              // 53: zosnet.v1.Diagnosis
+	(*Feature)(nil),                // 54: zosnet.v1.Feature
+	nil,                            // 55: zosnet.v1.Network.PrefixesEntry
 }
 var file_zosnet_proto_depIdxs = []int32{
-	6,  // 0: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
-	9,  // 1: zosnet.v1.ApplyResponse.networks:type_name -> zosnet.v1.AppliedNetwork
-	10, // 2: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
-	15, // 3: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
-	18, // 4: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
-	52, // 5: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
-	25, // 6: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
-	21, // 7: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
-	22, // 8: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
-	23, // 9: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
-	24, // 10: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
-	31, // 11: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
-	32, // 12: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
-	32, // 13: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
-	6,  // 14: zosnet.v1.TryLockdownRequest.document:type_name -> zosnet.v1.Document
-	39, // 15: zosnet.v1.Lockdown.allow:type_name -> zosnet.v1.LockdownAllow
-	39, // 16: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
-	15, // 17: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
-	24, // 18: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
-	43, // 19: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
-	44, // 20: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
-	45, // 21: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
-	48, // 22: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
-	51, // 23: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
-	7,  // 24: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
-	11, // 25: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
-	13, // 26: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
-	16, // 27: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
-	19, // 28: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
-	26, // 29: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
-	27, // 30: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
-	29, // 31: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
-	33, // 32: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
-	35, // 33: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
-	36, // 34: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
-	37, // 35: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
-	40, // 36: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
-	42, // 37: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
-	46, // 38: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
-	0,  // 39: zosnet.v1.Daemon.InitGrid:input_type -> zosnet.v1.InitGridRequest
-	4,  // 40: zosnet.v1.Daemon.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
-	2,  // 41: zosnet.v1.Daemon.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
-	1,  // 42: zosnet.v1.Daemon.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
-	8,  // 43: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
-	12, // 44: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
-	14, // 45: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
-	17, // 46: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
-	20, // 47: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
-	25, // 48: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
-	28, // 49: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
-	30, // 50: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
-	34, // 51: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
-	38, // 52: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
-	38, // 53: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
-	38, // 54: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
-	41, // 55: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
-	43, // 56: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
-	47, // 57: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
-	3,  // 58: zosnet.v1.Daemon.InitGrid:output_type -> zosnet.v1.GridNode
-	5,  // 59: zosnet.v1.Daemon.MakeToken:output_type -> zosnet.v1.JoinToken
-	3,  // 60: zosnet.v1.Daemon.JoinGrid:output_type -> zosnet.v1.GridNode
-	3,  // 61: zosnet.v1.Daemon.ShowGrid:output_type -> zosnet.v1.GridNode
-	43, // [43:62] is the sub-list for method output_type
-	24, // [24:43] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	7,  // 0: zosnet.v1.Document.signature:type_name -> zosnet.v1.Signature
+	6,  // 1: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
+	10, // 2: zosnet.v1.ApplyResponse.networks:type_name -> zosnet.v1.AppliedNetwork
+	11, // 3: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
+	7,  // 4: zosnet.v1.DeleteRequest.signature:type_name -> zosnet.v1.Signature
+	18, // 5: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
+	21, // 6: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
+	55, // 7: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
+	28, // 8: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
+	24, // 9: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
+	25, // 10: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
+	26, // 11: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
+	27, // 12: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
+	34, // 13: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
+	35, // 14: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
+	35, // 15: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
+	6,  // 16: zosnet.v1.TryLockdownRequest.document:type_name -> zosnet.v1.Document
+	42, // 17: zosnet.v1.Lockdown.allow:type_name -> zosnet.v1.LockdownAllow
+	42, // 18: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
+	18, // 19: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
+	27, // 20: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
+	46, // 21: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
+	47, // 22: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
+	48, // 23: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
+	51, // 24: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
+	54, // 25: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
+	8,  // 26: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
+	13, // 27: zosnet.v1.Daemon.GetOwnership:input_type -> zosnet.v1.OwnershipRequest
+	12, // 28: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
+	16, // 29: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
+	19, // 30: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
+	22, // 31: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
+	29, // 32: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
+	30, // 33: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
+	32, // 34: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
+	36, // 35: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
+	38, // 36: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
+	39, // 37: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
+	40, // 38: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
+	43, // 39: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
+	45, // 40: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
+	49, // 41: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
+	0,  // 42: zosnet.v1.Daemon.InitGrid:input_type -> zosnet.v1.InitGridRequest
+	4,  // 43: zosnet.v1.Daemon.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
+	2,  // 44: zosnet.v1.Daemon.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
+	1,  // 45: zosnet.v1.Daemon.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
+	9,  // 46: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
+	14, // 47: zosnet.v1.Daemon.GetOwnership:output_type -> zosnet.v1.Ownership
+	15, // 48: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
+	17, // 49: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
+	20, // 50: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
+	23, // 51: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
+	28, // 52: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
+	31, // 53: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
+	33, // 54: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
+	37, // 55: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
+	41, // 56: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
+	41, // 57: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
+	41, // 58: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
+	44, // 59: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
+	46, // 60: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
+	50, // 61: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
+	3,  // 62: zosnet.v1.Daemon.InitGrid:output_type -> zosnet.v1.GridNode
+	5,  // 63: zosnet.v1.Daemon.MakeToken:output_type -> zosnet.v1.JoinToken
+	3,  // 64: zosnet.v1.Daemon.JoinGrid:output_type -> zosnet.v1.GridNode
+	3,  // 65: zosnet.v1.Daemon.ShowGrid:output_type -> zosnet.v1.GridNode
+	46, // [46:66] is the sub-list for method output_type
+	26, // [26:46] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_zosnet_proto_init() }
@@ -3850,14 +4062,14 @@ func file_zosnet_proto_init() {
 	if File_zosnet_proto != nil {
 		return
 	}
-	file_zosnet_proto_msgTypes[34].OneofWrappers = []any{}
+	file_zosnet_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_zosnet_proto_rawDesc), len(file_zosnet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   53,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Daemon_Apply_FullMethodName           = "/zosnet.v1.Daemon/Apply"
+	Daemon_GetOwnership_FullMethodName    = "/zosnet.v1.Daemon/GetOwnership"
 	Daemon_Delete_FullMethodName          = "/zosnet.v1.Daemon/Delete"
 	Daemon_Status_FullMethodName          = "/zosnet.v1.Daemon/Status"
 	Daemon_ListNetworks_FullMethodName    = "/zosnet.v1.Daemon/ListNetworks"
@@ -54,6 +55,8 @@ const (
 type DaemonClient interface {
 	// Apply stores documents, all or none, and answers once they are enforced.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
+	// GetOwnership says who owns a network's name, before it is applied or deleted.
+	GetOwnership(ctx context.Context, in *OwnershipRequest, opts ...grpc.CallOption) (*Ownership, error)
 	// Delete removes a network and all that it made.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
@@ -96,6 +99,16 @@ func (c *daemonClient) Apply(ctx context.Context, in *ApplyRequest, opts ...grpc
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyResponse)
 	err := c.cc.Invoke(ctx, Daemon_Apply_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *daemonClient) GetOwnership(ctx context.Context, in *OwnershipRequest, opts ...grpc.CallOption) (*Ownership, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Ownership)
+	err := c.cc.Invoke(ctx, Daemon_GetOwnership_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -297,6 +310,8 @@ func (c *daemonClient) ShowGrid(ctx context.Context, in *ShowGridRequest, opts .
 type DaemonServer interface {
 	// Apply stores documents, all or none, and answers once they are enforced.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
+	// GetOwnership says who owns a network's name, before it is applied or deleted.
+	GetOwnership(context.Context, *OwnershipRequest) (*Ownership, error)
 	// Delete removes a network and all that it made.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
@@ -336,6 +351,9 @@ type UnimplementedDaemonServer struct{}
 
 func (UnimplementedDaemonServer) Apply(context.Context, *ApplyRequest) (*ApplyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Apply not implemented")
+}
+func (UnimplementedDaemonServer) GetOwnership(context.Context, *OwnershipRequest) (*Ownership, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOwnership not implemented")
 }
 func (UnimplementedDaemonServer) Delete(context.Context, *DeleteRequest) (*DeleteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
@@ -425,6 +443,24 @@ func _Daemon_Apply_Handler(srv interface{}, ctx context.Context, dec func(interf
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DaemonServer).Apply(ctx, req.(*ApplyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Daemon_GetOwnership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OwnershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DaemonServer).GetOwnership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Daemon_GetOwnership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DaemonServer).GetOwnership(ctx, req.(*OwnershipRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -756,6 +792,10 @@ var Daemon_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Apply",
 			Handler:    _Daemon_Apply_Handler,
+		},
+		{
+			MethodName: "GetOwnership",
+			Handler:    _Daemon_GetOwnership_Handler,
 		},
 		{
 			MethodName: "Delete",

@@ -123,6 +123,7 @@ func (p *pass) removeNamespaces() {
 	for _, e := range entries {
 		path := filepath.Join(namespaceDir, e.Name())
 		network, workload, dotted := strings.Cut(e.Name(), ".")
+		workload, _, _ = strings.Cut(workload, ".") // a resolver's has the node's name, too
 		if !dotted || wanted[path] || !p.isPause(path, network, workload) {
 			continue
 		}

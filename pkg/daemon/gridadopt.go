@@ -39,7 +39,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 			}
 		}
 		retry = nil
-		if d.control.registry() == nil {
+		if !d.inGrid() || d.control.registry() == nil {
 			continue
 		}
 		if err := errors.Join(d.adoptNetworks(ctx), d.publishAll(ctx)); err != nil && ctx.Err() == nil {

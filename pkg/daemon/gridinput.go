@@ -84,6 +84,9 @@ func sortedNetworks(snap gridstore.Snapshot) []*gridstore.Network {
 
 // addOthers adds what the grid says to what the plan follows from.
 func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
+	if !d.inGrid() {
+		return nil
+	}
 	client := d.control.registry()
 	if client == nil {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/api"
@@ -20,7 +21,11 @@ func (d *Daemon) Apply(ctx context.Context, r *api.ApplyRequest) (*api.ApplyResp
 		return nil, err
 	}
 	response := &api.ApplyResponse{Warnings: warnings, DryRun: r.DryRun}
-	if err := d.put(ctx, documents, r.Force, response); err != nil || r.DryRun {
+	store := d.put
+	if d.inGrid() && !r.DryRun {
+		store = d.putInGrid
+	}
+	if err := store(ctx, documents, r.Force, response); err != nil || r.DryRun {
 		return response, err
 	}
 	networks := map[string]bool{}
@@ -60,9 +65,12 @@ func (d *Daemon) decode(texts []*api.Document) (documents []document, warnings [
 		}
 		seen[network.Name] = text.File
 		for _, w := range append(notes, network.Warnings(d.file.node().Name)...) {
+			if d.inGrid() && strings.HasPrefix(w.Key, "nodes[") {
+				continue // other nodes carry their parts
+			}
 			warnings = append(warnings, w.String())
 		}
-		documents = append(documents, document{text.File, text.Text, network})
+		documents = append(documents, document{text.File, text.Text, network, text.Signature})
 	}
 	if len(problems) > 0 {
 		return nil, nil, problems
@@ -158,7 +166,13 @@ func applied(d document, before, after registry.Snapshot) *api.AppliedNetwork {
 // Delete implements the API.
 func (d *Daemon) Delete(ctx context.Context, r *api.DeleteRequest) (*api.DeleteResponse, error) {
 	response := &api.DeleteResponse{Network: r.Network}
-	if err := d.remove(ctx, r, response); err != nil {
+	remove := d.remove
+	if own, err := d.ownNetwork(ctx, r.Network); err != nil {
+		return nil, err
+	} else if d.inGrid() && !own {
+		remove = d.releaseInGrid
+	}
+	if err := remove(ctx, r, response); err != nil {
 		return nil, err
 	}
 	_, err := d.settle(ctx, func(object string) bool { return networkOf(object) == r.Network })

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/spec"
@@ -17,6 +18,7 @@ type document struct {
 	file    string
 	text    []byte
 	network *spec.Network
+	signed  *api.Signature // by its owner; nil: not at all
 }
 
 // withDocuments gives the snapshot as it would be with documents stored: with

@@ -24,7 +24,7 @@ func parsed(t *testing.T, text string) document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return document{"test.yaml", []byte(text), network}
+	return document{"test.yaml", []byte(text), network, nil}
 }
 
 func write(t *testing.T, store *registry.Store, documents ...document) {

@@ -45,6 +45,7 @@ func (d *Daemon) ShowNetwork(ctx context.Context, r *api.ShowNetworkRequest) (*a
 			n.Workloads = append(n.Workloads, v.message(w))
 		}
 	}
+	v.addElsewhere(n)
 	for _, planned := range v.state.Networks {
 		if planned.Name == record.Name {
 			n.Bridge = planned.Bridge
@@ -52,6 +53,28 @@ func (d *Daemon) ShowNetwork(ctx context.Context, r *api.ShowNetworkRequest) (*a
 		}
 	}
 	return n, nil
+}
+
+// addElsewhere adds what other nodes carry of a network.
+func (v view) addElsewhere(n *api.Network) {
+	for _, p := range v.input.Parts {
+		if p.Network == n.Network {
+			n.Prefixes[p.Node] = p.Prefix.String()
+		}
+	}
+	for _, r := range v.input.Remote {
+		if r.Network != n.Network {
+			continue
+		}
+		w := &api.Workload{Name: r.Name, Service: r.Service, Node: r.Node, Network: r.Network}
+		for _, a := range r.Addresses {
+			w.Addresses = append(w.Addresses, a.String())
+		}
+		if len(w.Addresses) > 0 {
+			w.Address = w.Addresses[0]
+		}
+		n.Workloads = append(n.Workloads, w)
+	}
 }
 
 // count adds what the datapath counted of a network.

@@ -82,8 +82,10 @@ func (d *Daemon) attach(ctx context.Context, a registry.Attachment) error {
 			return err
 		}
 	}
-	_, err = d.store.PutAttachment(ctx, a)
-	return err
+	if a, err = d.store.PutAttachment(ctx, a); err != nil {
+		return err
+	}
+	return d.claimName(ctx, a)
 }
 
 // fits refuses an attachment that the plan has no place for. What the registry

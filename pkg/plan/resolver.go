@@ -37,13 +37,14 @@ func resolverService(network uint32) uint32 { return 1<<31 | network }
 // IsResolver tells whether a workload is a network's own resolver.
 func (w Workload) IsResolver() bool { return w.Service == policy.ResolverService }
 
-// resolverWorkload is the resolver of a network as the datapath sees it.
+// resolverWorkload is the resolver of a network as the datapath sees it. Its
+// namespace is named for the node, too: every node of the network has one.
 func (in Input) resolverWorkload(n Network) Workload {
 	const name = policy.ResolverService
 	id := workloadIdentity(in.Node.Name, n.Name, name)
 	return Workload{
 		Network: n.Name, NetworkID: n.ID, Service: policy.ResolverService, ServiceID: resolverService(n.ID),
-		Name: name, ID: resolverHost, Kind: WorkloadNetns, NetnsPath: "/run/netns/" + n.Name + "." + name,
+		Name: name, ID: resolverHost, Kind: WorkloadNetns, NetnsPath: "/run/netns/" + n.Name + "." + name + "." + in.Node.Name,
 		Interface: id.interfaceName(workloadKind, name), MAC: id.mac(), Address: ipam.Address(n.Prefix, resolverHost),
 		LinkLocal: linkLocal(id.mac()), Bridge: n.Bridge, Gateway: linkLocalGateway, MTU: n.MTU,
 	}

@@ -23,7 +23,7 @@ func TestResolvers(t *testing.T) {
 	r, w := s.Resolvers[0], s.workload(t, "acme", policy.ResolverService)
 	address := netip.MustParseAddr("2001:db8:aaaa:1::53")
 	if r.Network != "acme" || r.Address != address || w.Address != address || s.network(t, "acme").Resolver != address ||
-		r.NetnsPath != "/run/netns/acme.53" || w.NetnsPath != r.NetnsPath || !slices.Equal(r.Servers, in.Node.DNS) ||
+		r.NetnsPath != "/run/netns/acme.53.n1" || w.NetnsPath != r.NetnsPath || !slices.Equal(r.Servers, in.Node.DNS) ||
 		!slices.Equal(r.Namespaces, []string{"acme.web-1"}) { // db-1 is in a namespace that somebody else made
 		t.Errorf("resolver %+v\nis workload %+v", r, w)
 	}

@@ -97,7 +97,7 @@ func TestGridFromNothing(t *testing.T) {
 func searchSecrets(t *testing.T, nodes []*node, token string) {
 	secrets := map[string]string{"token": token[20:60]}
 	for _, n := range nodes {
-		for _, pattern := range []string{"state/grid/*.key", "state/keys/*"} {
+		for _, pattern := range []string{"state/grid/*.key", "state/keys/*", "state/overlays/*"} {
 			files, err := filepath.Glob(filepath.Join(n.dir, pattern))
 			check(t, err)
 			for _, file := range files {

@@ -1,0 +1,199 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/api"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// registryPatience is how long a call waits for the grid's registry to be opened,
+// after the daemon's start.
+const registryPatience = 20 * time.Second
+
+// GetOwnership implements the API.
+func (d *Daemon) GetOwnership(ctx context.Context, r *api.OwnershipRequest) (*api.Ownership, error) {
+	o := &api.Ownership{Network: r.Network, Grid: d.inGrid()}
+	if !o.Grid {
+		return o, nil
+	}
+	client, err := d.openedRegistry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	document, err := client.Document(ctx, r.Network)
+	if err != nil || document == nil {
+		return o, err
+	}
+	o.Revision = document.Revision
+	if !document.Released {
+		o.Owner = document.Owner.String()
+	}
+	return o, nil
+}
+
+func (d *Daemon) inGrid() bool { return d.control != nil && d.control.current() != nil }
+
+// ownNetwork tells whether this node has a network for itself, not from a grid.
+func (d *Daemon) ownNetwork(ctx context.Context, name string) (bool, error) {
+	snap, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return false, err
+	}
+	_, stored := snap.Network(name)
+	return stored && (d.grid == nil || !d.grid.adopted.has(name)), nil
+}
+
+func (d *Daemon) openedRegistry(ctx context.Context) (*gridstore.Client, error) {
+	for deadline := time.Now().Add(registryPatience); ctx.Err() == nil && time.Now().Before(deadline); {
+		if client := d.control.registry(); client != nil {
+			return client, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return nil, precondition("this node is in a grid whose registry is not open yet; try again in a moment")
+}
+
+// signedDocument puts together what an owner signed.
+func signedDocument(network, text string, s *api.Signature) (trust.Document, error) {
+	if s == nil {
+		return trust.Document{}, invalid(fmt.Sprintf(
+			"network %s: this node is in a grid, where owners sign documents; `zosnet apply` does it with the key that `zosnet key new` makes", network))
+	}
+	owner, err := trust.ParseOwner(s.Owner)
+	if err != nil {
+		return trust.Document{}, invalid(err.Error())
+	}
+	return trust.Document{Network: network, Revision: s.Revision, Text: text, Owner: owner, Signature: s.Value}, nil
+}
+
+// putInGrid stores documents in the grid, each as its owner's next revision, and
+// returns when this node has them too.
+func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool, response *api.ApplyResponse) error {
+	client, err := d.openedRegistry(ctx)
+	if err != nil {
+		return err
+	}
+	signed := make([]trust.Document, len(documents))
+	for i, document := range documents {
+		if signed[i], err = signedDocument(document.network.Name, string(document.text), document.signed); err != nil {
+			return err
+		}
+	}
+	response.DryRun = true // refuse here what would be refused here
+	err = d.put(ctx, documents, force, response)
+	response.DryRun = false
+	if err != nil {
+		return err
+	}
+	node := d.file.node().Name
+	for i, document := range documents {
+		name := document.network.Name
+		if slices.Contains(document.network.Nodes, node) {
+			// What this node had for itself becomes the grid's, with its /64.
+			if err := d.grid.adopted.set(name, true); err != nil {
+				return err
+			}
+		}
+		err := client.PutDocument(ctx, gridstore.Document{Document: signed[i], File: document.file, Nodes: audience(document.network)})
+		if err != nil {
+			return err
+		}
+		if slices.Contains(document.network.Nodes, node) {
+			if err := d.awaitLocal(ctx, name, func(r registry.NetworkRecord, stored bool) bool {
+				return stored && string(r.Document) == string(document.text)
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// audience is who must hear of a network.
+func audience(n *spec.Network) []string {
+	if n.Exit == "" {
+		return n.Nodes
+	}
+	return append(slices.Clone(n.Nodes), n.Exit)
+}
+
+// awaitLocal waits until what the grid says has come about here.
+func (d *Daemon) awaitLocal(ctx context.Context, network string, is func(registry.NetworkRecord, bool) bool) error {
+	changed := d.store.Watch(ctx, 0)
+	for {
+		snap, err := d.store.Snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		record, stored := snap.Network(network)
+		if is(record, stored) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return fmt.Errorf("network %s is stored in the grid, but this node has not taken it over yet: %w", network, ctx.Err())
+		}
+	}
+}
+
+// releaseInGrid ends a network by its owner's word, and returns when it is gone here.
+func (d *Daemon) releaseInGrid(ctx context.Context, r *api.DeleteRequest, response *api.DeleteResponse) error {
+	client, err := d.openedRegistry(ctx)
+	if err != nil {
+		return err
+	}
+	document, err := signedDocument(r.Network, "", r.Signature)
+	if err != nil {
+		return err
+	}
+	document.Released = true
+	var attached []string
+	if network := client.Snapshot().Networks[r.Network]; network != nil {
+		for node, list := range network.Attachments {
+			for _, a := range list {
+				attached = append(attached, node+"/"+a.Workload)
+			}
+		}
+	}
+	if slices.Sort(attached); len(attached) > 0 && !r.Force {
+		return refused(fmt.Sprintf("delete network %s: still attached to it: %v; detach them first, or use --force", r.Network, attached))
+	}
+	response.Detached = attached
+	if err := client.PutDocument(ctx, gridstore.Document{Document: document}); err != nil {
+		return err
+	}
+	return d.awaitLocal(ctx, r.Network, func(_ registry.NetworkRecord, stored bool) bool { return !stored })
+}
+
+// claimName takes a new workload's name for this node in the whole grid, or takes
+// the workload back.
+func (d *Daemon) claimName(ctx context.Context, a registry.Attachment) error {
+	if !d.inGrid() || !d.grid.adopted.has(a.Network) {
+		return nil
+	}
+	client, err := d.openedRegistry(ctx)
+	if err == nil {
+		var snap registry.Snapshot
+		if snap, err = d.store.Snapshot(ctx); err == nil {
+			record, _ := snap.Network(a.Network)
+			err = client.PutAttachment(ctx, a.Network, attachmentFor(a, record.Prefix))
+		}
+	}
+	if err != nil {
+		return errors.Join(err, d.store.DeleteAttachment(ctx, a.Network, a.Name))
+	}
+	return nil
+}

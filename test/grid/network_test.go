@@ -1,0 +1,171 @@
+package grid_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/test/lab"
+)
+
+// TestNetworkOverNodes: one page, signed by its owner and applied anywhere, is a
+// network on every node that it names. Its services reach each other over the
+// overlay as the rules say, also past dead daemons; nobody else changes it, and the
+// owner's word ends it everywhere.
+func TestNetworkOverNodes(t *testing.T) {
+	nodes := newNodes(t, 3)
+	first, second, third := nodes[0], nodes[1], nodes[2]
+	for _, n := range nodes {
+		n.start()
+	}
+	first.place("grid", "init")
+	token := first.token()
+	second.place("grid", "join", token)
+	third.place("grid", "join", first.token())
+
+	network := "g" + strconv.FormatInt(int64(os.Getpid()), 36)
+	key, stranger := first.ownerKey("owner.key"), first.ownerKey("stranger.key")
+	page := func(rules string) string {
+		file := filepath.Join(first.dir, "network.yaml")
+		text := fmt.Sprintf("network: %s\nnodes: [%s, %s]\ndefault: {inside: deny}\nservices: {web: {}, db: {}}\nrules:\n%s",
+			network, first.name, second.name, rules)
+		check(t, os.WriteFile(file, []byte(text), 0o600))
+		return file
+	}
+	webToDB := "  - allow: {from: web, to: db, ports: [icmpv6/echo-request]}\n"
+	if _, err := third.cli("apply", "--key", filepath.Join(first.dir, "none.key"), "-f", page(webToDB)); err == nil {
+		t.Error("a document without a key was applied")
+	}
+	// The third node is not in the network; its owner may sit there all the same.
+	_, err := third.cli("apply", "--key", key, "-f", page(webToDB))
+	check(t, err)
+	for _, n := range []*node{first, second} {
+		n.hasNetwork(network, true)
+	}
+	if out, err := third.cli("network", "ls"); err != nil || strings.Contains(out, network) {
+		t.Errorf("a node that is not named has the network: %s %v", out, err)
+	}
+
+	web := first.attach(network, "web", "web-1")
+	db := second.attach(network, "db", "db-1")
+	web.reaches(t, db)
+	if db.pings(web) {
+		t.Error("db reaches web, which no rule allows")
+	}
+	if _, err := second.cli("attach", "--network", network, "--service", "web", "--name", "web-1"); err == nil {
+		t.Error("two nodes have a workload of one name")
+	}
+	first.shows(network, 2, 2)
+
+	if _, err := second.cli("apply", "--key", stranger, "-f", page("  - allow: {from: any, to: any}\n")); err == nil {
+		t.Error("somebody else's document was taken")
+	}
+	_, err = second.cli("apply", "--key", key, "-f", page(webToDB+"  - allow: {from: db, to: web, ports: [icmpv6/echo-request]}\n"))
+	check(t, err)
+	db.reaches(t, web)
+
+	for _, n := range []*node{first, second} {
+		n.stop(unix.SIGKILL)
+	}
+	if !web.pings(db) {
+		t.Error("with the daemons dead, web does not reach db")
+	}
+	second.start() // from its cache: the registry is away
+	web.reaches(t, db)
+	first.start()
+
+	if _, err := first.cli("delete", network, "--key", key); err == nil {
+		t.Error("a network with workloads was deleted without --force")
+	}
+	_, err = first.cli("delete", network, "--key", key, "--force")
+	check(t, err)
+	for _, n := range []*node{first, second} {
+		n.hasNetwork(network, false)
+	}
+	searchSecrets(t, nodes, token)
+}
+
+// ownerKey makes an owner's key.
+func (n *node) ownerKey(name string) string {
+	n.t.Helper()
+	file := filepath.Join(n.dir, name)
+	_, err := n.cli("key", "new", "--file", file)
+	check(n.t, err)
+	return file
+}
+
+// hasNetwork waits until a node carries a network, or no longer does.
+func (n *node) hasNetwork(network string, want bool) {
+	n.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		out, err := n.cli("network", "ls")
+		if err == nil && strings.Contains(out, network) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%s: network %s there is not %v: %s %v", n.name, network, want, out, err)
+		}
+	}
+}
+
+// endpoint is a workload, seen from inside.
+type endpoint struct {
+	*lab.Machine
+	address netip.Addr
+}
+
+func (n *node) attach(network, service, name string) endpoint {
+	n.t.Helper()
+	out, err := n.cli("attach", "--network", network, "--service", service, "--name", name, "-o", "json")
+	check(n.t, err)
+	var w struct{ Address netip.Addr }
+	check(n.t, json.Unmarshal([]byte(out), &w))
+	return endpoint{lab.NewMachine(name, "/run/netns/"+network+"."+name), w.Address}
+}
+
+func (e endpoint) pings(to endpoint) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return e.Command(ctx, "ping", "-6", "-c", "1", "-W", "2", to.address.String()).Run() == nil
+}
+
+// reaches waits until one workload hears another.
+func (e endpoint) reaches(t *testing.T, to endpoint) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !e.pings(to); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%v does not hear %v", e.address, to.address)
+		}
+	}
+}
+
+// shows waits until a node knows a network's /64s and workloads, its own and those
+// of the others.
+func (n *node) shows(network string, prefixes, workloads int) {
+	n.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		out, err := n.cli("network", "show", network, "-o", "json")
+		var shown struct {
+			Prefixes  map[string]string
+			Workloads []struct{ Name string }
+		}
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &shown)
+		}
+		if err == nil && len(shown.Prefixes) == prefixes && len(shown.Workloads) == workloads {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%s shows %s %v, want %d prefixes and %d workloads", n.name, out, err, prefixes, workloads)
+		}
+	}
+}
