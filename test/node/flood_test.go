@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/test/lab"
 	"github.com/zosnet/zosnet/test/probe"
@@ -149,7 +151,12 @@ func (n *node) send(wire *probe.Wire, count uint32, rate int, frame func(uint32)
 				time.Sleep(ahead)
 			}
 		}
-		if err := wire.Send(frame(i)); err != nil {
+		err := wire.Send(frame(i))
+		for tries := 0; errors.Is(err, unix.ENOBUFS) && tries < 1000; tries++ { // the machine's backlog is full
+			time.Sleep(time.Millisecond)
+			err = wire.Send(frame(i))
+		}
+		if err != nil {
 			n.t.Errorf("frame %d: %v", i, err)
 			return
 		}
