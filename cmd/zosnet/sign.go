@@ -35,10 +35,11 @@ func (s *signer) sign(ctx context.Context, network string, make func(key *trust.
 	return &api.Signature{Owner: document.Owner.String(), Revision: document.Revision, Value: document.Signature}, nil
 }
 
-// signDocument signs a NETWORK.yaml. What is wrong with one is the daemon's to say.
+// signDocument signs a NETWORK.yaml. What is wrong with one is the daemon's to say,
+// of all of them at once.
 func (s *signer) signDocument(ctx context.Context, d *api.Document) (err error) {
-	network, _, err := spec.DecodeNetwork(d.File, d.Text)
-	if err != nil {
+	network, _, _ := spec.DecodeNetwork(d.File, d.Text)
+	if network == nil {
 		return nil
 	}
 	d.Signature, err = s.sign(ctx, network.Name, func(key *trust.OwnerKey, revision uint64) (trust.Document, error) {

@@ -116,14 +116,12 @@ func (p *controlPlane) run(ctx context.Context) error {
 		}
 	}
 	for ctx.Err() == nil {
-		err := p.serve(ctx)
-		if ctx.Err() != nil {
-			return nil
+		if err := p.serve(ctx); ctx.Err() == nil {
+			p.mu.Lock()
+			p.failed = err
+			p.mu.Unlock()
+			p.log.Error("this node's part in the grid; it is tried again", "error", err)
 		}
-		p.mu.Lock()
-		p.failed = err
-		p.mu.Unlock()
-		p.log.Error("this node's part in the grid; it is tried again", "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(gridRetry):

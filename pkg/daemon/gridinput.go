@@ -97,6 +97,6 @@ func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
 		return err
 	}
 	o := othersOf(snap, in.Node.Name)
-	in.Nodes, in.Parts, in.Remote = o.nodes, append(own, o.parts...), o.remote
+	in.Nodes, in.Parts, in.Remote = o.nodes, slices.Concat(own, o.parts), o.remote
 	return nil
 }
