@@ -37,6 +37,9 @@ const (
 	// gridEvery is how often peers are looked at although nothing was heard: tokens
 	// expire.
 	gridEvery = 30 * time.Second
+	// registryPatience is how long the node waits for its registry to be opened, after
+	// its start: with it comes what was known before.
+	registryPatience = 20 * time.Second
 	// memberPatience is how long a member may take to serve.
 	memberPatience = time.Minute
 )
@@ -89,6 +92,20 @@ func (p *controlPlane) registry() *gridstore.Client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.client
+}
+
+// known gives the registry once it is open; nil when that takes too long.
+func (p *controlPlane) known(ctx context.Context) *gridstore.Client {
+	for deadline := time.Now().Add(registryPatience); ctx.Err() == nil && time.Now().Before(deadline); {
+		if client := p.registry(); client != nil {
+			return client
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // became notes that the node is in a grid from now on.
@@ -174,8 +191,18 @@ func (p *controlPlane) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.firstInterface(id, state); err != nil {
-		return err
+	unreachable := p.firstInterface(id, state)
+	client, err := gridstore.Open(p.clientConfig(state, id))
+	if err != nil {
+		return errors.Join(unreachable, err)
+	}
+	defer func() { _ = client.Close() }()
+	p.mu.Lock()
+	p.client = client // what it kept of an earlier run is there at once, whatever becomes of the rest
+	p.mu.Unlock()
+	wake(p.opened)
+	if unreachable != nil {
+		return unreachable
 	}
 	var root gridstore.Root
 	if id.Member {
@@ -186,15 +213,6 @@ func (p *controlPlane) serve(ctx context.Context) error {
 		defer func() { _ = member.Close() }()
 		root = member.AsRoot
 	}
-	client, err := gridstore.Open(p.clientConfig(state, id))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = client.Close() }()
-	p.mu.Lock()
-	p.client = client // what it kept of an earlier run is there at once
-	p.mu.Unlock()
-	wake(p.opened)
 	g, ctx := errgroup.WithContext(ctx)
 	if root != nil {
 		g.Go(func() error { return p.invite(ctx, state, id, root, client) })

@@ -100,6 +100,9 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("open the datapath: %w; `zosnet doctor` tells what this machine lacks", err)
 	}
 	defer func() { err = errors.Join(err, d.datapath.Close()) }()
+	if err := d.datapath.LockDown(node.Uplinks, node.Lockdown.Allow); err != nil {
+		return fmt.Errorf("lock the uplinks down: %w", err)
+	}
 	devices, err := device.Open(device.Config{RunDir: node.RunDir, Log: log})
 	if err != nil {
 		return err
@@ -114,9 +117,6 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer d.applier.Close()
 	d.resolvers.processes = resolver.Open(filepath.Join(node.RunDir, resolversDir), log)
-	if err := d.datapath.LockDown(node.Uplinks, node.Lockdown.Allow); err != nil {
-		return fmt.Errorf("lock the uplinks down: %w", err)
-	}
 	if d.store, err = registry.Open(ctx, node.StateDir, log); err != nil {
 		return fmt.Errorf("%w; lockdown is in force, and so is what was enforced before", err)
 	}

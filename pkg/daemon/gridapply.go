@@ -14,10 +14,6 @@ import (
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
-// registryPatience is how long a call waits for the grid's registry to be opened,
-// after the daemon's start.
-const registryPatience = 20 * time.Second
-
 // GetOwnership implements the API.
 func (d *Daemon) GetOwnership(ctx context.Context, r *api.OwnershipRequest) (*api.Ownership, error) {
 	o := &api.Ownership{Network: r.Network, Grid: d.inGrid()}
@@ -52,14 +48,8 @@ func (d *Daemon) ownNetwork(ctx context.Context, name string) (bool, error) {
 }
 
 func (d *Daemon) openedRegistry(ctx context.Context) (*gridstore.Client, error) {
-	for deadline := time.Now().Add(registryPatience); ctx.Err() == nil && time.Now().Before(deadline); {
-		if client := d.control.registry(); client != nil {
-			return client, nil
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
+	if client := d.control.known(ctx); client != nil {
+		return client, nil
 	}
 	return nil, precondition("this node is in a grid whose registry is not open yet; try again in a moment")
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -82,16 +84,20 @@ func sortedNetworks(snap gridstore.Snapshot) []*gridstore.Network {
 	return slices.SortedFunc(maps.Values(snap.Networks), func(a, b *gridstore.Network) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// addOthers adds what the grid says to what the plan follows from.
+// addOthers adds what the grid says to what the plan follows from. To know nothing
+// yet is not that there is nothing: the overlays that are there would go.
 func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
 	if !d.inGrid() {
 		return nil
 	}
-	client := d.control.registry()
+	client := d.control.known(context.Background())
 	if client == nil {
-		return nil
+		return errors.New("what was known of the grid cannot be opened yet; what is enforced stays")
 	}
 	snap := client.Snapshot()
+	if snap.Source == gridstore.SourceNone && len(d.grid.adopted.names()) > 0 {
+		return errors.New("nothing is known of the grid any more, until its registry is reached; what is enforced stays")
+	}
 	own, err := d.grid.parts(local, snap, &d.documents, in.Node)
 	if err != nil {
 		return err
