@@ -23,6 +23,13 @@ import (
 // overlay as the rules say, also past dead daemons; nobody else changes it, and the
 // owner's word ends it everywhere.
 func TestNetworkOverNodes(t *testing.T) {
+	network := "g" + strconv.FormatInt(int64(os.Getpid()), 36)
+	t.Cleanup(func() { // of a test that failed, once its daemons are gone
+		for _, path := range left(t, network) {
+			_ = unix.Unmount(path, unix.MNT_DETACH)
+			_ = os.RemoveAll(path)
+		}
+	})
 	nodes := newNodes(t, 3)
 	first, second, third := nodes[0], nodes[1], nodes[2]
 	for _, n := range nodes {
@@ -33,7 +40,6 @@ func TestNetworkOverNodes(t *testing.T) {
 	second.place("grid", "join", token)
 	third.place("grid", "join", first.token())
 
-	network := "g" + strconv.FormatInt(int64(os.Getpid()), 36)
 	key, stranger := first.ownerKey("owner.key"), first.ownerKey("stranger.key")
 	page := func(rules string) string {
 		file := filepath.Join(first.dir, "network.yaml")
@@ -95,7 +101,23 @@ func TestNetworkOverNodes(t *testing.T) {
 	for _, n := range []*node{first, second} {
 		n.hasNetwork(network, false)
 	}
+	for deadline := time.Now().Add(patience); len(left(t, network)) > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("of a network that was deleted, %v stayed", left(t, network))
+		}
+	}
 	searchSecrets(t, nodes, token)
+}
+
+// left gives what there is of a network outside its nodes' own namespaces.
+func left(t *testing.T, network string) (paths []string) {
+	t.Helper()
+	for _, pattern := range []string{"/run/netns/%s.*", "/etc/netns/%s.*"} {
+		found, err := filepath.Glob(fmt.Sprintf(pattern, network))
+		check(t, err)
+		paths = append(paths, found...)
+	}
+	return paths
 }
 
 // ownerKey makes an owner's key.
