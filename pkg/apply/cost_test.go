@@ -23,7 +23,7 @@ func TestCheckCost(t *testing.T) {
 	for _, row := range []struct {
 		workloads int
 		most      time.Duration // of a processor a check
-	}{{60, 250 * time.Millisecond}, {500, 750 * time.Millisecond}} {
+	}{{60, 100 * time.Millisecond}, {500, 300 * time.Millisecond}} {
 		s := crowd(row.workloads).state(t)
 		n.apply(s)
 		const checks = 20
@@ -52,7 +52,7 @@ func TestCheckCost(t *testing.T) {
 	in(t, last.NetnsPath, func(h *netlink.Handle) error {
 		return h.LinkSetDown(mustLink(t, h, endpointName))
 	})
-	eventually(t, 20*time.Second, "an eth0 that is down is up again", func() bool { return repairs.have(object) })
+	eventually(t, 5*time.Second, "an eth0 that is down is up again", func() bool { return repairs.have(object) })
 	repairs.take()
 	in(t, last.NetnsPath, func(h *netlink.Handle) error {
 		return h.LinkSetDown(mustLink(t, h, loopbackName))

@@ -267,8 +267,7 @@ func TestRates(t *testing.T) {
 func TestDig(t *testing.T) {
 	dig, err := exec.LookPath("dig")
 	if err != nil {
-		t.Logf("there is no dig here: %v", err)
-		return
+		t.Skipf("there is no dig here: %v", err)
 	}
 	if elsewhere(t) {
 		return
