@@ -8,13 +8,7 @@ import (
 
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/spec"
-)
-
-// What a WireGuard packet adds to the one inside (IP, UDP and 32 bytes of its own),
-// in bytes.
-const (
-	overheadIPv4 = 60
-	overheadIPv6 = 80
+	"github.com/zosnet/zosnet/pkg/wireguard"
 )
 
 // keepalive is how often a peer behind NAT is heard, in seconds: less than the
@@ -126,13 +120,11 @@ func (in Input) misfit(document *spec.Network, p Part, node Node, known bool) st
 // overlayMTU gives what fits through the narrowest of the ways to the peers. A
 // peer that dials may come over either family.
 func overlayMTU(uplink uint16, peers []Peer) uint16 {
-	overhead := uint16(overheadIPv4)
+	var paths []wireguard.Path
 	for _, p := range peers {
-		if !p.Endpoint.IsValid() || p.Endpoint.Addr().Is6() {
-			overhead = overheadIPv6
-		}
+		paths = append(paths, wireguard.Path{IPv6: !p.Endpoint.IsValid() || p.Endpoint.Addr().Is6(), MTU: int(uplink)})
 	}
-	return max(uplink-overhead, minimumMTU)
+	return uint16(wireguard.MTU(paths...))
 }
 
 // openings gives what the lockdown must let in for the overlays: WireGuard answers
