@@ -16,7 +16,7 @@ import (
 // asked is generous, for CI machines; docs/operations.md has the figures.
 func TestCheckCost(t *testing.T) {
 	testenv.Short(t, "a minute")
-	if elsewhere(t) {
+	if alone(t) {
 		return
 	}
 	n := startNode(t)
