@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // answering is a daemon that answers as a test wants it to.
 type answering struct {
 	UnimplementedDaemonServer
+	UnimplementedGridServer
 	apply   func(*ApplyRequest) (*ApplyResponse, error)
 	monitor func(grpc.ServerStreamingServer[Event]) error
 }
@@ -44,7 +45,7 @@ func codeOf(err error) codes.Code {
 }
 
 // serve runs a daemon on a socket of its own until the test, or stop, ends it.
-func serve(t *testing.T, daemon DaemonServer) (path string, stop func()) {
+func serve(t *testing.T, daemon Server) (path string, stop func()) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "run", "zosnet.sock")
 	listener, err := Listen(path)

@@ -22,6 +22,7 @@ const maxMessage = 64 << 20
 // Client talks to the daemon behind a socket.
 type Client struct {
 	DaemonClient
+	GridClient
 	connection *grpc.ClientConn
 }
 
@@ -44,7 +45,10 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, unreachable(path, err)
 	}
-	return &Client{DaemonClient: NewDaemonClient(connection), connection: connection}, nil
+	return &Client{
+		DaemonClient: NewDaemonClient(connection), GridClient: NewGridClient(connection),
+		connection: connection,
+	}, nil
 }
 
 // Close ends the connection.

@@ -2,7 +2,7 @@
 // it, and how its messages and errors reach people and scripts.
 //
 // It must not know what the daemon does with a request, nor the kernel, the
-// registry or the plan: the daemon implements DaemonServer.
+// registry or the plan: the daemon implements Server.
 package api
 
 //go:generate sh generate.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the Go code of zosnet.proto again. Needs protoc (protobuf-compiler); its
+# Makes the Go code of the .proto files again. Needs protoc (protobuf-compiler); its
 # plugins are pinned in tools/proto/go.mod.
 set -eu
 cd "$(dirname "$0")"
@@ -9,7 +9,7 @@ protoc -I . \
 	--plugin=protoc-gen-go-grpc="$(go tool -n -modfile=$mod protoc-gen-go-grpc)" \
 	--go_out=. --go_opt=paths=source_relative \
 	--go-grpc_out=. --go-grpc_opt=paths=source_relative,require_unimplemented_servers=false \
-	zosnet.proto
+	./*.proto
 # The version of protoc is no part of the interface; without it any protoc gives
 # the same files.
-sed -i -E '/^\/\/ (- )?[[:space:]]*(protoc|protoc-gen-go|protoc-gen-go-grpc) +\(?v?[0-9]/d; /^\/\/ versions:$/d' zosnet.pb.go zosnet_grpc.pb.go
+sed -i -E '/^\/\/ (- )?[[:space:]]*(protoc|protoc-gen-go|protoc-gen-go-grpc) +\(?v?[0-9]/d; /^\/\/ versions:$/d' ./*.pb.go

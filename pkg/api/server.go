@@ -17,6 +17,12 @@ import (
 // socketMode lets root and the socket's group ask the daemon.
 const socketMode = 0o660
 
+// Server is what the daemon answers: one service a .proto file.
+type Server interface {
+	DaemonServer
+	GridServer
+}
+
 // Listen makes the daemon's socket, and its directory where there is none. A
 // socket that a killed daemon left behind is replaced; one behind which a
 // process answers is an error.
@@ -61,7 +67,7 @@ func removeStale(path string) error {
 // Serve answers calls on the listener until ctx ends, then gives those that run
 // some time to finish. What a call gives as its error is sent under the status
 // code that codeOf says.
-func Serve(ctx context.Context, listener net.Listener, daemon DaemonServer, codeOf func(error) codes.Code, grace time.Duration) error {
+func Serve(ctx context.Context, listener net.Listener, daemon Server, codeOf func(error) codes.Code, grace time.Duration) error {
 	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 		grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -73,6 +79,7 @@ func Serve(ctx context.Context, listener net.Listener, daemon DaemonServer, code
 		}),
 	)
 	RegisterDaemonServer(server, daemon)
+	RegisterGridServer(server, daemon)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {

@@ -29,303 +29,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-type InitGridRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *InitGridRequest) Reset() {
-	*x = InitGridRequest{}
-	mi := &file_zosnet_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *InitGridRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*InitGridRequest) ProtoMessage() {}
-
-func (x *InitGridRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use InitGridRequest.ProtoReflect.Descriptor instead.
-func (*InitGridRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{0}
-}
-
-type ShowGridRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ShowGridRequest) Reset() {
-	*x = ShowGridRequest{}
-	mi := &file_zosnet_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ShowGridRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ShowGridRequest) ProtoMessage() {}
-
-func (x *ShowGridRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ShowGridRequest.ProtoReflect.Descriptor instead.
-func (*ShowGridRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{1}
-}
-
-type JoinGridRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"` // secret
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *JoinGridRequest) Reset() {
-	*x = JoinGridRequest{}
-	mi := &file_zosnet_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *JoinGridRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*JoinGridRequest) ProtoMessage() {}
-
-func (x *JoinGridRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use JoinGridRequest.ProtoReflect.Descriptor instead.
-func (*JoinGridRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *JoinGridRequest) GetToken() string {
-	if x != nil {
-		return x.Token
-	}
-	return ""
-}
-
-// GridNode is this node's place in a grid.
-type GridNode struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Control       string                 `protobuf:"bytes,2,opt,name=control,proto3" json:"control,omitempty"`     // prefix of the control network
-	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`     // of this node in it
-	Interface     string                 `protobuf:"bytes,4,opt,name=interface,proto3" json:"interface,omitempty"` // that has the address
-	Members       []string               `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GridNode) Reset() {
-	*x = GridNode{}
-	mi := &file_zosnet_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GridNode) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GridNode) ProtoMessage() {}
-
-func (x *GridNode) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GridNode.ProtoReflect.Descriptor instead.
-func (*GridNode) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *GridNode) GetNode() string {
-	if x != nil {
-		return x.Node
-	}
-	return ""
-}
-
-func (x *GridNode) GetControl() string {
-	if x != nil {
-		return x.Control
-	}
-	return ""
-}
-
-func (x *GridNode) GetAddress() string {
-	if x != nil {
-		return x.Address
-	}
-	return ""
-}
-
-func (x *GridNode) GetInterface() string {
-	if x != nil {
-		return x.Interface
-	}
-	return ""
-}
-
-func (x *GridNode) GetMembers() []string {
-	if x != nil {
-		return x.Members
-	}
-	return nil
-}
-
-type MakeTokenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seconds       int64                  `protobuf:"varint,1,opt,name=seconds,proto3" json:"seconds,omitempty"` // how long it is good for
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *MakeTokenRequest) Reset() {
-	*x = MakeTokenRequest{}
-	mi := &file_zosnet_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MakeTokenRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MakeTokenRequest) ProtoMessage() {}
-
-func (x *MakeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MakeTokenRequest.ProtoReflect.Descriptor instead.
-func (*MakeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *MakeTokenRequest) GetSeconds() int64 {
-	if x != nil {
-		return x.Seconds
-	}
-	return 0
-}
-
-type JoinToken struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Token         string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"` // secret: who has it may join, once
-	Expires       string                 `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *JoinToken) Reset() {
-	*x = JoinToken{}
-	mi := &file_zosnet_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *JoinToken) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*JoinToken) ProtoMessage() {}
-
-func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
-func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *JoinToken) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *JoinToken) GetToken() string {
-	if x != nil {
-		return x.Token
-	}
-	return ""
-}
-
-func (x *JoinToken) GetExpires() string {
-	if x != nil {
-		return x.Expires
-	}
-	return ""
-}
-
 type Document struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"` // where it was read, for places in messages
@@ -337,7 +40,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_zosnet_proto_msgTypes[6]
+	mi := &file_zosnet_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +52,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[6]
+	mi := &file_zosnet_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +65,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{6}
+	return file_zosnet_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Document) GetFile() string {
@@ -398,7 +101,7 @@ type Signature struct {
 
 func (x *Signature) Reset() {
 	*x = Signature{}
-	mi := &file_zosnet_proto_msgTypes[7]
+	mi := &file_zosnet_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +113,7 @@ func (x *Signature) String() string {
 func (*Signature) ProtoMessage() {}
 
 func (x *Signature) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[7]
+	mi := &file_zosnet_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +126,7 @@ func (x *Signature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signature.ProtoReflect.Descriptor instead.
 func (*Signature) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{7}
+	return file_zosnet_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Signature) GetOwner() string {
@@ -458,7 +161,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_zosnet_proto_msgTypes[8]
+	mi := &file_zosnet_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +173,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[8]
+	mi := &file_zosnet_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +186,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{8}
+	return file_zosnet_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ApplyRequest) GetDocuments() []*Document {
@@ -521,7 +224,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_zosnet_proto_msgTypes[9]
+	mi := &file_zosnet_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +236,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[9]
+	mi := &file_zosnet_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +249,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{9}
+	return file_zosnet_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApplyResponse) GetNetworks() []*AppliedNetwork {
@@ -602,7 +305,7 @@ type AppliedNetwork struct {
 
 func (x *AppliedNetwork) Reset() {
 	*x = AppliedNetwork{}
-	mi := &file_zosnet_proto_msgTypes[10]
+	mi := &file_zosnet_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +317,7 @@ func (x *AppliedNetwork) String() string {
 func (*AppliedNetwork) ProtoMessage() {}
 
 func (x *AppliedNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[10]
+	mi := &file_zosnet_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +330,7 @@ func (x *AppliedNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedNetwork.ProtoReflect.Descriptor instead.
 func (*AppliedNetwork) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{10}
+	return file_zosnet_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AppliedNetwork) GetNetwork() string {
@@ -663,7 +366,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_zosnet_proto_msgTypes[11]
+	mi := &file_zosnet_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +378,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[11]
+	mi := &file_zosnet_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +391,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{11}
+	return file_zosnet_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Change) GetObject() string {
@@ -723,7 +426,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_zosnet_proto_msgTypes[12]
+	mi := &file_zosnet_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +438,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[12]
+	mi := &file_zosnet_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +451,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{12}
+	return file_zosnet_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteRequest) GetNetwork() string {
@@ -781,7 +484,7 @@ type OwnershipRequest struct {
 
 func (x *OwnershipRequest) Reset() {
 	*x = OwnershipRequest{}
-	mi := &file_zosnet_proto_msgTypes[13]
+	mi := &file_zosnet_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +496,7 @@ func (x *OwnershipRequest) String() string {
 func (*OwnershipRequest) ProtoMessage() {}
 
 func (x *OwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[13]
+	mi := &file_zosnet_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +509,7 @@ func (x *OwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnershipRequest.ProtoReflect.Descriptor instead.
 func (*OwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{13}
+	return file_zosnet_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *OwnershipRequest) GetNetwork() string {
@@ -829,7 +532,7 @@ type Ownership struct {
 
 func (x *Ownership) Reset() {
 	*x = Ownership{}
-	mi := &file_zosnet_proto_msgTypes[14]
+	mi := &file_zosnet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +544,7 @@ func (x *Ownership) String() string {
 func (*Ownership) ProtoMessage() {}
 
 func (x *Ownership) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[14]
+	mi := &file_zosnet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +557,7 @@ func (x *Ownership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
 func (*Ownership) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{14}
+	return file_zosnet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Ownership) GetNetwork() string {
@@ -895,7 +598,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_zosnet_proto_msgTypes[15]
+	mi := &file_zosnet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +610,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[15]
+	mi := &file_zosnet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +623,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{15}
+	return file_zosnet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteResponse) GetNetwork() string {
@@ -945,7 +648,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_zosnet_proto_msgTypes[16]
+	mi := &file_zosnet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +660,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[16]
+	mi := &file_zosnet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +673,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{16}
+	return file_zosnet_proto_rawDescGZIP(), []int{10}
 }
 
 type StatusResponse struct {
@@ -995,7 +698,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_zosnet_proto_msgTypes[17]
+	mi := &file_zosnet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +710,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[17]
+	mi := &file_zosnet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +723,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{17}
+	return file_zosnet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -1133,7 +836,7 @@ type Uplink struct {
 
 func (x *Uplink) Reset() {
 	*x = Uplink{}
-	mi := &file_zosnet_proto_msgTypes[18]
+	mi := &file_zosnet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +848,7 @@ func (x *Uplink) String() string {
 func (*Uplink) ProtoMessage() {}
 
 func (x *Uplink) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[18]
+	mi := &file_zosnet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +861,7 @@ func (x *Uplink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Uplink.ProtoReflect.Descriptor instead.
 func (*Uplink) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{18}
+	return file_zosnet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Uplink) GetName() string {
@@ -1190,7 +893,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_zosnet_proto_msgTypes[19]
+	mi := &file_zosnet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +905,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[19]
+	mi := &file_zosnet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +918,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{19}
+	return file_zosnet_proto_rawDescGZIP(), []int{13}
 }
 
 type ListNetworksResponse struct {
@@ -1227,7 +930,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_zosnet_proto_msgTypes[20]
+	mi := &file_zosnet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +942,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[20]
+	mi := &file_zosnet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +955,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{20}
+	return file_zosnet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*NetworkSummary {
@@ -1275,7 +978,7 @@ type NetworkSummary struct {
 
 func (x *NetworkSummary) Reset() {
 	*x = NetworkSummary{}
-	mi := &file_zosnet_proto_msgTypes[21]
+	mi := &file_zosnet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +990,7 @@ func (x *NetworkSummary) String() string {
 func (*NetworkSummary) ProtoMessage() {}
 
 func (x *NetworkSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[21]
+	mi := &file_zosnet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1003,7 @@ func (x *NetworkSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkSummary.ProtoReflect.Descriptor instead.
 func (*NetworkSummary) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{21}
+	return file_zosnet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NetworkSummary) GetNetwork() string {
@@ -1347,7 +1050,7 @@ type ShowNetworkRequest struct {
 
 func (x *ShowNetworkRequest) Reset() {
 	*x = ShowNetworkRequest{}
-	mi := &file_zosnet_proto_msgTypes[22]
+	mi := &file_zosnet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1062,7 @@ func (x *ShowNetworkRequest) String() string {
 func (*ShowNetworkRequest) ProtoMessage() {}
 
 func (x *ShowNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[22]
+	mi := &file_zosnet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1075,7 @@ func (x *ShowNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ShowNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{22}
+	return file_zosnet_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ShowNetworkRequest) GetNetwork() string {
@@ -1403,7 +1106,7 @@ type Network struct {
 
 func (x *Network) Reset() {
 	*x = Network{}
-	mi := &file_zosnet_proto_msgTypes[23]
+	mi := &file_zosnet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1118,7 @@ func (x *Network) String() string {
 func (*Network) ProtoMessage() {}
 
 func (x *Network) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[23]
+	mi := &file_zosnet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1131,7 @@ func (x *Network) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Network.ProtoReflect.Descriptor instead.
 func (*Network) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{23}
+	return file_zosnet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Network) GetNetwork() string {
@@ -1532,7 +1235,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_zosnet_proto_msgTypes[24]
+	mi := &file_zosnet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1247,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[24]
+	mi := &file_zosnet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1260,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{24}
+	return file_zosnet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Service) GetName() string {
@@ -1588,7 +1291,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_zosnet_proto_msgTypes[25]
+	mi := &file_zosnet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1303,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[25]
+	mi := &file_zosnet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1316,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{25}
+	return file_zosnet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Rule) GetText() string {
@@ -1670,7 +1373,7 @@ type Traffic struct {
 
 func (x *Traffic) Reset() {
 	*x = Traffic{}
-	mi := &file_zosnet_proto_msgTypes[26]
+	mi := &file_zosnet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1385,7 @@ func (x *Traffic) String() string {
 func (*Traffic) ProtoMessage() {}
 
 func (x *Traffic) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[26]
+	mi := &file_zosnet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1398,7 @@ func (x *Traffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
 func (*Traffic) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{26}
+	return file_zosnet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Traffic) GetSentPackets() uint64 {
@@ -1737,7 +1440,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_zosnet_proto_msgTypes[27]
+	mi := &file_zosnet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1452,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[27]
+	mi := &file_zosnet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1465,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{27}
+	return file_zosnet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Drop) GetReason() string {
@@ -1804,7 +1507,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_zosnet_proto_msgTypes[28]
+	mi := &file_zosnet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1519,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[28]
+	mi := &file_zosnet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1532,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{28}
+	return file_zosnet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Workload) GetName() string {
@@ -1915,7 +1618,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_zosnet_proto_msgTypes[29]
+	mi := &file_zosnet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +1630,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[29]
+	mi := &file_zosnet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +1643,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{29}
+	return file_zosnet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AttachRequest) GetNetwork() string {
@@ -1988,7 +1691,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_zosnet_proto_msgTypes[30]
+	mi := &file_zosnet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +1703,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[30]
+	mi := &file_zosnet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +1716,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{30}
+	return file_zosnet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DetachRequest) GetNetwork() string {
@@ -2040,7 +1743,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_zosnet_proto_msgTypes[31]
+	mi := &file_zosnet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +1755,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[31]
+	mi := &file_zosnet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +1768,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{31}
+	return file_zosnet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DetachResponse) GetNetwork() string {
@@ -2094,7 +1797,7 @@ type TraceRequest struct {
 
 func (x *TraceRequest) Reset() {
 	*x = TraceRequest{}
-	mi := &file_zosnet_proto_msgTypes[32]
+	mi := &file_zosnet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +1809,7 @@ func (x *TraceRequest) String() string {
 func (*TraceRequest) ProtoMessage() {}
 
 func (x *TraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[32]
+	mi := &file_zosnet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +1822,7 @@ func (x *TraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
 func (*TraceRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{32}
+	return file_zosnet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TraceRequest) GetFrom() string {
@@ -2165,7 +1868,7 @@ type TraceResponse struct {
 
 func (x *TraceResponse) Reset() {
 	*x = TraceResponse{}
-	mi := &file_zosnet_proto_msgTypes[33]
+	mi := &file_zosnet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +1880,7 @@ func (x *TraceResponse) String() string {
 func (*TraceResponse) ProtoMessage() {}
 
 func (x *TraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[33]
+	mi := &file_zosnet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +1893,7 @@ func (x *TraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceResponse.ProtoReflect.Descriptor instead.
 func (*TraceResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{33}
+	return file_zosnet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TraceResponse) GetVerdict() string {
@@ -2259,7 +1962,7 @@ type TraceSide struct {
 
 func (x *TraceSide) Reset() {
 	*x = TraceSide{}
-	mi := &file_zosnet_proto_msgTypes[34]
+	mi := &file_zosnet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +1974,7 @@ func (x *TraceSide) String() string {
 func (*TraceSide) ProtoMessage() {}
 
 func (x *TraceSide) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[34]
+	mi := &file_zosnet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +1987,7 @@ func (x *TraceSide) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceSide.ProtoReflect.Descriptor instead.
 func (*TraceSide) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{34}
+	return file_zosnet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TraceSide) GetNetwork() string {
@@ -2355,7 +2058,7 @@ type TraceEnd struct {
 
 func (x *TraceEnd) Reset() {
 	*x = TraceEnd{}
-	mi := &file_zosnet_proto_msgTypes[35]
+	mi := &file_zosnet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2070,7 @@ func (x *TraceEnd) String() string {
 func (*TraceEnd) ProtoMessage() {}
 
 func (x *TraceEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[35]
+	mi := &file_zosnet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2083,7 @@ func (x *TraceEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceEnd.ProtoReflect.Descriptor instead.
 func (*TraceEnd) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{35}
+	return file_zosnet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TraceEnd) GetAddress() string {
@@ -2421,7 +2124,7 @@ type MonitorRequest struct {
 
 func (x *MonitorRequest) Reset() {
 	*x = MonitorRequest{}
-	mi := &file_zosnet_proto_msgTypes[36]
+	mi := &file_zosnet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2433,7 +2136,7 @@ func (x *MonitorRequest) String() string {
 func (*MonitorRequest) ProtoMessage() {}
 
 func (x *MonitorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[36]
+	mi := &file_zosnet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2446,7 +2149,7 @@ func (x *MonitorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MonitorRequest.ProtoReflect.Descriptor instead.
 func (*MonitorRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{36}
+	return file_zosnet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MonitorRequest) GetDrops() bool {
@@ -2491,7 +2194,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_zosnet_proto_msgTypes[37]
+	mi := &file_zosnet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2206,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[37]
+	mi := &file_zosnet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2219,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{37}
+	return file_zosnet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Event) GetTime() string {
@@ -2667,7 +2370,7 @@ type ShowLockdownRequest struct {
 
 func (x *ShowLockdownRequest) Reset() {
 	*x = ShowLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[38]
+	mi := &file_zosnet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2679,7 +2382,7 @@ func (x *ShowLockdownRequest) String() string {
 func (*ShowLockdownRequest) ProtoMessage() {}
 
 func (x *ShowLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[38]
+	mi := &file_zosnet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2692,7 +2395,7 @@ func (x *ShowLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowLockdownRequest.ProtoReflect.Descriptor instead.
 func (*ShowLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{38}
+	return file_zosnet_proto_rawDescGZIP(), []int{32}
 }
 
 type TryLockdownRequest struct {
@@ -2705,7 +2408,7 @@ type TryLockdownRequest struct {
 
 func (x *TryLockdownRequest) Reset() {
 	*x = TryLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[39]
+	mi := &file_zosnet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2420,7 @@ func (x *TryLockdownRequest) String() string {
 func (*TryLockdownRequest) ProtoMessage() {}
 
 func (x *TryLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[39]
+	mi := &file_zosnet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2433,7 @@ func (x *TryLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TryLockdownRequest.ProtoReflect.Descriptor instead.
 func (*TryLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{39}
+	return file_zosnet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TryLockdownRequest) GetDocument() *Document {
@@ -2755,7 +2458,7 @@ type ConfirmLockdownRequest struct {
 
 func (x *ConfirmLockdownRequest) Reset() {
 	*x = ConfirmLockdownRequest{}
-	mi := &file_zosnet_proto_msgTypes[40]
+	mi := &file_zosnet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +2470,7 @@ func (x *ConfirmLockdownRequest) String() string {
 func (*ConfirmLockdownRequest) ProtoMessage() {}
 
 func (x *ConfirmLockdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[40]
+	mi := &file_zosnet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +2483,7 @@ func (x *ConfirmLockdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmLockdownRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmLockdownRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{40}
+	return file_zosnet_proto_rawDescGZIP(), []int{34}
 }
 
 type Lockdown struct {
@@ -2797,7 +2500,7 @@ type Lockdown struct {
 
 func (x *Lockdown) Reset() {
 	*x = Lockdown{}
-	mi := &file_zosnet_proto_msgTypes[41]
+	mi := &file_zosnet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2809,7 +2512,7 @@ func (x *Lockdown) String() string {
 func (*Lockdown) ProtoMessage() {}
 
 func (x *Lockdown) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[41]
+	mi := &file_zosnet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2822,7 +2525,7 @@ func (x *Lockdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lockdown.ProtoReflect.Descriptor instead.
 func (*Lockdown) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{41}
+	return file_zosnet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Lockdown) GetInForce() string {
@@ -2878,7 +2581,7 @@ type LockdownAllow struct {
 
 func (x *LockdownAllow) Reset() {
 	*x = LockdownAllow{}
-	mi := &file_zosnet_proto_msgTypes[42]
+	mi := &file_zosnet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +2593,7 @@ func (x *LockdownAllow) String() string {
 func (*LockdownAllow) ProtoMessage() {}
 
 func (x *LockdownAllow) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[42]
+	mi := &file_zosnet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +2606,7 @@ func (x *LockdownAllow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockdownAllow.ProtoReflect.Descriptor instead.
 func (*LockdownAllow) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{42}
+	return file_zosnet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LockdownAllow) GetFrom() string {
@@ -2935,7 +2638,7 @@ type ListPrefixesRequest struct {
 
 func (x *ListPrefixesRequest) Reset() {
 	*x = ListPrefixesRequest{}
-	mi := &file_zosnet_proto_msgTypes[43]
+	mi := &file_zosnet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +2650,7 @@ func (x *ListPrefixesRequest) String() string {
 func (*ListPrefixesRequest) ProtoMessage() {}
 
 func (x *ListPrefixesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[43]
+	mi := &file_zosnet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +2663,7 @@ func (x *ListPrefixesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrefixesRequest.ProtoReflect.Descriptor instead.
 func (*ListPrefixesRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{43}
+	return file_zosnet_proto_rawDescGZIP(), []int{37}
 }
 
 type ListPrefixesResponse struct {
@@ -2972,7 +2675,7 @@ type ListPrefixesResponse struct {
 
 func (x *ListPrefixesResponse) Reset() {
 	*x = ListPrefixesResponse{}
-	mi := &file_zosnet_proto_msgTypes[44]
+	mi := &file_zosnet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +2687,7 @@ func (x *ListPrefixesResponse) String() string {
 func (*ListPrefixesResponse) ProtoMessage() {}
 
 func (x *ListPrefixesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[44]
+	mi := &file_zosnet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +2700,7 @@ func (x *ListPrefixesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrefixesResponse.ProtoReflect.Descriptor instead.
 func (*ListPrefixesResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{44}
+	return file_zosnet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListPrefixesResponse) GetPrefixes() []*Prefix {
@@ -3016,7 +2719,7 @@ type ShowPrefixRequest struct {
 
 func (x *ShowPrefixRequest) Reset() {
 	*x = ShowPrefixRequest{}
-	mi := &file_zosnet_proto_msgTypes[45]
+	mi := &file_zosnet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +2731,7 @@ func (x *ShowPrefixRequest) String() string {
 func (*ShowPrefixRequest) ProtoMessage() {}
 
 func (x *ShowPrefixRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[45]
+	mi := &file_zosnet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +2744,7 @@ func (x *ShowPrefixRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowPrefixRequest.ProtoReflect.Descriptor instead.
 func (*ShowPrefixRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{45}
+	return file_zosnet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ShowPrefixRequest) GetPrefix() string {
@@ -3067,7 +2770,7 @@ type Prefix struct {
 
 func (x *Prefix) Reset() {
 	*x = Prefix{}
-	mi := &file_zosnet_proto_msgTypes[46]
+	mi := &file_zosnet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3079,7 +2782,7 @@ func (x *Prefix) String() string {
 func (*Prefix) ProtoMessage() {}
 
 func (x *Prefix) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[46]
+	mi := &file_zosnet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3092,7 +2795,7 @@ func (x *Prefix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prefix.ProtoReflect.Descriptor instead.
 func (*Prefix) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{46}
+	return file_zosnet_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Prefix) GetPrefix() string {
@@ -3159,7 +2862,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_zosnet_proto_msgTypes[47]
+	mi := &file_zosnet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +2874,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[47]
+	mi := &file_zosnet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +2887,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{47}
+	return file_zosnet_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Block) GetBlock() string {
@@ -3240,7 +2943,7 @@ type BlockLease struct {
 
 func (x *BlockLease) Reset() {
 	*x = BlockLease{}
-	mi := &file_zosnet_proto_msgTypes[48]
+	mi := &file_zosnet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +2955,7 @@ func (x *BlockLease) String() string {
 func (*BlockLease) ProtoMessage() {}
 
 func (x *BlockLease) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[48]
+	mi := &file_zosnet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +2968,7 @@ func (x *BlockLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockLease.ProtoReflect.Descriptor instead.
 func (*BlockLease) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{48}
+	return file_zosnet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BlockLease) GetPrefix() string {
@@ -3298,7 +3001,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_zosnet_proto_msgTypes[49]
+	mi := &file_zosnet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3310,7 +3013,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[49]
+	mi := &file_zosnet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3323,7 +3026,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{49}
+	return file_zosnet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListRoutesRequest) GetVia() string {
@@ -3342,7 +3045,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_zosnet_proto_msgTypes[50]
+	mi := &file_zosnet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3057,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[50]
+	mi := &file_zosnet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3070,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{50}
+	return file_zosnet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -3389,7 +3092,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_zosnet_proto_msgTypes[51]
+	mi := &file_zosnet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3401,7 +3104,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[51]
+	mi := &file_zosnet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3414,7 +3117,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{51}
+	return file_zosnet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Route) GetPrefix() string {
@@ -3448,7 +3151,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_zosnet_proto_msgTypes[52]
+	mi := &file_zosnet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3460,7 +3163,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[52]
+	mi := &file_zosnet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3473,7 +3176,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{52}
+	return file_zosnet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Version) GetVersion() string {
@@ -3494,7 +3197,7 @@ type Diagnosis struct {
 
 func (x *Diagnosis) Reset() {
 	*x = Diagnosis{}
-	mi := &file_zosnet_proto_msgTypes[53]
+	mi := &file_zosnet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3506,7 +3209,7 @@ func (x *Diagnosis) String() string {
 func (*Diagnosis) ProtoMessage() {}
 
 func (x *Diagnosis) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[53]
+	mi := &file_zosnet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3519,7 +3222,7 @@ func (x *Diagnosis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnosis.ProtoReflect.Descriptor instead.
 func (*Diagnosis) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{53}
+	return file_zosnet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Diagnosis) GetHealthy() bool {
@@ -3550,7 +3253,7 @@ type Feature struct {
 
 func (x *Feature) Reset() {
 	*x = Feature{}
-	mi := &file_zosnet_proto_msgTypes[54]
+	mi := &file_zosnet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3265,7 @@ func (x *Feature) String() string {
 func (*Feature) ProtoMessage() {}
 
 func (x *Feature) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[54]
+	mi := &file_zosnet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3278,7 @@ func (x *Feature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feature.ProtoReflect.Descriptor instead.
 func (*Feature) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{54}
+	return file_zosnet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Feature) GetName() string {
@@ -3617,23 +3320,7 @@ var File_zosnet_proto protoreflect.FileDescriptor
 
 const file_zosnet_proto_rawDesc = "" +
 	"\n" +
-	"\fzosnet.proto\x12\tzosnet.v1\"\x11\n" +
-	"\x0fInitGridRequest\"\x11\n" +
-	"\x0fShowGridRequest\"'\n" +
-	"\x0fJoinGridRequest\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\"\x8a\x01\n" +
-	"\bGridNode\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
-	"\acontrol\x18\x02 \x01(\tR\acontrol\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1c\n" +
-	"\tinterface\x18\x04 \x01(\tR\tinterface\x12\x18\n" +
-	"\amembers\x18\x05 \x03(\tR\amembers\",\n" +
-	"\x10MakeTokenRequest\x12\x18\n" +
-	"\aseconds\x18\x01 \x01(\x03R\aseconds\"K\n" +
-	"\tJoinToken\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token\x12\x18\n" +
-	"\aexpires\x18\x03 \x01(\tR\aexpires\"f\n" +
+	"\fzosnet.proto\x12\tzosnet.v1\"f\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\fR\x04text\x122\n" +
@@ -3886,8 +3573,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x16\n" +
 	"\x06needed\x18\x03 \x01(\bR\x06needed\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06advice\x18\x05 \x01(\tR\x06advice2\xab\n" +
-	"\n" +
+	"\x06advice\x18\x05 \x01(\tR\x06advice2\xb4\b\n" +
 	"\x06Daemon\x12:\n" +
 	"\x05Apply\x12\x17.zosnet.v1.ApplyRequest\x1a\x18.zosnet.v1.ApplyResponse\x12A\n" +
 	"\fGetOwnership\x12\x1b.zosnet.v1.OwnershipRequest\x1a\x14.zosnet.v1.Ownership\x12=\n" +
@@ -3906,11 +3592,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\n" +
 	"ShowPrefix\x12\x1c.zosnet.v1.ShowPrefixRequest\x1a\x11.zosnet.v1.Prefix\x12I\n" +
 	"\n" +
-	"ListRoutes\x12\x1c.zosnet.v1.ListRoutesRequest\x1a\x1d.zosnet.v1.ListRoutesResponse\x12;\n" +
-	"\bInitGrid\x12\x1a.zosnet.v1.InitGridRequest\x1a\x13.zosnet.v1.GridNode\x12>\n" +
-	"\tMakeToken\x12\x1b.zosnet.v1.MakeTokenRequest\x1a\x14.zosnet.v1.JoinToken\x12;\n" +
-	"\bJoinGrid\x12\x1a.zosnet.v1.JoinGridRequest\x1a\x13.zosnet.v1.GridNode\x12;\n" +
-	"\bShowGrid\x12\x1a.zosnet.v1.ShowGridRequest\x1a\x13.zosnet.v1.GridNodeB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
+	"ListRoutes\x12\x1c.zosnet.v1.ListRoutesRequest\x1a\x1d.zosnet.v1.ListRoutesResponseB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
 var (
 	file_zosnet_proto_rawDescOnce sync.Once
@@ -3924,134 +3606,120 @@ func file_zosnet_proto_rawDescGZIP() []byte {
 	return file_zosnet_proto_rawDescData
 }
 
-var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_zosnet_proto_goTypes = []any{
-	(*InitGridRequest)(nil),        // 0: zosnet.v1.InitGridRequest
-	(*ShowGridRequest)(nil),        // 1: zosnet.v1.ShowGridRequest
-	(*JoinGridRequest)(nil),        // 2: zosnet.v1.JoinGridRequest
-	(*GridNode)(nil),               // 3: zosnet.v1.GridNode
-	(*MakeTokenRequest)(nil),       // 4: zosnet.v1.MakeTokenRequest
-	(*JoinToken)(nil),              // 5: zosnet.v1.JoinToken
-	(*Document)(nil),               // 6: zosnet.v1.Document
-	(*Signature)(nil),              // 7: zosnet.v1.Signature
-	(*ApplyRequest)(nil),           // 8: zosnet.v1.ApplyRequest
-	(*ApplyResponse)(nil),          // 9: zosnet.v1.ApplyResponse
-	(*AppliedNetwork)(nil),         // 10: zosnet.v1.AppliedNetwork
-	(*Change)(nil),                 // 11: zosnet.v1.Change
-	(*DeleteRequest)(nil),          // 12: zosnet.v1.DeleteRequest
-	(*OwnershipRequest)(nil),       // 13: zosnet.v1.OwnershipRequest
-	(*Ownership)(nil),              // 14: zosnet.v1.Ownership
-	(*DeleteResponse)(nil),         // 15: zosnet.v1.DeleteResponse
-	(*StatusRequest)(nil),          // 16: zosnet.v1.StatusRequest
-	(*StatusResponse)(nil),         // 17: zosnet.v1.StatusResponse
-	(*Uplink)(nil),                 // 18: zosnet.v1.Uplink
-	(*ListNetworksRequest)(nil),    // 19: zosnet.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),   // 20: zosnet.v1.ListNetworksResponse
-	(*NetworkSummary)(nil),         // 21: zosnet.v1.NetworkSummary
-	(*ShowNetworkRequest)(nil),     // 22: zosnet.v1.ShowNetworkRequest
-	(*Network)(nil),                // 23: zosnet.v1.Network
-	(*Service)(nil),                // 24: zosnet.v1.Service
-	(*Rule)(nil),                   // 25: zosnet.v1.Rule
-	(*Traffic)(nil),                // 26: zosnet.v1.Traffic
-	(*Drop)(nil),                   // 27: zosnet.v1.Drop
-	(*Workload)(nil),               // 28: zosnet.v1.Workload
-	(*AttachRequest)(nil),          // 29: zosnet.v1.AttachRequest
-	(*DetachRequest)(nil),          // 30: zosnet.v1.DetachRequest
-	(*DetachResponse)(nil),         // 31: zosnet.v1.DetachResponse
-	(*TraceRequest)(nil),           // 32: zosnet.v1.TraceRequest
-	(*TraceResponse)(nil),          // 33: zosnet.v1.TraceResponse
-	(*TraceSide)(nil),              // 34: zosnet.v1.TraceSide
-	(*TraceEnd)(nil),               // 35: zosnet.v1.TraceEnd
-	(*MonitorRequest)(nil),         // 36: zosnet.v1.MonitorRequest
-	(*Event)(nil),                  // 37: zosnet.v1.Event
-	(*ShowLockdownRequest)(nil),    // 38: zosnet.v1.ShowLockdownRequest
-	(*TryLockdownRequest)(nil),     // 39: zosnet.v1.TryLockdownRequest
-	(*ConfirmLockdownRequest)(nil), // 40: zosnet.v1.ConfirmLockdownRequest
-	(*Lockdown)(nil),               // 41: zosnet.v1.Lockdown
-	(*LockdownAllow)(nil),          // 42: zosnet.v1.LockdownAllow
-	(*ListPrefixesRequest)(nil),    // 43: zosnet.v1.ListPrefixesRequest
-	(*ListPrefixesResponse)(nil),   // 44: zosnet.v1.ListPrefixesResponse
-	(*ShowPrefixRequest)(nil),      // 45: zosnet.v1.ShowPrefixRequest
-	(*Prefix)(nil),                 // 46: zosnet.v1.Prefix
-	(*Block)(nil),                  // 47: zosnet.v1.Block
-	(*BlockLease)(nil),             // 48: zosnet.v1.BlockLease
-	(*ListRoutesRequest)(nil),      // 49: zosnet.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),     // 50: zosnet.v1.ListRoutesResponse
-	(*Route)(nil),                  // 51: zosnet.v1.Route
-	(*Version)(nil),                // 52: zosnet.v1.Version
-	(*Diagnosis)(nil),              // 53: zosnet.v1.Diagnosis
-	(*Feature)(nil),                // 54: zosnet.v1.Feature
-	nil,                            // 55: zosnet.v1.Network.PrefixesEntry
+	(*Document)(nil),               // 0: zosnet.v1.Document
+	(*Signature)(nil),              // 1: zosnet.v1.Signature
+	(*ApplyRequest)(nil),           // 2: zosnet.v1.ApplyRequest
+	(*ApplyResponse)(nil),          // 3: zosnet.v1.ApplyResponse
+	(*AppliedNetwork)(nil),         // 4: zosnet.v1.AppliedNetwork
+	(*Change)(nil),                 // 5: zosnet.v1.Change
+	(*DeleteRequest)(nil),          // 6: zosnet.v1.DeleteRequest
+	(*OwnershipRequest)(nil),       // 7: zosnet.v1.OwnershipRequest
+	(*Ownership)(nil),              // 8: zosnet.v1.Ownership
+	(*DeleteResponse)(nil),         // 9: zosnet.v1.DeleteResponse
+	(*StatusRequest)(nil),          // 10: zosnet.v1.StatusRequest
+	(*StatusResponse)(nil),         // 11: zosnet.v1.StatusResponse
+	(*Uplink)(nil),                 // 12: zosnet.v1.Uplink
+	(*ListNetworksRequest)(nil),    // 13: zosnet.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),   // 14: zosnet.v1.ListNetworksResponse
+	(*NetworkSummary)(nil),         // 15: zosnet.v1.NetworkSummary
+	(*ShowNetworkRequest)(nil),     // 16: zosnet.v1.ShowNetworkRequest
+	(*Network)(nil),                // 17: zosnet.v1.Network
+	(*Service)(nil),                // 18: zosnet.v1.Service
+	(*Rule)(nil),                   // 19: zosnet.v1.Rule
+	(*Traffic)(nil),                // 20: zosnet.v1.Traffic
+	(*Drop)(nil),                   // 21: zosnet.v1.Drop
+	(*Workload)(nil),               // 22: zosnet.v1.Workload
+	(*AttachRequest)(nil),          // 23: zosnet.v1.AttachRequest
+	(*DetachRequest)(nil),          // 24: zosnet.v1.DetachRequest
+	(*DetachResponse)(nil),         // 25: zosnet.v1.DetachResponse
+	(*TraceRequest)(nil),           // 26: zosnet.v1.TraceRequest
+	(*TraceResponse)(nil),          // 27: zosnet.v1.TraceResponse
+	(*TraceSide)(nil),              // 28: zosnet.v1.TraceSide
+	(*TraceEnd)(nil),               // 29: zosnet.v1.TraceEnd
+	(*MonitorRequest)(nil),         // 30: zosnet.v1.MonitorRequest
+	(*Event)(nil),                  // 31: zosnet.v1.Event
+	(*ShowLockdownRequest)(nil),    // 32: zosnet.v1.ShowLockdownRequest
+	(*TryLockdownRequest)(nil),     // 33: zosnet.v1.TryLockdownRequest
+	(*ConfirmLockdownRequest)(nil), // 34: zosnet.v1.ConfirmLockdownRequest
+	(*Lockdown)(nil),               // 35: zosnet.v1.Lockdown
+	(*LockdownAllow)(nil),          // 36: zosnet.v1.LockdownAllow
+	(*ListPrefixesRequest)(nil),    // 37: zosnet.v1.ListPrefixesRequest
+	(*ListPrefixesResponse)(nil),   // 38: zosnet.v1.ListPrefixesResponse
+	(*ShowPrefixRequest)(nil),      // 39: zosnet.v1.ShowPrefixRequest
+	(*Prefix)(nil),                 // 40: zosnet.v1.Prefix
+	(*Block)(nil),                  // 41: zosnet.v1.Block
+	(*BlockLease)(nil),             // 42: zosnet.v1.BlockLease
+	(*ListRoutesRequest)(nil),      // 43: zosnet.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),     // 44: zosnet.v1.ListRoutesResponse
+	(*Route)(nil),                  // 45: zosnet.v1.Route
+	(*Version)(nil),                // 46: zosnet.v1.Version
+	(*Diagnosis)(nil),              // 47: zosnet.v1.Diagnosis
+	(*Feature)(nil),                // 48: zosnet.v1.Feature
+	nil,                            // 49: zosnet.v1.Network.PrefixesEntry
 }
 var file_zosnet_proto_depIdxs = []int32{
-	7,  // 0: zosnet.v1.Document.signature:type_name -> zosnet.v1.Signature
-	6,  // 1: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
-	10, // 2: zosnet.v1.ApplyResponse.networks:type_name -> zosnet.v1.AppliedNetwork
-	11, // 3: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
-	7,  // 4: zosnet.v1.DeleteRequest.signature:type_name -> zosnet.v1.Signature
-	18, // 5: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
-	21, // 6: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
-	55, // 7: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
-	28, // 8: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
-	24, // 9: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
-	25, // 10: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
-	26, // 11: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
-	27, // 12: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
-	34, // 13: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
-	35, // 14: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
-	35, // 15: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
-	6,  // 16: zosnet.v1.TryLockdownRequest.document:type_name -> zosnet.v1.Document
-	42, // 17: zosnet.v1.Lockdown.allow:type_name -> zosnet.v1.LockdownAllow
-	42, // 18: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
-	18, // 19: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
-	27, // 20: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
-	46, // 21: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
-	47, // 22: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
-	48, // 23: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
-	51, // 24: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
-	54, // 25: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
-	8,  // 26: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
-	13, // 27: zosnet.v1.Daemon.GetOwnership:input_type -> zosnet.v1.OwnershipRequest
-	12, // 28: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
-	16, // 29: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
-	19, // 30: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
-	22, // 31: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
-	29, // 32: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
-	30, // 33: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
-	32, // 34: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
-	36, // 35: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
-	38, // 36: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
-	39, // 37: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
-	40, // 38: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
-	43, // 39: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
-	45, // 40: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
-	49, // 41: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
-	0,  // 42: zosnet.v1.Daemon.InitGrid:input_type -> zosnet.v1.InitGridRequest
-	4,  // 43: zosnet.v1.Daemon.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
-	2,  // 44: zosnet.v1.Daemon.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
-	1,  // 45: zosnet.v1.Daemon.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
-	9,  // 46: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
-	14, // 47: zosnet.v1.Daemon.GetOwnership:output_type -> zosnet.v1.Ownership
-	15, // 48: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
-	17, // 49: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
-	20, // 50: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
-	23, // 51: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
-	28, // 52: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
-	31, // 53: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
-	33, // 54: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
-	37, // 55: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
-	41, // 56: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
-	41, // 57: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
-	41, // 58: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
-	44, // 59: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
-	46, // 60: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
-	50, // 61: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
-	3,  // 62: zosnet.v1.Daemon.InitGrid:output_type -> zosnet.v1.GridNode
-	5,  // 63: zosnet.v1.Daemon.MakeToken:output_type -> zosnet.v1.JoinToken
-	3,  // 64: zosnet.v1.Daemon.JoinGrid:output_type -> zosnet.v1.GridNode
-	3,  // 65: zosnet.v1.Daemon.ShowGrid:output_type -> zosnet.v1.GridNode
-	46, // [46:66] is the sub-list for method output_type
-	26, // [26:46] is the sub-list for method input_type
+	1,  // 0: zosnet.v1.Document.signature:type_name -> zosnet.v1.Signature
+	0,  // 1: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
+	4,  // 2: zosnet.v1.ApplyResponse.networks:type_name -> zosnet.v1.AppliedNetwork
+	5,  // 3: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
+	1,  // 4: zosnet.v1.DeleteRequest.signature:type_name -> zosnet.v1.Signature
+	12, // 5: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
+	15, // 6: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
+	49, // 7: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
+	22, // 8: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
+	18, // 9: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
+	19, // 10: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
+	20, // 11: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
+	21, // 12: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
+	28, // 13: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
+	29, // 14: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
+	29, // 15: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
+	0,  // 16: zosnet.v1.TryLockdownRequest.document:type_name -> zosnet.v1.Document
+	36, // 17: zosnet.v1.Lockdown.allow:type_name -> zosnet.v1.LockdownAllow
+	36, // 18: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
+	12, // 19: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
+	21, // 20: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
+	40, // 21: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
+	41, // 22: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
+	42, // 23: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
+	45, // 24: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
+	48, // 25: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
+	2,  // 26: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
+	7,  // 27: zosnet.v1.Daemon.GetOwnership:input_type -> zosnet.v1.OwnershipRequest
+	6,  // 28: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
+	10, // 29: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
+	13, // 30: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
+	16, // 31: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
+	23, // 32: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
+	24, // 33: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
+	26, // 34: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
+	30, // 35: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
+	32, // 36: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
+	33, // 37: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
+	34, // 38: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
+	37, // 39: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
+	39, // 40: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
+	43, // 41: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
+	3,  // 42: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
+	8,  // 43: zosnet.v1.Daemon.GetOwnership:output_type -> zosnet.v1.Ownership
+	9,  // 44: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
+	11, // 45: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
+	14, // 46: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
+	17, // 47: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
+	22, // 48: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
+	25, // 49: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
+	27, // 50: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
+	31, // 51: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
+	35, // 52: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
+	35, // 53: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
+	35, // 54: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
+	38, // 55: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
+	40, // 56: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
+	44, // 57: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
+	42, // [42:58] is the sub-list for method output_type
+	26, // [26:42] is the sub-list for method input_type
 	26, // [26:26] is the sub-list for extension type_name
 	26, // [26:26] is the sub-list for extension extendee
 	0,  // [0:26] is the sub-list for field type_name
@@ -4062,14 +3730,14 @@ func file_zosnet_proto_init() {
 	if File_zosnet_proto != nil {
 		return
 	}
-	file_zosnet_proto_msgTypes[37].OneofWrappers = []any{}
+	file_zosnet_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_zosnet_proto_rawDesc), len(file_zosnet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   56,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

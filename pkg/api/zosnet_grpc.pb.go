@@ -43,10 +43,6 @@ const (
 	Daemon_ListPrefixes_FullMethodName    = "/zosnet.v1.Daemon/ListPrefixes"
 	Daemon_ShowPrefix_FullMethodName      = "/zosnet.v1.Daemon/ShowPrefix"
 	Daemon_ListRoutes_FullMethodName      = "/zosnet.v1.Daemon/ListRoutes"
-	Daemon_InitGrid_FullMethodName        = "/zosnet.v1.Daemon/InitGrid"
-	Daemon_MakeToken_FullMethodName       = "/zosnet.v1.Daemon/MakeToken"
-	Daemon_JoinGrid_FullMethodName        = "/zosnet.v1.Daemon/JoinGrid"
-	Daemon_ShowGrid_FullMethodName        = "/zosnet.v1.Daemon/ShowGrid"
 )
 
 // DaemonClient is the client API for Daemon service.
@@ -78,13 +74,6 @@ type DaemonClient interface {
 	ShowPrefix(ctx context.Context, in *ShowPrefixRequest, opts ...grpc.CallOption) (*Prefix, error)
 	// ListRoutes gives what an upstream's router needs, one route a block.
 	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
-	// InitGrid makes a grid whose first node this one is.
-	InitGrid(ctx context.Context, in *InitGridRequest, opts ...grpc.CallOption) (*GridNode, error)
-	// MakeToken makes a token with which one node may join.
-	MakeToken(ctx context.Context, in *MakeTokenRequest, opts ...grpc.CallOption) (*JoinToken, error)
-	// JoinGrid brings this node into a grid and answers once it is in.
-	JoinGrid(ctx context.Context, in *JoinGridRequest, opts ...grpc.CallOption) (*GridNode, error)
-	ShowGrid(ctx context.Context, in *ShowGridRequest, opts ...grpc.CallOption) (*GridNode, error)
 }
 
 type daemonClient struct {
@@ -264,46 +253,6 @@ func (c *daemonClient) ListRoutes(ctx context.Context, in *ListRoutesRequest, op
 	return out, nil
 }
 
-func (c *daemonClient) InitGrid(ctx context.Context, in *InitGridRequest, opts ...grpc.CallOption) (*GridNode, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(GridNode)
-	err := c.cc.Invoke(ctx, Daemon_InitGrid_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *daemonClient) MakeToken(ctx context.Context, in *MakeTokenRequest, opts ...grpc.CallOption) (*JoinToken, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(JoinToken)
-	err := c.cc.Invoke(ctx, Daemon_MakeToken_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *daemonClient) JoinGrid(ctx context.Context, in *JoinGridRequest, opts ...grpc.CallOption) (*GridNode, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(GridNode)
-	err := c.cc.Invoke(ctx, Daemon_JoinGrid_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *daemonClient) ShowGrid(ctx context.Context, in *ShowGridRequest, opts ...grpc.CallOption) (*GridNode, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(GridNode)
-	err := c.cc.Invoke(ctx, Daemon_ShowGrid_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // DaemonServer is the server API for Daemon service.
 // All implementations should embed UnimplementedDaemonServer
 // for forward compatibility.
@@ -333,13 +282,6 @@ type DaemonServer interface {
 	ShowPrefix(context.Context, *ShowPrefixRequest) (*Prefix, error)
 	// ListRoutes gives what an upstream's router needs, one route a block.
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
-	// InitGrid makes a grid whose first node this one is.
-	InitGrid(context.Context, *InitGridRequest) (*GridNode, error)
-	// MakeToken makes a token with which one node may join.
-	MakeToken(context.Context, *MakeTokenRequest) (*JoinToken, error)
-	// JoinGrid brings this node into a grid and answers once it is in.
-	JoinGrid(context.Context, *JoinGridRequest) (*GridNode, error)
-	ShowGrid(context.Context, *ShowGridRequest) (*GridNode, error)
 }
 
 // UnimplementedDaemonServer should be embedded to have
@@ -396,18 +338,6 @@ func (UnimplementedDaemonServer) ShowPrefix(context.Context, *ShowPrefixRequest)
 }
 func (UnimplementedDaemonServer) ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoutes not implemented")
-}
-func (UnimplementedDaemonServer) InitGrid(context.Context, *InitGridRequest) (*GridNode, error) {
-	return nil, status.Error(codes.Unimplemented, "method InitGrid not implemented")
-}
-func (UnimplementedDaemonServer) MakeToken(context.Context, *MakeTokenRequest) (*JoinToken, error) {
-	return nil, status.Error(codes.Unimplemented, "method MakeToken not implemented")
-}
-func (UnimplementedDaemonServer) JoinGrid(context.Context, *JoinGridRequest) (*GridNode, error) {
-	return nil, status.Error(codes.Unimplemented, "method JoinGrid not implemented")
-}
-func (UnimplementedDaemonServer) ShowGrid(context.Context, *ShowGridRequest) (*GridNode, error) {
-	return nil, status.Error(codes.Unimplemented, "method ShowGrid not implemented")
 }
 func (UnimplementedDaemonServer) testEmbeddedByValue() {}
 
@@ -710,78 +640,6 @@ func _Daemon_ListRoutes_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Daemon_InitGrid_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(InitGridRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(DaemonServer).InitGrid(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Daemon_InitGrid_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(DaemonServer).InitGrid(ctx, req.(*InitGridRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Daemon_MakeToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(MakeTokenRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(DaemonServer).MakeToken(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Daemon_MakeToken_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(DaemonServer).MakeToken(ctx, req.(*MakeTokenRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Daemon_JoinGrid_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(JoinGridRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(DaemonServer).JoinGrid(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Daemon_JoinGrid_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(DaemonServer).JoinGrid(ctx, req.(*JoinGridRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Daemon_ShowGrid_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ShowGridRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(DaemonServer).ShowGrid(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Daemon_ShowGrid_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(DaemonServer).ShowGrid(ctx, req.(*ShowGridRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 // Daemon_ServiceDesc is the grpc.ServiceDesc for Daemon service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -848,22 +706,6 @@ var Daemon_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRoutes",
 			Handler:    _Daemon_ListRoutes_Handler,
-		},
-		{
-			MethodName: "InitGrid",
-			Handler:    _Daemon_InitGrid_Handler,
-		},
-		{
-			MethodName: "MakeToken",
-			Handler:    _Daemon_MakeToken_Handler,
-		},
-		{
-			MethodName: "JoinGrid",
-			Handler:    _Daemon_JoinGrid_Handler,
-		},
-		{
-			MethodName: "ShowGrid",
-			Handler:    _Daemon_ShowGrid_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
