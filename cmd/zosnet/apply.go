@@ -95,13 +95,18 @@ func showApplied(w io.Writer, r *api.ApplyResponse) {
 		return
 	}
 	if len(r.Changes) == 0 {
-		fmt.Fprintln(w, "\nNothing would change.")
-		return
+		fmt.Fprintln(w, "\nNothing would change here.")
+	} else {
+		fmt.Fprintln(w, "\nWould change here:")
+		t = newTable(w, "object", "action", "detail")
+		for _, c := range r.Changes {
+			t.AppendRow([]any{c.Object, c.Action, c.Detail})
+		}
+		t.Render()
 	}
-	fmt.Fprintln(w, "\nWould change:")
-	t = newTable(w, "object", "action", "detail")
-	for _, c := range r.Changes {
-		t.AppendRow([]any{c.Object, c.Action, c.Detail})
+	if len(r.Elsewhere) > 0 {
+		fmt.Fprintln(w, "\nWould change on other nodes:")
+		showNodeChanges(w, r.Elsewhere)
 	}
-	t.Render()
+	showNotes(w, r.Notes)
 }

@@ -16,7 +16,7 @@ func networkCommand(o *options) *cobra.Command {
 		Use:     "network",
 		Short:   "Show the tenant networks",
 		Example: "  zosnet network ls\n  zosnet network show acme",
-	}, networkListCommand(o), networkShowCommand(o))
+	}, networkListCommand(o), networkShowCommand(o), networkDiffCommand(o), networkHistoryCommand(o))
 }
 
 func networkListCommand(o *options) *cobra.Command {
@@ -39,9 +39,14 @@ func networkListCommand(o *options) *cobra.Command {
 			return o.print(cmd, list, func(w io.Writer) {
 				t := newTable(w, "network", "prefix", "services", "workloads")
 				for _, n := range list.Networks {
-					t.AppendRow([]any{n.Network, n.Prefix, orDash(strings.Join(n.Services, ", ")), len(n.Workloads)})
+					t.AppendRow([]any{n.Network, orDash(n.Prefix), orDash(strings.Join(n.Services, ", ")), len(n.Workloads)})
 				}
 				t.Render()
+				for _, n := range list.Networks {
+					if n.Ignored != "" {
+						fmt.Fprintf(w, "\n%s: %s\n", bad(n.Network), n.Ignored)
+					}
+				}
 			})
 		},
 	}
@@ -101,6 +106,7 @@ func showNetwork(w io.Writer, n *api.Network) {
 		fmt.Fprintln(w)
 		showDrops(w, n.Drops)
 	}
+	showIgnored(w, n.Ignored)
 }
 
 func showDrops(w io.Writer, drops []*api.Drop) {

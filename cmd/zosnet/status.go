@@ -47,6 +47,9 @@ func showStatus(w io.Writer, s *api.StatusResponse) {
 	fmt.Fprintf(w, "Workloads  %d\n", s.Workloads)
 	fmt.Fprintf(w, "Prefixes   %s\n", orDash(strings.Join(s.Prefixes, ", ")))
 	fmt.Fprintf(w, "Lockdown   by %s\n", s.Lockdown)
+	if s.Grid != nil {
+		fmt.Fprintf(w, "Grid       %s\n", registryText(s.Grid))
+	}
 	fmt.Fprintf(w, "Revision   %d, enforced %d since %s\n", s.Revision, s.AppliedRevision, shortTime(s.Applied))
 	fmt.Fprintf(w, "Repairs    %d\n", s.Repairs)
 	fmt.Fprintf(w, "Daemon     %s, since %s\n", s.Version, shortTime(s.Started))
@@ -55,6 +58,41 @@ func showStatus(w io.Writer, s *api.StatusResponse) {
 	}
 	fmt.Fprintln(w)
 	showUplinks(w, s.Uplinks)
+	showIgnored(w, s.Ignored)
+}
+
+// registryText tells how far a node knows its grid's registry.
+func registryText(r *api.RegistryState) string {
+	text := "known from its registry"
+	switch r.Source {
+	case "cache":
+		text = "known from an earlier run"
+	case "":
+		return "nothing is known: " + r.Problem
+	}
+	text += ", confirmed " + shortTime(r.Confirmed)
+	if r.Problem != "" {
+		text += "; " + bad("the registry cannot be followed") + ": " + r.Problem
+	}
+	return text
+}
+
+// mostIgnored bounds what a table shows of what is left out; -o json shows all.
+const mostIgnored = 20
+
+func showIgnored(w io.Writer, ignored []*api.Ignored) {
+	if len(ignored) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	t := newTable(w, "left out", "because")
+	for _, i := range ignored[:min(len(ignored), mostIgnored)] {
+		t.AppendRow([]any{i.Object, i.Reason})
+	}
+	t.Render()
+	if more := len(ignored) - mostIgnored; more > 0 {
+		fmt.Fprintf(w, "and %d more: see -o json\n", more)
+	}
 }
 
 func showUplinks(w io.Writer, uplinks []*api.Uplink) {

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type answering struct {
 	UnimplementedDaemonServer
 	UnimplementedGridServer
+	UnimplementedNodesServer
 	apply   func(*ApplyRequest) (*ApplyResponse, error)
 	monitor func(grpc.ServerStreamingServer[Event]) error
 }

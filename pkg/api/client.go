@@ -23,6 +23,7 @@ const maxMessage = 64 << 20
 type Client struct {
 	DaemonClient
 	GridClient
+	NodesClient
 	connection *grpc.ClientConn
 }
 
@@ -46,7 +47,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		return nil, unreachable(path, err)
 	}
 	return &Client{
-		DaemonClient: NewDaemonClient(connection), GridClient: NewGridClient(connection),
+		DaemonClient: NewDaemonClient(connection), GridClient: NewGridClient(connection), NodesClient: NewNodesClient(connection),
 		connection: connection,
 	}, nil
 }

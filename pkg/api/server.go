@@ -21,6 +21,7 @@ const socketMode = 0o660
 type Server interface {
 	DaemonServer
 	GridServer
+	NodesServer
 }
 
 // Listen makes the daemon's socket, and its directory where there is none. A
@@ -80,6 +81,7 @@ func Serve(ctx context.Context, listener net.Listener, daemon Server, codeOf fun
 	)
 	RegisterDaemonServer(server, daemon)
 	RegisterGridServer(server, daemon)
+	RegisterNodesServer(server, daemon)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {

@@ -217,7 +217,9 @@ type ApplyResponse struct {
 	Warnings      []string               `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`  // each with file:line:column
 	Revision      int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // of the registry
 	DryRun        bool                   `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	Detached      []string               `protobuf:"bytes,6,rep,name=detached,proto3" json:"detached,omitempty"` // workloads, NETWORK/WORKLOAD, that force detached
+	Detached      []string               `protobuf:"bytes,6,rep,name=detached,proto3" json:"detached,omitempty"`   // workloads, NETWORK/WORKLOAD, that force detached
+	Elsewhere     []*NodeChange          `protobuf:"bytes,7,rep,name=elsewhere,proto3" json:"elsewhere,omitempty"` // of a dry run: on other nodes
+	Notes         []string               `protobuf:"bytes,8,rep,name=notes,proto3" json:"notes,omitempty"`         // of a dry run: what cannot be known here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +292,20 @@ func (x *ApplyResponse) GetDryRun() bool {
 func (x *ApplyResponse) GetDetached() []string {
 	if x != nil {
 		return x.Detached
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetElsewhere() []*NodeChange {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
 	}
 	return nil
 }
@@ -692,6 +708,8 @@ type StatusResponse struct {
 	Version         string                 `protobuf:"bytes,12,opt,name=version,proto3" json:"version,omitempty"`
 	Started         string                 `protobuf:"bytes,13,opt,name=started,proto3" json:"started,omitempty"`
 	Prefixes        []string               `protobuf:"bytes,14,rep,name=prefixes,proto3" json:"prefixes,omitempty"` // the node's own allocations
+	Ignored         []*Ignored             `protobuf:"bytes,15,rep,name=ignored,proto3" json:"ignored,omitempty"`   // of the grid's state; all else is enforced
+	Grid            *RegistryState         `protobuf:"bytes,16,opt,name=grid,proto3" json:"grid,omitempty"`         // none where the node is in no grid
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -820,6 +838,20 @@ func (x *StatusResponse) GetStarted() string {
 func (x *StatusResponse) GetPrefixes() []string {
 	if x != nil {
 		return x.Prefixes
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetIgnored() []*Ignored {
+	if x != nil {
+		return x.Ignored
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetGrid() *RegistryState {
+	if x != nil {
+		return x.Grid
 	}
 	return nil
 }
@@ -972,6 +1004,8 @@ type NetworkSummary struct {
 	Services      []string               `protobuf:"bytes,3,rep,name=services,proto3" json:"services,omitempty"`
 	Workloads     []string               `protobuf:"bytes,4,rep,name=workloads,proto3" json:"workloads,omitempty"`
 	Nodes         []string               `protobuf:"bytes,5,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Ignored       string                 `protobuf:"bytes,6,opt,name=ignored,proto3" json:"ignored,omitempty"` // why this node leaves it, or its last revision, out
+	Grid          bool                   `protobuf:"varint,7,opt,name=grid,proto3" json:"grid,omitempty"`      // it is the grid's; else only this node has it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1041,6 +1075,20 @@ func (x *NetworkSummary) GetNodes() []string {
 	return nil
 }
 
+func (x *NetworkSummary) GetIgnored() string {
+	if x != nil {
+		return x.Ignored
+	}
+	return ""
+}
+
+func (x *NetworkSummary) GetGrid() bool {
+	if x != nil {
+		return x.Grid
+	}
+	return false
+}
+
 type ShowNetworkRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
@@ -1100,6 +1148,7 @@ type Network struct {
 	Applied       string                 `protobuf:"bytes,11,opt,name=applied,proto3" json:"applied,omitempty"`
 	Traffic       *Traffic               `protobuf:"bytes,12,opt,name=traffic,proto3" json:"traffic,omitempty"`
 	Drops         []*Drop                `protobuf:"bytes,13,rep,name=drops,proto3" json:"drops,omitempty"`
+	Ignored       []*Ignored             `protobuf:"bytes,14,rep,name=ignored,proto3" json:"ignored,omitempty"` // of its parts on other nodes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1221,6 +1270,13 @@ func (x *Network) GetTraffic() *Traffic {
 func (x *Network) GetDrops() []*Drop {
 	if x != nil {
 		return x.Drops
+	}
+	return nil
+}
+
+func (x *Network) GetIgnored() []*Ignored {
+	if x != nil {
+		return x.Ignored
 	}
 	return nil
 }
@@ -3320,7 +3376,7 @@ var File_zosnet_proto protoreflect.FileDescriptor
 
 const file_zosnet_proto_rawDesc = "" +
 	"\n" +
-	"\fzosnet.proto\x12\tzosnet.v1\"f\n" +
+	"\fzosnet.proto\x12\tzosnet.v1\x1a\vnodes.proto\"f\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\fR\x04text\x122\n" +
@@ -3332,14 +3388,16 @@ const file_zosnet_proto_rawDesc = "" +
 	"\fApplyRequest\x121\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x13.zosnet.v1.DocumentR\tdocuments\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\xe0\x01\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\xab\x02\n" +
 	"\rApplyResponse\x125\n" +
 	"\bnetworks\x18\x01 \x03(\v2\x19.zosnet.v1.AppliedNetworkR\bnetworks\x12+\n" +
 	"\achanges\x18\x02 \x03(\v2\x11.zosnet.v1.ChangeR\achanges\x12\x1a\n" +
 	"\bwarnings\x18\x03 \x03(\tR\bwarnings\x12\x1a\n" +
 	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x17\n" +
 	"\adry_run\x18\x05 \x01(\bR\x06dryRun\x12\x1a\n" +
-	"\bdetached\x18\x06 \x03(\tR\bdetached\"Z\n" +
+	"\bdetached\x18\x06 \x03(\tR\bdetached\x123\n" +
+	"\telsewhere\x18\a \x03(\v2\x15.zosnet.v1.NodeChangeR\telsewhere\x12\x14\n" +
+	"\x05notes\x18\b \x03(\tR\x05notes\"Z\n" +
 	"\x0eAppliedNetwork\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x16\n" +
@@ -3362,7 +3420,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\x0eDeleteResponse\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1a\n" +
 	"\bdetached\x18\x02 \x03(\tR\bdetached\"\x0f\n" +
-	"\rStatusRequest\"\xa4\x03\n" +
+	"\rStatusRequest\"\x80\x04\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\x12+\n" +
@@ -3378,22 +3436,26 @@ const file_zosnet_proto_rawDesc = "" +
 	"\blockdown\x18\v \x01(\tR\blockdown\x12\x18\n" +
 	"\aversion\x18\f \x01(\tR\aversion\x12\x18\n" +
 	"\astarted\x18\r \x01(\tR\astarted\x12\x1a\n" +
-	"\bprefixes\x18\x0e \x03(\tR\bprefixes\"D\n" +
+	"\bprefixes\x18\x0e \x03(\tR\bprefixes\x12,\n" +
+	"\aignored\x18\x0f \x03(\v2\x12.zosnet.v1.IgnoredR\aignored\x12,\n" +
+	"\x04grid\x18\x10 \x01(\v2\x18.zosnet.v1.RegistryStateR\x04grid\"D\n" +
 	"\x06Uplink\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04hook\x18\x02 \x01(\tR\x04hook\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\"\x15\n" +
 	"\x13ListNetworksRequest\"M\n" +
 	"\x14ListNetworksResponse\x125\n" +
-	"\bnetworks\x18\x01 \x03(\v2\x19.zosnet.v1.NetworkSummaryR\bnetworks\"\x92\x01\n" +
+	"\bnetworks\x18\x01 \x03(\v2\x19.zosnet.v1.NetworkSummaryR\bnetworks\"\xc0\x01\n" +
 	"\x0eNetworkSummary\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x1a\n" +
 	"\bservices\x18\x03 \x03(\tR\bservices\x12\x1c\n" +
 	"\tworkloads\x18\x04 \x03(\tR\tworkloads\x12\x14\n" +
-	"\x05nodes\x18\x05 \x03(\tR\x05nodes\".\n" +
+	"\x05nodes\x18\x05 \x03(\tR\x05nodes\x12\x18\n" +
+	"\aignored\x18\x06 \x01(\tR\aignored\x12\x12\n" +
+	"\x04grid\x18\a \x01(\bR\x04grid\".\n" +
 	"\x12ShowNetworkRequest\x12\x18\n" +
-	"\anetwork\x18\x01 \x01(\tR\anetwork\"\x83\x04\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\"\xb1\x04\n" +
 	"\aNetwork\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12<\n" +
 	"\bprefixes\x18\x02 \x03(\v2 .zosnet.v1.Network.PrefixesEntryR\bprefixes\x121\n" +
@@ -3408,7 +3470,8 @@ const file_zosnet_proto_rawDesc = "" +
 	" \x01(\tR\x04file\x12\x18\n" +
 	"\aapplied\x18\v \x01(\tR\aapplied\x12,\n" +
 	"\atraffic\x18\f \x01(\v2\x12.zosnet.v1.TrafficR\atraffic\x12%\n" +
-	"\x05drops\x18\r \x03(\v2\x0f.zosnet.v1.DropR\x05drops\x1a;\n" +
+	"\x05drops\x18\r \x03(\v2\x0f.zosnet.v1.DropR\x05drops\x12,\n" +
+	"\aignored\x18\x0e \x03(\v2\x12.zosnet.v1.IgnoredR\aignored\x1a;\n" +
 	"\rPrefixesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"3\n" +
@@ -3658,71 +3721,78 @@ var file_zosnet_proto_goTypes = []any{
 	(*Diagnosis)(nil),              // 47: zosnet.v1.Diagnosis
 	(*Feature)(nil),                // 48: zosnet.v1.Feature
 	nil,                            // 49: zosnet.v1.Network.PrefixesEntry
+	(*NodeChange)(nil),             // 50: zosnet.v1.NodeChange
+	(*Ignored)(nil),                // 51: zosnet.v1.Ignored
+	(*RegistryState)(nil),          // 52: zosnet.v1.RegistryState
 }
 var file_zosnet_proto_depIdxs = []int32{
 	1,  // 0: zosnet.v1.Document.signature:type_name -> zosnet.v1.Signature
 	0,  // 1: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
 	4,  // 2: zosnet.v1.ApplyResponse.networks:type_name -> zosnet.v1.AppliedNetwork
 	5,  // 3: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
-	1,  // 4: zosnet.v1.DeleteRequest.signature:type_name -> zosnet.v1.Signature
-	12, // 5: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
-	15, // 6: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
-	49, // 7: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
-	22, // 8: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
-	18, // 9: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
-	19, // 10: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
-	20, // 11: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
-	21, // 12: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
-	28, // 13: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
-	29, // 14: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
-	29, // 15: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
-	0,  // 16: zosnet.v1.TryLockdownRequest.document:type_name -> zosnet.v1.Document
-	36, // 17: zosnet.v1.Lockdown.allow:type_name -> zosnet.v1.LockdownAllow
-	36, // 18: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
-	12, // 19: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
-	21, // 20: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
-	40, // 21: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
-	41, // 22: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
-	42, // 23: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
-	45, // 24: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
-	48, // 25: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
-	2,  // 26: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
-	7,  // 27: zosnet.v1.Daemon.GetOwnership:input_type -> zosnet.v1.OwnershipRequest
-	6,  // 28: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
-	10, // 29: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
-	13, // 30: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
-	16, // 31: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
-	23, // 32: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
-	24, // 33: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
-	26, // 34: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
-	30, // 35: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
-	32, // 36: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
-	33, // 37: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
-	34, // 38: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
-	37, // 39: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
-	39, // 40: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
-	43, // 41: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
-	3,  // 42: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
-	8,  // 43: zosnet.v1.Daemon.GetOwnership:output_type -> zosnet.v1.Ownership
-	9,  // 44: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
-	11, // 45: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
-	14, // 46: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
-	17, // 47: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
-	22, // 48: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
-	25, // 49: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
-	27, // 50: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
-	31, // 51: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
-	35, // 52: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
-	35, // 53: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
-	35, // 54: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
-	38, // 55: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
-	40, // 56: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
-	44, // 57: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
-	42, // [42:58] is the sub-list for method output_type
-	26, // [26:42] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	50, // 4: zosnet.v1.ApplyResponse.elsewhere:type_name -> zosnet.v1.NodeChange
+	1,  // 5: zosnet.v1.DeleteRequest.signature:type_name -> zosnet.v1.Signature
+	12, // 6: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
+	51, // 7: zosnet.v1.StatusResponse.ignored:type_name -> zosnet.v1.Ignored
+	52, // 8: zosnet.v1.StatusResponse.grid:type_name -> zosnet.v1.RegistryState
+	15, // 9: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
+	49, // 10: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
+	22, // 11: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
+	18, // 12: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
+	19, // 13: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
+	20, // 14: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
+	21, // 15: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
+	51, // 16: zosnet.v1.Network.ignored:type_name -> zosnet.v1.Ignored
+	28, // 17: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
+	29, // 18: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
+	29, // 19: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
+	0,  // 20: zosnet.v1.TryLockdownRequest.document:type_name -> zosnet.v1.Document
+	36, // 21: zosnet.v1.Lockdown.allow:type_name -> zosnet.v1.LockdownAllow
+	36, // 22: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
+	12, // 23: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
+	21, // 24: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
+	40, // 25: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
+	41, // 26: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
+	42, // 27: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
+	45, // 28: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
+	48, // 29: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
+	2,  // 30: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
+	7,  // 31: zosnet.v1.Daemon.GetOwnership:input_type -> zosnet.v1.OwnershipRequest
+	6,  // 32: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
+	10, // 33: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
+	13, // 34: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
+	16, // 35: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
+	23, // 36: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
+	24, // 37: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
+	26, // 38: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
+	30, // 39: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
+	32, // 40: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
+	33, // 41: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
+	34, // 42: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
+	37, // 43: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
+	39, // 44: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
+	43, // 45: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
+	3,  // 46: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
+	8,  // 47: zosnet.v1.Daemon.GetOwnership:output_type -> zosnet.v1.Ownership
+	9,  // 48: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
+	11, // 49: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
+	14, // 50: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
+	17, // 51: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
+	22, // 52: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
+	25, // 53: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
+	27, // 54: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
+	31, // 55: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
+	35, // 56: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
+	35, // 57: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
+	35, // 58: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
+	38, // 59: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
+	40, // 60: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
+	44, // 61: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
+	46, // [46:62] is the sub-list for method output_type
+	30, // [30:46] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_zosnet_proto_init() }
@@ -3730,6 +3800,7 @@ func file_zosnet_proto_init() {
 	if File_zosnet_proto != nil {
 		return
 	}
+	file_nodes_proto_init()
 	file_zosnet_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

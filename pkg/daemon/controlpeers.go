@@ -27,7 +27,7 @@ func (p *controlPlane) follow(ctx context.Context, state *grid.State, id *identi
 	node := p.node()
 	record := gridstore.Record{
 		Class: string(node.Underlay), Endpoint: node.Endpoint, ControlPublicKey: id.ControlKey.String(),
-		ControlAddress: state.Address, Exit: node.ExitPoint != nil,
+		ControlAddress: state.Address, Exit: node.ExitPoint != nil, Program: p.version,
 	}
 	if endpoint := controlEndpoint(node); endpoint.IsValid() {
 		record.ControlEndpoint = endpoint.String()

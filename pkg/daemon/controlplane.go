@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,14 +49,16 @@ const (
 // a member the registry and the invitation service. It comes up whenever the node is in one,
 // and goes on trying; nothing of the node's own networks waits for it.
 type controlPlane struct {
-	home    grid.Home
-	node    func() *spec.Node
-	keys    *wireguard.Keys
-	devices *device.Devices
-	log     *slog.Logger
-	begin   chan struct{} // the node has become part of a grid
-	look    chan struct{} // peers may have changed
-	opened  chan struct{} // the registry was opened, or opened again
+	home     grid.Home
+	node     func() *spec.Node
+	keys     *wireguard.Keys
+	devices  *device.Devices
+	log      *slog.Logger
+	begin    chan struct{} // the node has become part of a grid
+	look     chan struct{} // peers may have changed
+	opened   chan struct{} // the registry was opened, or opened again
+	accepted chan struct{} // whose networks are carried may have changed
+	version  string
 
 	mu     sync.Mutex
 	state  *grid.State       // nil: in no grid
@@ -64,14 +67,14 @@ type controlPlane struct {
 	failed error             // why it is not
 }
 
-func newControlPlane(node *spec.Node, current func() *spec.Node, devices *device.Devices, log *slog.Logger) (*controlPlane, error) {
+func newControlPlane(version string, node *spec.Node, current func() *spec.Node, devices *device.Devices, log *slog.Logger) (*controlPlane, error) {
 	keys, err := wireguard.OpenKeys(filepath.Join(node.StateDir, "keys"))
 	if err != nil {
 		return nil, err
 	}
 	p := &controlPlane{
 		home: grid.NewHome(node.StateDir), node: current, keys: keys, devices: devices, log: log,
-		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), opened: make(chan struct{}, 1), up: make(chan struct{}),
+		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), opened: make(chan struct{}, 1), accepted: make(chan struct{}, 1), version: version, up: make(chan struct{}),
 	}
 	if p.state, err = p.home.State(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -192,7 +195,12 @@ func (p *controlPlane) serve(ctx context.Context) error {
 		return err
 	}
 	unreachable := p.firstInterface(id, state)
-	client, err := gridstore.Open(p.clientConfig(state, id))
+	cfg := p.clientConfig(state, id)
+	accept := p.node().Accept
+	if cfg.Accept, err = trust.ParseAccept(accept); err != nil {
+		return err
+	}
+	client, err := gridstore.Open(cfg)
 	if err != nil {
 		return errors.Join(unreachable, err)
 	}
@@ -200,6 +208,9 @@ func (p *controlPlane) serve(ctx context.Context) error {
 	p.mu.Lock()
 	p.client = client // what it kept of an earlier run is there at once, whatever becomes of the rest
 	p.mu.Unlock()
+	if !slices.Equal(accept, p.node().Accept) { // reread meanwhile
+		return p.reaccept()
+	}
 	wake(p.opened)
 	if unreachable != nil {
 		return unreachable

@@ -121,7 +121,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("%w; lockdown is in force, and so is what was enforced before", err)
 	}
 	defer func() { err = errors.Join(err, d.store.Close()) }()
-	if d.control, err = newControlPlane(node, d.file.node, devices, log); err != nil {
+	if d.control, err = newControlPlane(c.Version, node, d.file.node, devices, log); err != nil {
 		return err
 	}
 	return d.run(ctx)
@@ -235,6 +235,9 @@ func (d *Daemon) reload(ctx context.Context) {
 // again where a trial was confirmed.
 func (d *Daemon) reread(ctx context.Context) error {
 	if err := d.file.reread(); err != nil {
+		return err
+	}
+	if err := d.control.reaccept(); err != nil {
 		return err
 	}
 	if err := d.dropConfirmed(ctx); err != nil {

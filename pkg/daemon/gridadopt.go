@@ -26,6 +26,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 			news = d.control.registry().Watch(ctx)
 			continue
 		case <-retry:
+		case <-d.control.accepted:
 		case _, open := <-news:
 			if !open {
 				news = nil
@@ -61,9 +62,13 @@ func (d *Daemon) adoptNetworks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	accepted, err := d.acceptance(snap)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, network := range sortedNetworks(snap) {
-		if document := network.Document; document != nil && !document.Released {
+		if document := network.Document; document != nil && !document.Released && accepted.refused(network.Name) == nil {
 			errs = append(errs, d.adoptNetwork(ctx, local, document))
 		}
 	}
@@ -71,7 +76,7 @@ func (d *Daemon) adoptNetworks(ctx context.Context) error {
 		return errors.Join(errs...)
 	}
 	for _, name := range d.grid.adopted.names() {
-		if network := snap.Networks[name]; network == nil || network.Document == nil || network.Document.Released {
+		if accepted.gone(name) || accepted.refused(name) != nil && !attached(local, name) {
 			errs = append(errs, d.releaseNetwork(ctx, name))
 		}
 	}
@@ -81,8 +86,7 @@ func (d *Daemon) adoptNetworks(ctx context.Context) error {
 func (d *Daemon) adoptNetwork(ctx context.Context, local registry.Snapshot, document *gridstore.Document) error {
 	record, stored := local.Network(document.Network)
 	if stored && !d.grid.adopted.has(document.Network) {
-		return fmt.Errorf("network %s of the grid has the name of a network that only this node has: delete that, or apply it to the grid from here",
-			document.Network)
+		return sameName(document.Network)
 	}
 	if stored && string(record.Document) == document.Text {
 		return nil
@@ -101,15 +105,22 @@ func (d *Daemon) adoptNetwork(ctx context.Context, local registry.Snapshot, docu
 	return d.put(ctx, documents, true, &api.ApplyResponse{})
 }
 
+// releaseNetwork deletes a network that is the grid's. Its key goes once nothing that
+// is enforced, or being enforced, has it.
 func (d *Daemon) releaseNetwork(ctx context.Context, name string) error {
-	d.change.Lock()
-	defer d.change.Unlock()
 	var missing *registry.NotFoundError
-	if err := d.store.DeleteNetwork(ctx, name, true); err != nil && !errors.As(err, &missing) {
+	d.change.Lock()
+	err := d.store.DeleteNetwork(ctx, name, true)
+	d.change.Unlock()
+	if err != nil && !errors.As(err, &missing) {
 		return err
 	}
 	d.log.Info("no longer in the grid, or no longer here", "network", name)
-	return d.grid.adopted.set(name, false)
+	_ = d.enforcer.wait(ctx, d.enforcer.request()) // what else fails is tried again there
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return errors.Join(d.grid.keys.Remove(name), d.grid.adopted.set(name, false))
 }
 
 // publishAll publishes what this node carries, once it is enforced: who hears of a

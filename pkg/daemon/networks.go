@@ -25,8 +25,11 @@ func (d *Daemon) Apply(ctx context.Context, r *api.ApplyRequest) (*api.ApplyResp
 	if d.inGrid() && !r.DryRun {
 		store = d.putInGrid
 	}
-	if err := store(ctx, documents, r.Force, response); err != nil || r.DryRun {
+	if err := store(ctx, documents, r.Force, response); err != nil {
 		return response, err
+	}
+	if r.DryRun {
+		return response, d.addElsewhere(ctx, documents, response)
 	}
 	networks := map[string]bool{}
 	for _, document := range documents {
@@ -216,7 +219,30 @@ func (d *Daemon) ListNetworks(ctx context.Context, _ *api.ListNetworksRequest) (
 			}
 		}
 		slices.Sort(n.Workloads)
+		n.Grid = d.grid.adopted.has(r.Name)
 		response.Networks = append(response.Networks, n)
 	}
-	return response, nil
+	return response, d.addIgnored(ctx, response)
+}
+
+// addIgnored says of each network of the grid that names this node and is left out
+// here, why.
+func (d *Daemon) addIgnored(ctx context.Context, response *api.ListNetworksResponse) error {
+	ignored, err := d.ignored(ctx, view{})
+	if err != nil {
+		return err
+	}
+	for _, i := range ignored {
+		name := networkOf(i.Object)
+		if name == "" {
+			continue
+		}
+		at := slices.IndexFunc(response.Networks, func(n *api.NetworkSummary) bool { return n.Network == name })
+		if at < 0 {
+			at = len(response.Networks)
+			response.Networks = append(response.Networks, &api.NetworkSummary{Network: name, Grid: true})
+		}
+		response.Networks[at].Ignored = i.Reason
+	}
+	return nil
 }

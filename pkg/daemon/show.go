@@ -46,6 +46,11 @@ func (d *Daemon) ShowNetwork(ctx context.Context, r *api.ShowNetworkRequest) (*a
 		}
 	}
 	v.addElsewhere(n)
+	ignored, err := d.ignored(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	n.Ignored = ignoredOf(ignored, n.Network)
 	for _, planned := range v.state.Networks {
 		if planned.Name == record.Name {
 			n.Bridge = planned.Bridge

@@ -48,6 +48,10 @@ func (d *Daemon) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusR
 	if len(s.Uplinks) == 0 {
 		s.Problems = append(s.Problems, "there is no uplink: nothing leads to the world")
 	}
+	s.Grid = d.registryState()
+	if s.Ignored, err = d.ignored(ctx, v); err != nil {
+		return nil, err
+	}
 	s.Ready = tried && failed == nil && len(unlocked) == 0 && len(s.Uplinks) > 0
 	for _, name := range node.Uplinks {
 		if _, err := netlink.LinkByName(name); err != nil {

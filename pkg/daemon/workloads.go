@@ -66,6 +66,9 @@ func attachmentOf(r *api.AttachRequest) (registry.Attachment, error) {
 // attach stores an attachment that is new and fits into the plan. The registry
 // itself would take one again that it has.
 func (d *Daemon) attach(ctx context.Context, a registry.Attachment) error {
+	if err := d.attachable(a.Network); err != nil {
+		return err
+	}
 	d.change.Lock()
 	defer d.change.Unlock()
 	snap, err := d.store.Snapshot(ctx)

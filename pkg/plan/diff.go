@@ -46,16 +46,37 @@ func Diff(from, to State) []Change {
 	d.field("lockdown", allowText(from.Lockdown), allowText(to.Lockdown))
 	d.field("lockdown trial", trialText(from.Trial), trialText(to.Trial))
 	compare(d, from.Prefixes, to.Prefixes, Prefix.object, Prefix.fields)
+	d.networks(from, to)
+	return d.changes
+}
+
+// DiffElsewhere is Diff for states that were computed about another node: without what
+// only that node knows, such as its uplinks, its numbers and its MTU.
+func DiffElsewhere(from, to State) []Change {
+	d := &diff{hidden: []string{"id", "mtu", "flow sets", "at", "mac", "interface", "router advertisements"}}
+	d.networks(from, to)
+	return d.changes
+}
+
+// networks compares what networks have.
+func (d *diff) networks(from, to State) {
 	compare(d, from.Networks, to.Networks, Network.object, Network.fields)
 	d.rules(from.Networks, to.Networks)
 	compare(d, attached(from), attached(to), Workload.object, Workload.fields)
 	compare(d, from.Overlays, to.Overlays, Overlay.object, Overlay.fields)
 	d.peers(from.Overlays, to.Overlays)
 	compare(d, learnedOf(from), learnedOf(to), Binding.object, Binding.fields)
-	return d.changes
 }
 
-type diff struct{ changes []Change }
+type diff struct {
+	changes []Change
+	hidden  []string // fields that are not compared
+}
+
+// shown gives the fields that are compared.
+func (d *diff) shown(fields []field) []field {
+	return slices.DeleteFunc(fields, func(f field) bool { return slices.Contains(d.hidden, f.name) })
+}
 
 func (d *diff) add(object string, action Action, detail string) {
 	d.changes = append(d.changes, Change{Object: object, Action: action, Detail: detail})
@@ -83,14 +104,14 @@ func compare[T any](d *diff, from, to []T, object func(T) string, fields func(T)
 		before, known := old[name]
 		kept[name] = true
 		if !known {
-			d.add(name, Add, describe(fields(t)))
-		} else if detail := changed(fields(before), fields(t)); detail != "" {
+			d.add(name, Add, describe(d.shown(fields(t))))
+		} else if detail := changed(d.shown(fields(before)), d.shown(fields(t))); detail != "" {
 			d.add(name, Modify, detail)
 		}
 	}
 	for _, t := range from {
 		if name := object(t); !kept[name] {
-			d.add(name, Remove, describe(fields(t)))
+			d.add(name, Remove, describe(d.shown(fields(t))))
 		}
 	}
 }

@@ -41,9 +41,6 @@ func (n *Node) NotYet() error {
 	if n.ExitPoint != nil {
 		e = append(e, Problem{Pos: n.ExitPoint.Pos, Key: "exitPoint", Found: "serving as an exit" + notYet})
 	}
-	if len(n.Accept) > 0 {
-		e = append(e, Problem{Pos: n.Where["accept"], Key: "accept", Found: "accepting only some owners" + notYet})
-	}
 	if len(n.Registry.Endpoints) > 0 {
 		e = append(e, Problem{Pos: n.Registry.Pos, Key: "registry.endpoints", Found: "another registry than the embedded one" + notYet})
 	}

@@ -132,7 +132,7 @@ func decodeAs(k Key, raw []byte) (value, error) {
 		v = &certificate{}
 	case KindLive:
 		v = &live{}
-	case KindDocument:
+	case KindDocument, KindRevision:
 		v = &Document{}
 	case KindClaim:
 		v = &claim{}

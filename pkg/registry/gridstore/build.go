@@ -55,7 +55,7 @@ func (s *state) node(g group) *Node {
 	if len(keys) == 0 {
 		return nil
 	}
-	n := &Node{Name: g.name, Identity: s.identities[g.name], Holding: ipam.Holding{Holder: g.name}}
+	n := &Node{Name: g.name, Identity: s.identities[g.name], Holding: ipam.Holding{Holder: g.name}, Left: s.left[g.name]}
 	for k, e := range keys {
 		switch v := e.value.(type) {
 		case *Record:

@@ -41,6 +41,8 @@ type meta struct {
 	Revision  int64          `json:"revision"`
 	Confirmed time.Time      `json:"confirmed"`
 	Entries   map[string]int `json:"entries"` // by bucket: what was lost is noticed
+
+	Left map[string]time.Time `json:"left,omitempty"` // when nodes were live last, by node
 }
 
 // cache is the file with the last known state. What it says is about the file
@@ -128,6 +130,9 @@ func (c *cache) load(s *state, node string) (m meta, err error) {
 			}
 			if m.Version != formatVersion || m.Node != node {
 				return &brokenError{fmt.Errorf("it is of node %q, format %d", m.Node, m.Version)}
+			}
+			if m.Left != nil {
+				s.left = m.Left
 			}
 			return c.fill(tx, s, m)
 		})

@@ -57,11 +57,12 @@ type Client struct {
 	members  []string       // their endpoints, as the grid last said
 	entries  map[string]int // of the cache, by bucket
 	unsaved  string         // why the cache cannot be written, as it was logged
-	away     string         // why the registry cannot be reached, last heard
+	again    chan struct{}  // everything is to be judged again
 
 	mu        sync.Mutex
 	state     *state
 	current   Snapshot
+	away      error // why the registry cannot be followed
 	listeners map[chan struct{}]bool
 	complete  chan struct{} // closed once a snapshot is from the cluster
 	closed    bool
@@ -81,7 +82,7 @@ func Open(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("speak to the grid's registry at %v: %w", cfg.Endpoints, err)
 	}
-	c := &Client{cfg: cfg, etcd: etcd, now: time.Now, listeners: map[chan struct{}]bool{}, complete: make(chan struct{})}
+	c := &Client{cfg: cfg, etcd: etcd, now: time.Now, listeners: map[chan struct{}]bool{}, complete: make(chan struct{}), again: make(chan struct{}, 1)}
 	c.state = newState(judge{roots: cfg.Roots, accept: cfg.Accept, now: c.now}.fresh(), newScope(cfg.Node, cfg.Peers))
 	if cfg.CacheFile != "" {
 		if err := c.recall(); err != nil {

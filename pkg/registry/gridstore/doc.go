@@ -20,6 +20,7 @@
 //	nodes/NODE/delegations/BLOCK             which node has that block of it        signed by it
 //	nodes/NODE/requests/blocks               how many blocks it wants of whom       signed by it
 //	networks/NETWORK                         the document and its revision          signed by its owner
+//	networks/NETWORK/revisions/REVISION      a past document                        signed by its owner
 //	workloads/NETWORK/WORKLOAD               which node has the workload's name     a claim
 //	spans/NODE/NETWORK                       that the network names the node        a claim
 //	roster/NODE                              that the node is in the grid           by the members

@@ -86,6 +86,9 @@ func (c *Client) listen(ctx context.Context, s *stream) error {
 			return ctx.Err()
 		case err := <-s.broken:
 			return err
+		case <-c.again:
+			c.revision = 0
+			return errAgain
 		case <-s.ready:
 			for _, resp := range s.take() {
 				if err := c.hear(ctx, s, &l, resp); err != nil {

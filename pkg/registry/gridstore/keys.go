@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/zosnet/zosnet/pkg/spec"
@@ -37,6 +38,7 @@ const (
 	KindRequest      Kind = "requests"
 	KindToken        Kind = "tokens"
 	KindDocument     Kind = "document"
+	KindRevision     Kind = "revisions"
 	KindClaim        Kind = "claim"
 	KindSpan         Kind = "span"
 	KindRoster       Kind = "roster"
@@ -53,6 +55,7 @@ type Key struct {
 	Address  netip.Addr
 	Prefix   netip.Prefix
 	Token    string
+	Revision uint64
 }
 
 // String gives the key as it is in etcd.
@@ -60,6 +63,8 @@ func (k Key) String() string {
 	switch k.Kind {
 	case KindDocument:
 		return networksRoot + k.Network
+	case KindRevision:
+		return revisionsOf(k.Network) + strconv.FormatUint(k.Revision, 10)
 	case KindClaim:
 		return claimsRoot + k.Network + "/" + k.Workload
 	case KindSpan:
@@ -146,6 +151,12 @@ func parseKey(text string) (Key, error) {
 		return parseNodeKey(parts[1], Kind(parts[2]), parts[3:])
 	case parts[0] == "networks" && len(parts) == 2:
 		return named(Key{Kind: KindDocument, Network: parts[1]})
+	case parts[0] == "networks" && len(parts) == 4 && parts[2] == string(KindRevision):
+		n, err := strconv.ParseUint(parts[3], 10, 64)
+		if err != nil {
+			return Key{}, err
+		}
+		return named(Key{Kind: KindRevision, Network: parts[1], Revision: n})
 	case parts[0] == "workloads" && len(parts) == 3:
 		return named(Key{Kind: KindClaim, Network: parts[1], Workload: parts[2]})
 	case parts[0] == "spans" && len(parts) == 3:
@@ -201,9 +212,9 @@ func named(k Key) (Key, error) {
 func wants(kind Kind, what string) bool {
 	switch what {
 	case "node":
-		return kind != KindDocument && kind != KindClaim
+		return kind != KindDocument && kind != KindRevision && kind != KindClaim
 	case "network":
-		return kind == KindPart || kind == KindAttachment || kind == KindBinding || kind == KindDocument || kind == KindClaim || kind == KindSpan
+		return kind == KindPart || kind == KindAttachment || kind == KindBinding || kind == KindDocument || kind == KindRevision || kind == KindClaim || kind == KindSpan
 	}
 	return kind == KindAttachment || kind == KindBinding || kind == KindClaim
 }

@@ -15,7 +15,7 @@ func TestDocumentedKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	example := strings.NewReplacer("ADDRESS", "2001:db8::5", "PREFIX", "2001:db8::/48", "BLOCK", "2001:db8::/56",
-		"NODE", "n1", "NETWORK", "acme", "WORKLOAD", "web-1", "ID", "x1")
+		"NODE", "n1", "NETWORK", "acme", "WORKLOAD", "web-1", "ID", "x1", "REVISION", "7")
 	kinds := map[Kind]bool{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z]+/[^`]*)` \\|.*\\|$").FindAllStringSubmatch(string(page), -1) {
 		k, err := ParseKey(root + example.Replace(row[1]))
@@ -24,13 +24,13 @@ func TestDocumentedKeys(t *testing.T) {
 			continue
 		}
 		kinds[k.Kind] = true
-		if signed := strings.Contains(row[0], "'s signature") || strings.Contains(row[0], "its signature"); signed != (k.signedAs() != "") && k.Kind != KindDocument {
+		if signed := strings.Contains(row[0], "'s signature") || strings.Contains(row[0], "its signature"); signed != (k.signedAs() != "") && k.Kind != KindDocument && k.Kind != KindRevision {
 			t.Errorf("%s: is it signed by a node? the page says %t", row[1], signed)
 		}
 	}
 	for _, kind := range []Kind{
 		KindRecord, KindCertificate, KindLive, KindPart, KindAttachment, KindBinding, KindRegistration, KindDelegation, KindRequest,
-		KindToken, KindDocument, KindClaim, KindSpan, KindRoster, KindMember,
+		KindToken, KindDocument, KindClaim, KindSpan, KindRoster, KindMember, KindRevision,
 	} {
 		if !kinds[kind] {
 			t.Errorf("the page does not have keys of kind %s", kind)
@@ -42,6 +42,7 @@ func TestParseKeyRefuses(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"", "/", root, "/zosnet/v2/networks/acme", root + "networks/", root + "networks/Acme", root + "networks/a/b",
+		root + "networks/a/revisions/", root + "networks/a/revisions/01", root + "networks/a/revisions/-1", root + "networks/a/revisions/1/2",
 		root + "nodes/n1", root + "nodes//record", root + "nodes/n1/record/x", root + "nodes/n1/networks/", root + "nodes/n1/surprise",
 		root + "nodes/n1/bindings/acme/web-1/2001:DB8::1", root + "nodes/n1/bindings/acme/web-1/x",
 		root + "nodes/n1/prefixes/2001:db8::/48/x", root + "nodes/n1/prefixes/2001:0db8::/48", root + "nodes/n1/requests/others",

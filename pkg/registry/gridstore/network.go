@@ -83,6 +83,10 @@ func (c *Client) PutDocument(ctx context.Context, d Document) error {
 		if err := ch.replace(key, &d); err != nil {
 			return err
 		}
+		was.Network = d.Network
+		if err := ch.keepRevision(&was); err != nil {
+			return err
+		}
 		return ch.putSpans(d.Network, was.Nodes, d.Nodes)
 	})
 	if failed, ok := errors.AsType[*computeError](err); ok {

@@ -69,7 +69,7 @@ func (c *Client) save() {
 	}
 	m := meta{
 		Version: formatVersion, Node: c.cfg.Node, Cluster: c.cluster, Revision: c.revision,
-		Confirmed: c.current.Confirmed, Entries: entries,
+		Confirmed: c.current.Confirmed, Entries: entries, Left: c.state.left,
 	}
 	err := c.cache.save(c.state, m)
 	if err != nil {
@@ -102,19 +102,17 @@ func (c *Client) logNew(before []Problem) {
 }
 
 func (c *Client) reportAway(err error) {
-	if err == nil || err.Error() == c.away {
+	if err == nil || errors.Is(err, errAgain) {
 		return
 	}
-	if c.away == "" {
+	if c.setAway(err) == nil {
 		c.cfg.Log.Warn("the grid's registry cannot be followed; the node goes on with what it knows", "endpoints", c.etcd.Endpoints(),
 			"confirmed", c.current.Confirmed, "error", err)
 	}
-	c.away = err.Error()
 }
 
 func (c *Client) reportBack() {
-	if c.away != "" {
+	if c.setAway(nil) != nil {
 		c.cfg.Log.Info("the grid's registry is followed again", "revision", c.revision)
-		c.away = ""
 	}
 }

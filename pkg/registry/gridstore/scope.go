@@ -24,12 +24,13 @@ type group struct {
 	name    string
 }
 
-// groupOf gives the group of a key. A claim is of none: nobody watches them.
+// groupOf gives the group of a key. Claims and past
+// documents are of none: nobody watches them.
 func groupOf(k Key) (group, bool) {
 	switch k.Kind {
 	case KindPart, KindAttachment, KindBinding, KindDocument, KindSpan:
 		return group{true, k.Network}, true
-	case KindClaim:
+	case KindClaim, KindRevision:
 		return group{}, false
 	}
 	return group{false, k.Node}, true

@@ -44,6 +44,7 @@ type Node struct {
 	Record   *Record
 	Live     bool                 // its lease held, when this was confirmed
 	Since    time.Time            // when its daemon started; zero if it is not live
+	Left     time.Time            // when this node heard that it is not live any more; zero if it is, or was never heard
 	Holding  ipam.Holding         // what it holds for others
 	Request  *ipam.Request        // what it asks a holder for
 	Member   netip.AddrPort       // where it serves the registry's clients; not valid: it is no member

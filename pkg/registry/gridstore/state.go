@@ -3,6 +3,7 @@ package gridstore
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
@@ -26,17 +27,18 @@ type state struct {
 	judge
 	scope    *scope
 	groups   map[group]map[Key]*entry
-	refused  map[string]refusal // by key
-	dirty    map[group]bool     // changed since the last snapshot
-	unsaved  map[string]bool    // keys changed since the cache was written
-	waiting  map[string]bool    // nodes whose certificate came since settle
-	snapshot Snapshot           // the last one
+	refused  map[string]refusal   // by key
+	dirty    map[group]bool       // changed since the last snapshot
+	unsaved  map[string]bool      // keys changed since the cache was written
+	waiting  map[string]bool      // nodes whose certificate came since settle
+	left     map[string]time.Time // when nodes that are not live any more were heard to be so, by this node's clock
+	snapshot Snapshot             // the last one
 }
 
 func newState(j judge, sc *scope) *state {
 	return &state{
 		judge: j, scope: sc, groups: map[group]map[Key]*entry{}, refused: map[string]refusal{},
-		dirty: map[group]bool{}, unsaved: map[string]bool{}, waiting: map[string]bool{},
+		dirty: map[group]bool{}, unsaved: map[string]bool{}, waiting: map[string]bool{}, left: map[string]time.Time{},
 		snapshot: Snapshot{Nodes: map[string]*Node{}, Networks: map[string]*Network{}},
 	}
 }
@@ -78,8 +80,11 @@ func (s *state) keep(k Key, e *entry) {
 	}
 	s.groups[g][k] = e
 	s.dirty[g] = true
-	if k.Kind == KindCertificate {
+	switch k.Kind {
+	case KindCertificate:
 		s.waiting[k.Node] = true
+	case KindLive:
+		delete(s.left, k.Node)
 	}
 }
 
@@ -88,6 +93,9 @@ func (s *state) delete(key string) {
 	k, err := ParseKey(key)
 	if err == nil && s.find(k) != nil {
 		s.forget(k)
+		if k.Kind == KindLive {
+			s.left[k.Node] = s.now().UTC()
+		}
 	}
 	s.drop(key)
 }
@@ -104,6 +112,9 @@ func (s *state) drop(key string) {
 	delete(s.groups[g], k)
 	if len(s.groups[g]) == 0 {
 		delete(s.groups, g)
+		if !g.network {
+			delete(s.left, g.name)
+		}
 	}
 	if k.Kind == KindCertificate {
 		delete(s.identities, k.Node)

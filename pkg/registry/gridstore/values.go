@@ -25,6 +25,7 @@ type Record struct {
 	ControlPublicKey string     `json:"controlPublicKey,omitempty"` // of the same, base64
 	ControlAddress   netip.Addr `json:"controlAddress,omitzero"`    // of the same, inside
 	Exit             bool       `json:"exit,omitempty"`             // serves others as an exit
+	Program          string     `json:"program,omitempty"`          // version of zosnet that it runs
 }
 
 // Part is a network on a node.

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zosnet/zosnet/pkg/api"
+)
+
+func nodesCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:     "nodes",
+		Short:   "List the nodes of the grid",
+		Example: "  zosnet nodes\n  zosnet nodes -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			var list *api.ListNodesResponse
+			err = progress(cmd, "asking the grid's registry", func() (err error) {
+				list, err = client.ListNodes(cmd.Context(), &api.ListNodesRequest{})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return o.print(cmd, list, func(w io.Writer) { showNodes(w, list) })
+		},
+	}
+}
+
+func showNodes(w io.Writer, list *api.ListNodesResponse) {
+	t := newTable(w, "node", "role", "class", "endpoint", "control address", "live", "networks", "version")
+	for _, n := range list.Nodes {
+		endpoint := n.Endpoint
+		if endpoint == "" && !n.Unproven {
+			endpoint = "hidden"
+		}
+		t.AppendRow([]any{n.Node, roleText(n), orDash(n.Class), orDash(endpoint), orDash(n.Address), liveText(n), len(n.Networks), orDash(n.Version)})
+	}
+	t.Render()
+	if list.Registry.Problem != "" {
+		fmt.Fprintf(w, "\nThis is what this node knows by itself, %s.\n", registryText(list.Registry))
+	}
+}
+
+func roleText(n *api.Node) string {
+	switch {
+	case n.Unproven:
+		return bad("not proven")
+	case n.Member:
+		return "member"
+	}
+	return "client"
+}
+
+func liveText(n *api.Node) string {
+	switch {
+	case n.Live:
+		return "since " + shortTime(n.Since)
+	case n.Left != "":
+		return bad("not since ") + shortTime(n.Left)
+	}
+	return bad("no")
+}
