@@ -3,6 +3,7 @@ package loader
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -69,6 +70,15 @@ func loadBareUplinks() (*ebpf.CollectionSpec, error) {
 	return spec, nil
 }
 
+func isBareVariant(spec *ebpf.CollectionSpec) bool {
+	for name := range spec.Programs {
+		if !strings.HasSuffix(name, bareSuffix) {
+			return false
+		}
+	}
+	return len(spec.Programs) > 0
+}
+
 // programFor gives the program that an interface gets under a name: its variant
 // where it has one.
 func (d *Datapath) programFor(name string, dev netlink.Link) (*ebpf.Program, error) {
@@ -79,12 +89,24 @@ func (d *Datapath) programFor(name string, dev netlink.Link) (*ebpf.Program, err
 }
 
 func (d *Datapath) variantFor(name string, dev netlink.Link) (*ebpf.Program, error) {
-	if variant, ok := d.programs[name+bareSuffix]; ok && isBare(dev) {
-		return variant, nil
+	if isBare(dev) {
+		if err := d.loadBareFor(name); err != nil {
+			return nil, fmt.Errorf("attach %s to %s: %w", name, dev.Attrs().Name, err)
+		}
+		if variant, ok := d.programs[name+bareSuffix]; ok {
+			return variant, nil
+		}
 	}
 	program, ok := d.programs[name]
 	if !ok {
 		return nil, fmt.Errorf("attach %s: this build has no such program", name)
 	}
 	return program, nil
+}
+
+func (d *Datapath) loadBareFor(name string) error {
+	if d.bare == nil || d.bare.Programs[name+bareSuffix] == nil {
+		return nil
+	}
+	return d.loadBare()
 }

@@ -47,6 +47,7 @@ func TestMountBPFFS(t *testing.T) {
 func TestProgramsArePinnedByName(t *testing.T) {
 	enter(t)
 	d := openDatapath(t, Options{BPFFS: bpffs(t)})
+	must(t, d.loadBare())
 	short := map[string]string{}
 	for name, program := range d.programs {
 		pinned, err := ebpf.LoadPinnedProgram(d.path("progs", name), nil)

@@ -3,12 +3,15 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
 
-	"github.com/zosnet/zosnet/pkg/maps"
+	bpf "github.com/zosnet/zosnet/pkg/maps"
 )
 
 // builtIn gives the programs of this build, by the file that they come from.
@@ -29,7 +32,7 @@ func builtIn() ([]*ebpf.CollectionSpec, error) {
 
 // mapsOf gives the maps that are built in, as the programs want them.
 func mapsOf(specs []*ebpf.CollectionSpec) (map[string]*ebpf.MapSpec, error) {
-	all, err := maps.Specs()
+	all, err := bpf.Specs()
 	if err != nil {
 		return nil, err
 	}
@@ -43,21 +46,56 @@ func mapsOf(specs []*ebpf.CollectionSpec) (map[string]*ebpf.MapSpec, error) {
 	return all, nil
 }
 
-// load loads and verifies every program onto the maps, and pins them where no
-// switch of layouts is under way.
+// load loads and verifies the programs onto the maps. Those for interfaces without
+// an Ethernet header wait for the first of them: to verify them takes as long as all
+// the others.
 func (d *Datapath) load(specs []*ebpf.CollectionSpec) error {
 	for _, spec := range specs {
-		collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-			MapReplacements: replacementsFor(spec, d.maps.Replacements()),
-		})
-		if err != nil {
-			return fmt.Errorf("load programs: %w%s", err, verifierLog(err))
+		if isBareVariant(spec) {
+			d.bare = spec
+			continue
 		}
-		for name := range spec.Programs {
-			d.programs[name] = collection.DetachProgram(name)
+		if err := d.loadPrograms(spec); err != nil {
+			return err
 		}
-		collection.Close() // what is left is sections, which the programs hold
 	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	if slices.ContainsFunc(links, isBare) {
+		return d.loadBare()
+	}
+	return nil
+}
+
+// loadBare loads and pins what load has left for later.
+func (d *Datapath) loadBare() error {
+	if d.bare == nil {
+		return nil
+	}
+	if err := d.loadPrograms(d.bare); err != nil {
+		return explainKernel(err)
+	}
+	names := slices.Collect(maps.Keys(d.bare.Programs))
+	d.bare = nil
+	if len(d.maps.Changed()) > 0 {
+		return nil // pinned with all the others, when the switch ends
+	}
+	return d.pinPrograms(names)
+}
+
+func (d *Datapath) loadPrograms(spec *ebpf.CollectionSpec) error {
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		MapReplacements: replacementsFor(spec, d.maps.Replacements()),
+	})
+	if err != nil {
+		return fmt.Errorf("load programs: %w%s", err, verifierLog(err))
+	}
+	for name := range spec.Programs {
+		d.programs[name] = collection.DetachProgram(name)
+	}
+	collection.Close() // what is left is sections, which the programs hold
 	return nil
 }
 
@@ -101,8 +139,12 @@ func (d *Datapath) replacePrograms() error {
 	if err := d.replaceFilters(); err != nil {
 		return err
 	}
-	for name, program := range d.programs {
-		if err := repin(program, d.path("progs", name)); err != nil {
+	return d.pinPrograms(slices.Collect(maps.Keys(d.programs)))
+}
+
+func (d *Datapath) pinPrograms(names []string) error {
+	for _, name := range names {
+		if err := repin(d.programs[name], d.path("progs", name)); err != nil {
 			return fmt.Errorf("pin program %s: %w", name, err)
 		}
 	}

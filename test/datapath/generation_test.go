@@ -26,9 +26,7 @@ func TestNoVerdictCarriesANewerGenerationThanItsRules(t *testing.T) {
 	must(t, err)
 	must(t, m.maps.PutPolicy(acme, allowing.Policy, m.compile(acme, plain)))
 	generation := denying.Generation
-	flip := func(to maps.Network) {
-		to.Generation = generation
-		must(t, m.maps.PutNetwork(acme, to))
+	flip := func(to maps.Network) { // in one write, as apply does
 		generation++
 		to.Generation = generation
 		must(t, m.maps.PutNetwork(acme, to))
