@@ -51,6 +51,11 @@ bench: setup generated build ## packets/s against the kernel's own ways, and nan
 	@$(GO) build -o build/bench ./tools/bench
 	@build/bench
 
+.PHONY: scale
+scale: setup generated ## a grid of NODES=1000 and NETWORKS=5000, simulated; FOR=1m, RATE=50 changes/s
+	@$(GO) build -o build/scale ./tools/scale
+	@build/scale $(if $(NODES),-nodes $(NODES)) $(if $(NETWORKS),-networks $(NETWORKS)) $(if $(RATE),-rate $(RATE)) $(if $(FOR),-for $(FOR))
+
 .PHONY: generate
 generate: ## make generated code again (C objects, protobuf)
 	@tools/setup.sh generate

@@ -45,8 +45,11 @@ type Applier struct {
 	last    *plan.State               // what Run restores
 	routers map[string]*advert.Router // who advertises in a network, by its name
 	missing map[string]bool           // uplinks that were named and are not there
-	rounds  rounds                    // of Run through the workloads' namespaces
+	watched bool                      // Run is at work
 	failed  bool                      // the last pass left something undone
+	settled settled                   // what was made of the plan's objects
+	looks   rounds                    // of Run through the workloads' namespaces
+	reads   rounds                    // of Run through the overlays' devices
 
 	nextContents time.Time // when Run reads the policies again
 }
@@ -59,7 +62,7 @@ func New(config Config) (*Applier, error) {
 	}
 	return &Applier{
 		config: config, ledger: ledger,
-		routers: map[string]*advert.Router{}, missing: map[string]bool{},
+		routers: map[string]*advert.Router{}, missing: map[string]bool{}, settled: newSettled(),
 	}, nil
 }
 
@@ -76,18 +79,32 @@ func (a *Applier) Close() {
 
 // Apply makes the kernel match a State. What cannot be made is in the error, object
 // by object; everything else is in force when it returns.
+//
+// While Run is at work, what has drifted is its affair: Apply compares the State with
+// the last one first, and does not look into what it has made already. Where they
+// differ in nothing but peers, rules and addresses on other nodes of some networks, it
+// touches these and looks at nothing else.
 func (a *Applier) Apply(ctx context.Context, state plan.State) (Result, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	last := a.last
 	a.last = &state
+	if last != nil && a.watched && !a.failed {
+		if networks, only := plan.ChangedNetworks(*last, state); only {
+			if result, done, err := a.follow(ctx, *last, state, networks); done {
+				return result, err
+			}
+		}
+	}
 	return a.pass(ctx, state, false)
 }
 
-// pass observes, compares and changes once: everything, or as much of the namespaces
-// as the slow check gets to. a.mu is held.
+// pass observes, compares and changes once: everything, but for what is in namespaces
+// and devices as much as the slow check gets to. a.mu is held.
 func (a *Applier) pass(ctx context.Context, state plan.State, slow bool) (Result, error) {
 	begin := time.Now()
-	p := &pass{Applier: a, ctx: ctx, want: state, slow: slow && !a.failed, made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}, tampered: map[uint32]bool{}}
+	p := a.newPass(ctx, state)
+	p.slow, p.turns = slow, slow || a.watched
 	if err := p.open(); err != nil {
 		return Result{}, err
 	}
@@ -97,12 +114,18 @@ func (a *Applier) pass(ctx context.Context, state plan.State, slow bool) (Result
 	return Result{Changes: p.changes, Took: time.Since(begin), mtu: smallestMTU(p.uplinks, p.links.byIndex)}, errors.Join(p.errs...)
 }
 
+func (a *Applier) newPass(ctx context.Context, state plan.State) *pass {
+	return &pass{Applier: a, ctx: ctx, want: state, made: map[string]bool{}, failed: map[string]bool{}, touched: map[uint32]bool{}, tampered: map[uint32]bool{}}
+}
+
 // pass is one comparison of the kernel with a State.
 type pass struct {
 	*Applier
 	ctx  context.Context
 	want plan.State
-	slow bool
+	slow bool // the check that Run makes
+	// turns leaves what was made already in namespaces and devices to its turn.
+	turns bool
 
 	netlink   *netlink.Handle
 	strict    *netlink.Handle // the kernel filters its dumps
@@ -122,8 +145,8 @@ type pass struct {
 }
 
 func (p *pass) open() (err error) {
-	if p.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return fmt.Errorf("open netlink: %w", err)
+	if err := p.openNetlink(); err != nil {
+		return err
 	}
 	if p.strict, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		p.close()
@@ -133,6 +156,13 @@ func (p *pass) open() (err error) {
 		p.close()
 	}
 	return err
+}
+
+func (p *pass) openNetlink() (err error) {
+	if p.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	return nil
 }
 
 func (p *pass) observe() (err error) {

@@ -45,6 +45,8 @@ func (a *Applier) Run(ctx context.Context, hooks Hooks) error {
 	if err != nil {
 		return err
 	}
+	a.setWatched(true)
+	defer a.setWatched(false)
 	drifted, moved := make(chan struct{}, 1), make(chan struct{}, 1)
 	group.Go(func() {
 		<-ctx.Done()
@@ -54,6 +56,12 @@ func (a *Applier) Run(ctx context.Context, hooks Hooks) error {
 	group.Go(func() { advanceRoutes(ctx, a.config.Datapath.Maps(), moved, a.config.Log) })
 	a.watch(ctx, drifted, hooks)
 	return nil
+}
+
+func (a *Applier) setWatched(watched bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.watched = watched
 }
 
 // watch checks at an event at once, for a new uplink is open until then, and again

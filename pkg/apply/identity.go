@@ -113,17 +113,22 @@ func (p *pass) plannedBindings() bindings {
 		if index == 0 || planned[b.NetworkID] == nil {
 			continue
 		}
-		binding := bpf.Binding{Network: b.NetworkID, Service: b.ServiceID, Workload: b.Workload,
-			Ifindex: uint32(index), Kind: kindOf(b.Tap), Mac: bpf.MAC{Bytes: b.MAC}}
-		if b.Remote {
-			binding.Kind = bpf.PortOverlay
-		}
-		if b.Learned {
-			binding.Learned = 1
-		}
-		planned[b.NetworkID][bpf.BindingOf(b.Address, b.NetworkID)] = binding
+		planned[b.NetworkID][bpf.BindingOf(b.Address, b.NetworkID)] = bindingEntry(b, index)
 	}
 	return planned
+}
+
+// bindingEntry says who has an address, behind the interface of that index.
+func bindingEntry(b plan.Binding, index int) bpf.Binding {
+	entry := bpf.Binding{Network: b.NetworkID, Service: b.ServiceID, Workload: b.Workload,
+		Ifindex: uint32(index), Kind: kindOf(b.Tap), Mac: bpf.MAC{Bytes: b.MAC}}
+	if b.Remote {
+		entry.Kind = bpf.PortOverlay
+	}
+	if b.Learned {
+		entry.Learned = 1
+	}
+	return entry
 }
 
 // compareBindings tells whether a network's bindings are to be written. One that

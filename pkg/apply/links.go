@@ -43,11 +43,16 @@ func readLinks() (*links, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &links{map[string]netlink.Link{}, map[int]netlink.Link{}, more}
+	l := noLinks()
+	l.kept = more
 	for _, link := range list {
 		l.put(link)
 	}
 	return l, nil
+}
+
+func noLinks() *links {
+	return &links{map[string]netlink.Link{}, map[int]netlink.Link{}, map[int]kept{}}
 }
 
 // dump repeats a netlink dump that a change interrupted; a few times, for a busy

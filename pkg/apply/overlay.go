@@ -61,14 +61,17 @@ func (p *pass) makeOverlays() {
 	if p.failIf("overlays", err) {
 		return
 	}
-	for _, o := range p.want.Overlays {
+	due := p.due(&p.reads, len(p.want.Overlays))
+	for i, o := range p.want.Overlays {
 		if p.ctx.Err() == nil {
-			p.makeOverlay(o, have)
+			p.makeOverlay(o, have, due(i))
 		}
 	}
 }
 
-func (p *pass) makeOverlay(o plan.Overlay, have map[uint32]bpf.Overlay) {
+// makeOverlay looks into a device that was made already only if that is due: what
+// somebody changes in it shows nowhere else, and there may be hundreds.
+func (p *pass) makeOverlay(o plan.Overlay, have map[uint32]bpf.Overlay, due bool) {
 	object := overlayObject(o.Network)
 	if link, exists := p.links.byName[o.Interface]; exists {
 		if !ours(link) {
@@ -78,7 +81,17 @@ func (p *pass) makeOverlay(o plan.Overlay, have map[uint32]bpf.Overlay) {
 		if !p.keepGuard(o, link, have) {
 			return
 		}
+		if !due && p.settled.overlay(o) && link.Attrs().Alias == overlayAlias(o.Network) && link.Attrs().MTU == int(o.MTU) && isUp(link) {
+			return
+		}
 	}
+	p.settleOverlay(o)
+}
+
+// settleOverlay makes a device what it should be.
+func (p *pass) settleOverlay(o plan.Overlay) {
+	object, begin := overlayObject(o.Network), time.Now()
+	delete(p.settled.overlays, o.Interface)
 	want, err := p.plannedDevice(o)
 	if p.failIf(object, err) {
 		return
@@ -105,10 +118,12 @@ func (p *pass) makeOverlay(o plan.Overlay, have map[uint32]bpf.Overlay) {
 		p.fail(object, err)
 		return
 	}
-	if len(changes) > 0 {
-		_, err = p.links.refresh(p.netlink, o.Interface)
-		p.failIf(object, err)
+	if len(changes) == 0 {
+		p.reads.took(time.Since(begin))
+	} else if _, err = p.links.refresh(p.netlink, o.Interface); p.failIf(object, err) {
+		return
 	}
+	p.settled.overlays[o.Interface] = o
 }
 
 // guardOverlay puts an interface into the datapath's hands, before it comes up.
@@ -189,7 +204,11 @@ func (p *pass) setOverlayRoutes() {
 		link, exists := p.links.byIndex[r.link]
 		return r.kind != unix.RTN_UNICAST || !exists || !isOverlay(link)
 	})
-	add, remove := compareRoutes(p.behindOverlays(), have)
+	p.changeOverlayRoutes(compareRoutes(p.behind(p.want.Overlays), have))
+}
+
+// changeOverlayRoutes removes before it adds: a prefix may have moved.
+func (p *pass) changeOverlayRoutes(add, remove []route) {
 	for _, r := range remove {
 		p.change(r.object(), plan.Remove, "to an overlay", func() error { return p.removeRoute(r) })
 	}
@@ -198,9 +217,10 @@ func (p *pass) setOverlayRoutes() {
 	}
 }
 
-func (p *pass) behindOverlays() []route {
+// behind gives the routes to what is behind overlays, as far as those are up.
+func (p *pass) behind(overlays []plan.Overlay) []route {
 	var routes []route
-	for _, o := range p.want.Overlays {
+	for _, o := range overlays {
 		link, exists := p.links.byName[o.Interface]
 		if !exists || !isUp(link) {
 			continue

@@ -46,6 +46,12 @@ func (p *pass) reconcile() {
 	p.startRouters()
 	p.removeUnreachable()
 	p.setBackstop()
+	p.settled.keep(p.want)
+	p.noteCut()
+}
+
+// noteCut says that the pass was ended before it was done.
+func (p *pass) noteCut() {
 	if err := p.ctx.Err(); err != nil {
 		p.errs = append(p.errs, fmt.Errorf("apply was cut short; the next one finishes it: %w", err))
 	}
@@ -60,11 +66,16 @@ func (p *pass) change(object string, action plan.Action, detail string, do func(
 		p.fail(object, err)
 		return false
 	}
-	p.changes = append(p.changes, plan.Change{Object: object, Action: action, Detail: detail})
+	p.note(object, action, detail)
 	if action == plan.Add {
 		p.made[object] = true
 	}
 	return true
+}
+
+// note notes a change that was made.
+func (p *pass) note(object string, action plan.Action, detail string) {
+	p.changes = append(p.changes, plan.Change{Object: object, Action: action, Detail: detail})
 }
 
 // fail notes what went wrong with an object. The rest of the pass goes on.

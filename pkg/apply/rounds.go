@@ -4,14 +4,27 @@ import "time"
 
 const (
 	// lookTime is how long a comparison may take for what lies in the workloads'
-	// namespaces. Each has to be entered, and nothing tells of changes there, so those
-	// that it does not get to have their turn in the next one.
+	// namespaces, and for the overlays' devices. Each has to be entered or asked, and
+	// nothing tells of changes there, so those that it does not get to have their turn
+	// in the next one.
 	lookTime = 20 * time.Millisecond
-	// fewestLooks is how many it looks into on the slowest machine.
+	// fewestLooks is how many of each it looks into on the slowest machine.
 	fewestLooks = 16
 )
 
-// rounds gives each workload its turn.
+// due tells which of n objects a pass looks into, whatever was made of them: all, those
+// that have their turn, or none.
+func (p *pass) due(r *rounds, n int) func(i int) bool {
+	switch {
+	case !p.turns:
+		return func(int) bool { return true }
+	case p.slow:
+		return r.due(n)
+	}
+	return func(int) bool { return false }
+}
+
+// rounds gives each workload, or each device, its turn.
 type rounds struct {
 	next int           // index of the first one that has not had it
 	cost time.Duration // of looking into one, as it was lately; 0: not known

@@ -28,16 +28,13 @@ func (a *attachment) object() string { return workloadObject(a.Network, a.Name) 
 // when the datapath knows whose it is.
 func (p *pass) makeLinks() []*attachment {
 	attachments := make([]*attachment, 0, len(p.want.Workloads))
-	due := func(int) bool { return true }
-	if p.slow {
-		due = p.rounds.due(len(p.want.Workloads))
-	}
+	due := p.due(&p.looks, len(p.want.Workloads))
 	for i, w := range p.want.Workloads {
 		if p.ctx.Err() != nil {
 			break
 		}
 		a := &attachment{Workload: w}
-		a.unseen = !due(i) && p.links.carries(a.Interface)
+		a.unseen = !due(i) && p.links.carries(a.Interface) && p.settled.workloads[a.object()] == w
 		p.makeLink(a)
 		attachments = append(attachments, a)
 	}
@@ -145,7 +142,7 @@ func (p *pass) addPair(a *attachment, left netlink.Link, namespace *os.File) (er
 
 func (p *pass) observeIn(namespace *os.File, w plan.Workload) (e endpoint, err error) {
 	begin := time.Now()
-	defer func() { p.rounds.took(time.Since(begin)) }()
+	defer func() { p.looks.took(time.Since(begin)) }()
 	err = inside(namespace, func(h *netlink.Handle) error {
 		e, err = observeEndpoint(h, w)
 		return err
@@ -165,6 +162,7 @@ func (p *pass) mayEnter(a *attachment) error {
 // raise brings a workload into its network: programs, then the bridge, then its own
 // side, and up last.
 func (p *pass) raise(a *attachment) {
+	delete(p.settled.workloads, a.object())
 	if a.link == nil || p.failed[a.object()] || p.failed[networkObject(a.Network)] {
 		return
 	}
@@ -186,6 +184,9 @@ func (p *pass) raise(a *attachment) {
 	}
 	if !isUp(a.link) {
 		p.settle(a, "up", func() error { return p.netlink.LinkSetUp(a.link) })
+	}
+	if !p.failed[a.object()] && p.ctx.Err() == nil {
+		p.settled.workloads[a.object()] = a.Workload
 	}
 }
 

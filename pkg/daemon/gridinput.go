@@ -102,7 +102,13 @@ func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	AddGrid(in, own, snap)
+	return nil
+}
+
+// AddGrid adds what a snapshot of the grid says of other nodes to what the plan follows
+// from, beside this node's own parts.
+func AddGrid(in *plan.Input, own []plan.Part, snap gridstore.Snapshot) {
 	o := othersOf(snap, in.Node.Name)
 	in.Nodes, in.Parts, in.Remote = o.nodes, slices.Concat(own, o.parts), o.remote
-	return nil
 }

@@ -66,6 +66,19 @@ func bindingChanges(network uint32, have, want map[BindingKey]Binding, ports map
 	return puts, deletes
 }
 
+// ChangeBindings writes bindings of any networks and takes others away, without
+// looking at what is there.
+func (m *Maps) ChangeBindings(put map[BindingKey]Binding, gone []BindingKey) error {
+	puts := make([]entry[BindingKey, Binding], 0, len(put))
+	for key, b := range put {
+		puts = append(puts, entry[BindingKey, Binding]{key, b})
+	}
+	if err := putAll(m.Bindings, puts); err != nil {
+		return err
+	}
+	return deleteAll(m.Bindings, gone)
+}
+
 // DeleteBinding takes an address from whoever has it. One that nobody has is no
 // error.
 func (m *Maps) DeleteBinding(key BindingKey) error {

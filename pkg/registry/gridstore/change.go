@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -139,6 +140,28 @@ func (c *change) list(under string) ([]*mvccpb.KeyValue, error) {
 	}
 	c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(under), "<", c.revision+1).WithPrefix())
 	return resp.Kvs, nil
+}
+
+// present tells which keys are there. That one of them comes or goes meanwhile does not
+// stop the change.
+func (c *change) present(keys []string) (map[string]bool, error) {
+	present := map[string]bool{}
+	for some := range slices.Chunk(keys, rangesAtOnce) {
+		var ops []clientv3.Op
+		for _, key := range some {
+			ops = append(ops, clientv3.OpGet(key, clientv3.WithKeysOnly(), clientv3.WithRev(c.revision)))
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, callTimeout)
+		resp, err := c.client.etcd.Txn(ctx).Then(ops...).Commit()
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		for i, one := range resp.Responses {
+			present[some[i]] = one.GetResponseRange().Count > 0
+		}
+	}
+	return present, nil
 }
 
 // put writes a value over what is there, whose unknown fields stay.

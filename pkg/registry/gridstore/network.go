@@ -96,19 +96,33 @@ func (c *Client) PutDocument(ctx context.Context, d Document) error {
 }
 
 // putSpans tells nodes that a network names them, and others that it does not any
-// more.
+// more. A node that has been told is not told again: each revision would be an event
+// for every node of the network twice.
 func (c *change) putSpans(network string, was, now []string) error {
 	raw, err := encode(&span{}, nil)
 	if err != nil {
 		return err
 	}
+	key := func(node string) string { return Key{Kind: KindSpan, Node: node, Network: network}.String() }
 	for _, node := range was {
 		if !slices.Contains(now, node) && CheckNode(node) == nil {
-			c.delete(Key{Kind: KindSpan, Node: node, Network: network})
+			c.ops = append(c.ops, clientv3.OpDelete(key(node)))
 		}
 	}
+	var asked []string
 	for _, node := range now {
-		c.ops = append(c.ops, clientv3.OpPut(Key{Kind: KindSpan, Node: node, Network: network}.String(), string(raw)))
+		if slices.Contains(was, node) {
+			asked = append(asked, key(node))
+		}
+	}
+	told, err := c.present(asked)
+	if err != nil {
+		return err
+	}
+	for _, node := range now {
+		if !told[key(node)] {
+			c.ops = append(c.ops, clientv3.OpPut(key(node), string(raw)))
+		}
 	}
 	return nil
 }

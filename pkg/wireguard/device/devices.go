@@ -43,6 +43,10 @@ type Devices struct {
 	memory  memory
 	log     *slog.Logger
 	kernel  bool // has WireGuard, as far as was tried
+
+	// The links that the process carries, by interface index: a link goes with it, and
+	// its number does not come again.
+	carried map[int]bool
 }
 
 // Open changes nothing but to remove what dead processes have left.
@@ -57,7 +61,7 @@ func Open(c Config) (*Devices, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
-	return &Devices{netlink: handle, process: process, memory: memory{dir: dir}, log: c.Log, kernel: !c.Userspace}, nil
+	return &Devices{netlink: handle, process: process, memory: memory{dir: dir}, log: c.Log, kernel: !c.Userspace, carried: map[int]bool{}}, nil
 }
 
 // Close ends nothing but this hold of the devices.
@@ -162,6 +166,9 @@ func (d *Devices) Remove(name string) error {
 	}
 	if err := d.process.Remove(name); err != nil {
 		return err
+	}
+	if link != nil {
+		delete(d.carried, link.Attrs().Index)
 	}
 	if link != nil && !link.carried {
 		if err := d.netlink.LinkDel(link); err != nil && !gone(err) {

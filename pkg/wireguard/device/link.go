@@ -33,15 +33,31 @@ func (d *Devices) find(name string) (*link, error) {
 	case "wireguard":
 		return &link{Link: l}, nil
 	case "tuntap", "tun":
-		carried, err := d.process.List()
+		carries, err := d.carries(l)
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(carried, name) {
+		if carries {
 			return &link{l, true}, nil
 		}
 	}
 	return nil, fmt.Errorf("there is a link %s already (%s), which is no WireGuard device of this daemon: rename or remove it", name, l.Type())
+}
+
+// carries tells whether the process carries a link. It is asked once: its answer names
+// every device that it has.
+func (d *Devices) carries(l netlink.Link) (bool, error) {
+	if index := l.Attrs().Index; !d.carried[index] {
+		names, err := d.process.List()
+		if err != nil {
+			return false, err
+		}
+		if !slices.Contains(names, l.Attrs().Name) {
+			return false, nil
+		}
+		d.carried[index] = true
+	}
+	return true, nil
 }
 
 // create makes a link, down. Whether the kernel has WireGuard is found by trying.

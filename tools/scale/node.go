@@ -1,0 +1,339 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/daemon"
+	"github.com/zosnet/zosnet/pkg/ipam"
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
+	"github.com/zosnet/zosnet/pkg/trust"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+)
+
+// node is one node: its client of the registry and its plan.
+type node struct {
+	grid     *grid
+	index    int
+	name     string
+	key      *trust.NodeKey
+	pem      []byte
+	identity *trust.Identity
+	spec     *spec.Node
+
+	client *gridstore.Client
+	end    context.CancelFunc
+	done   sync.WaitGroup
+
+	mu        sync.Mutex
+	planning  bool
+	failed    error
+	ids       map[string]uint32 // of networks here, dense
+	published map[string]bool   // the networks that the grid knows our part of
+	planned   map[string]uint64 // the revision of each network in the plan
+	state     plan.State
+	took      time.Duration // to plan, in all
+	plans     int
+}
+
+// certify makes the node's key and has its certificate made.
+func (n *node) certify() (err error) {
+	if n.key, err = trust.NewNodeKey(); err != nil {
+		return err
+	}
+	request, err := n.request()
+	if err != nil {
+		return err
+	}
+	if n.pem, err = n.grid.ca.Issue(request, n.address(), time.Now()); err != nil {
+		return err
+	}
+	if n.identity, err = n.grid.roots.Identity(n.name, n.pem); err != nil {
+		return err
+	}
+	n.spec = &spec.Node{Name: n.name, Endpoint: netip.AddrFrom4([4]byte{10, 0, byte(n.index >> 8), byte(n.index)}),
+		Prefixes: []netip.Prefix{n.block()}}
+	return nil
+}
+
+func (n *node) request() (*trust.Request, error) {
+	text, err := n.key.Request(n.name, n.controlKey())
+	if err != nil {
+		return nil, err
+	}
+	return trust.ParseRequest(text)
+}
+
+// controlKey and address are nobody's: there is no control network here.
+func (n *node) controlKey() trust.ControlKey { return sha256.Sum256([]byte("control " + n.name)) }
+
+func (n *node) address() netip.Addr {
+	return netip.AddrFrom16([16]byte{0xfd, 0, 0x7a, 0x6f, 15: byte(n.index), 14: byte(n.index >> 8), 13: 1})
+}
+
+func (n *node) admission() gridstore.Admission {
+	return gridstore.Admission{Node: n.name, Address: n.address(), ControlKey: n.controlKey(), Admitted: time.Now()}
+}
+
+// open starts the node.
+func (n *node) open(ctx context.Context) error {
+	tls, err := n.grid.tls(n)
+	if err != nil {
+		return err
+	}
+	n.client, err = gridstore.Open(gridstore.Config{
+		Node: n.name, Endpoints: []string{"https://" + netip.AddrPortFrom(serverAddress, clientPort).String()}, TLS: tls,
+		Key: n.key, Identity: n.identity, Roots: n.grid.roots, CacheFile: filepath.Join(n.grid.dir, "caches", n.name+".db"),
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	ctx, n.end = context.WithCancel(context.WithoutCancel(ctx))
+	n.done.Go(func() { n.client.KeepLive(ctx, gridstore.LiveTTL) })
+	n.done.Go(func() { n.follow(ctx) })
+	if err := n.client.PutRecord(ctx, gridstore.Record{Class: "dc-dual", Endpoint: n.spec.Endpoint}); err != nil {
+		return err
+	}
+	return n.hold(ctx)
+}
+
+func (n *node) close() error {
+	if n.client == nil {
+		return nil
+	}
+	n.end()
+	n.done.Wait()
+	return n.client.Close()
+}
+
+// follow publishes the node's part of each network that names it, and plans each
+// snapshot.
+func (n *node) follow(ctx context.Context) {
+	for range n.client.Watch(ctx) {
+		if err := n.settle(ctx); err != nil && ctx.Err() == nil {
+			n.mu.Lock()
+			n.failed = err
+			n.mu.Unlock()
+		}
+	}
+}
+
+func (n *node) settle(ctx context.Context) error {
+	snap := n.client.Snapshot()
+	heard := time.Now()
+	for name := range snap.Networks {
+		if !n.published[name] {
+			if err := n.publish(ctx, name); err != nil {
+				return err
+			}
+			n.published[name] = true
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.planning {
+		return nil
+	}
+	return n.plan(snap, heard)
+}
+
+// publish says what the node carries of a network: its /64, its key, and a workload.
+func (n *node) publish(ctx context.Context, name string) error {
+	n.mu.Lock()
+	prefix, port := n.prefix(n.id(name)), n.port(name)
+	n.mu.Unlock()
+	part := gridstore.Part{Prefix: prefix, PublicKey: wireguard.PublicKey(n.networkKey(name)).String(), Port: port,
+		Block: n.block(), Holder: n.holder().name}
+	if err := n.client.PutPart(ctx, name, part); err != nil {
+		return err
+	}
+	return n.client.PutAttachment(ctx, name, gridstore.Attachment{Workload: "web-" + n.name, Service: "web", Kind: "netns",
+		Host: workloadHost, Address: ipam.Address(prefix, workloadHost)})
+}
+
+// nodesOfHolder is how many nodes have their blocks of one allocation.
+const nodesOfHolder = 50
+
+// workloadHost is the host number of each node's one workload.
+const workloadHost = 0x100
+
+// id numbers the networks here as they come.
+func (n *node) id(network string) uint32 {
+	if n.ids[network] == 0 {
+		n.ids[network] = uint32(len(n.ids) + 1)
+	}
+	return n.ids[network]
+}
+
+// holder is the node whose allocation this one has its block of.
+func (n *node) holder() *node { return n.grid.nodes[n.index/nodesOfHolder*nodesOfHolder] }
+
+// allocation is the /48 of a holder.
+func (n *node) allocation() netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(n.index >> 8), byte(n.index)}), 48)
+}
+
+// block is what the node has of its holder's allocation.
+func (n *node) block() netip.Prefix {
+	raw := n.holder().allocation().Addr().As16()
+	raw[6] = byte(n.index % nodesOfHolder)
+	return netip.PrefixFrom(netip.AddrFrom16(raw), ipam.BlockBits)
+}
+
+// hold gives each node of a holder its block.
+func (n *node) hold(ctx context.Context) error {
+	if n.holder() != n {
+		return nil
+	}
+	_, err := n.client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) {
+		now := time.Now()
+		h, err := h.Register(ipam.Registration{Prefix: n.allocation(), Holder: n.name, Source: "a registry", Registered: now}, nil, now)
+		for _, one := range n.grid.nodes[n.index:min(len(n.grid.nodes), n.index+nodesOfHolder)] {
+			if err == nil {
+				h, _, err = h.Delegate(one.name, 1, 0, now) // the lowest that is free
+			}
+		}
+		return h, err
+	})
+	return err
+}
+
+// prefix is the /64 of the network of that id, in the node's block.
+func (n *node) prefix(id uint32) netip.Prefix {
+	raw := n.block().Addr().As16()
+	raw[7] = byte(id)
+	return netip.PrefixFrom(netip.AddrFrom16(raw), ipam.NetworkBits)
+}
+
+// networkKey is nobody's: there are no devices here.
+func (n *node) networkKey(network string) [32]byte {
+	return sha256.Sum256([]byte(n.name + " " + network))
+}
+
+func (n *node) port(network string) uint16 { return wireguard.FirstPort + uint16(n.id(network)) }
+
+// plan plans what a snapshot means for this node, whole. n.mu is held.
+func (n *node) plan(snap gridstore.Snapshot, heard time.Time) error {
+	begin := time.Now()
+	in, err := n.input(snap)
+	if err != nil {
+		return err
+	}
+	state, err := plan.Compute(in)
+	if err != nil {
+		return err
+	}
+	if len(state.Ignored) > 0 {
+		return fmt.Errorf("what another node says does not fit: %+v", state.Ignored[0])
+	}
+	n.state = state
+	n.took += time.Since(begin)
+	n.plans++
+	for name, network := range snap.Networks {
+		if revision := network.Document.Revision; n.planned[name] != revision {
+			n.planned[name] = revision
+			n.grid.planned(name, revision, heard, time.Now())
+		}
+	}
+	return nil
+}
+
+func (n *node) input(snap gridstore.Snapshot) (plan.Input, error) {
+	in := plan.Input{Node: n.spec, MTU: 1500, FlowSets: 1 << 18, FlowShares: 6}
+	var own []plan.Part
+	for name, network := range snap.Networks {
+		document, err := n.grid.texts.decode(network.Document)
+		if err != nil {
+			return in, err
+		}
+		id := n.id(name)
+		services := map[string]uint32{}
+		for i, s := range document.Services {
+			services[s.Name] = 8*id + uint32(i)
+		}
+		in.Networks = append(in.Networks, plan.Record{Document: document, ID: id, Prefix: n.prefix(id), Services: services})
+		in.Attachments = append(in.Attachments, plan.Attachment{Network: name, Service: "web", Name: "web-" + n.name, Kind: plan.WorkloadNetns, Host: workloadHost})
+		own = append(own, plan.Part{Network: name, Node: n.name, Prefix: n.prefix(id), PublicKey: n.networkKey(name), Port: n.port(name)})
+	}
+	daemon.AddGrid(&in, own, snap)
+	return in, nil
+}
+
+// whole tells whether every network of the node has a peer on each of its other nodes,
+// with its workload.
+func (n *node) whole(networks int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	remote, peers := 0, 0
+	for _, o := range n.state.Overlays {
+		peers += len(o.Peers)
+	}
+	for _, b := range n.state.Bindings {
+		if b.Remote {
+			remote++
+		}
+	}
+	want := networks * (n.grid.span - 1)
+	return len(n.state.Networks) == networks && peers == want && remote == want
+}
+
+// texts are decoded documents, each once for all nodes.
+type texts struct{ known sync.Map }
+
+type textKey struct {
+	network  string
+	revision uint64
+}
+
+func (t *texts) decode(d *gridstore.Document) (*spec.Network, error) {
+	key := textKey{d.Network, d.Revision}
+	if known, ok := t.known.Load(key); ok {
+		return known.(*spec.Network), nil
+	}
+	document, _, err := spec.DecodeNetwork(d.File, []byte(d.Text))
+	if err != nil {
+		return nil, err
+	}
+	t.known.Store(key, document)
+	if d.Revision > 1 {
+		t.known.Delete(textKey{d.Network, d.Revision - 2})
+	}
+	return document, nil
+}
+
+// begin has the node plan from now on, at first what it knows.
+func (n *node) begin() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.planning = true
+	return n.plan(n.client.Snapshot(), time.Now())
+}
+
+// knows tells whether the node has heard of every part and workload of its networks.
+func (n *node) knows(networks int) bool {
+	snap := n.client.Snapshot()
+	if snap.Source != gridstore.SourceCluster || len(snap.Networks) != networks {
+		return false
+	}
+	for _, one := range snap.Networks {
+		if len(one.Parts) != n.grid.span || len(one.Attachments) != n.grid.span {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *node) failure() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failed
+}
