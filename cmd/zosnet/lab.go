@@ -32,6 +32,15 @@ func labCommand(o *options) *cobra.Command {
   outside  198.51.100.2  2001:db8:2::2
   friend   198.51.100.3  2001:db8:2::3
 
+or, with --grid, three nodes that know nothing of each other yet, one of them and
+a laptop behind NAT at home:
+
+  n1       192.0.2.101   2001:db8:1::65   holds 2001:db8:aaaa::/48
+  n2       192.0.2.102   2001:db8:1::66   holds 2001:db8:bbbb::/48
+  n3       10.0.3.2                       dials out; holds 2001:db8:cccc::/48
+  laptop   10.0.90.2
+  outside  198.51.100.2  2001:db8:2::2
+
 Nothing of the machine it runs on is touched. Needs root and nsenter.`,
 		Example: "  sudo zosnet lab up try\n  sudo zosnet lab exec try outside -- ping -c1 2001:db8:1::1\n  sudo zosnet lab down try",
 	}
@@ -40,27 +49,35 @@ Nothing of the machine it runs on is touched. Needs root and nsenter.`,
 }
 
 func labUpCommand() *cobra.Command {
-	return &cobra.Command{
+	grid := false
+	cmd := &cobra.Command{
 		Use:     "up NAME",
-		Short:   "Make a lab and start its daemon",
-		Example: "  sudo zosnet lab up try",
+		Short:   "Make a lab and start its daemons",
+		Example: "  sudo zosnet lab up try\n  sudo zosnet lab up try --grid",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			self, err := os.Executable()
 			if err != nil {
 				return err
 			}
-			if err := lab.Up(cmd.Context(), args[0], self); err != nil {
+			up, node := lab.Up, "node"
+			if grid {
+				up, node = lab.UpGrid, "n1"
+			}
+			err = progress(cmd, "making the lab", func() error { return up(cmd.Context(), args[0], self) })
+			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), `lab %[1]s is up. For example:
-  zosnet lab exec %[1]s node -- zosnet status
+  zosnet lab exec %[1]s %[2]s -- zosnet status
   zosnet lab exec %[1]s outside -- ping -c1 2001:db8:1::1
   zosnet lab down %[1]s
-`, args[0])
+`, args[0], node)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&grid, "grid", false, "three nodes and a laptop, instead of one node")
+	return cmd
 }
 
 func labDownCommand() *cobra.Command {
@@ -110,13 +127,17 @@ func labListCommand(o *options) *cobra.Command {
 }
 
 func showLabs(w io.Writer, labs []lab.Summary) {
-	t := newTable(w, "lab", "made", "daemon", "machines", "workloads")
+	t := newTable(w, "lab", "made", "daemons", "machines", "workloads")
 	for _, l := range labs {
-		daemon := bad("not running")
-		if l.Daemon != 0 {
-			daemon = fmt.Sprintf("process %d", l.Daemon)
+		var daemons []string
+		for _, n := range l.Nodes {
+			daemon := fmt.Sprintf("%s: process %d", n.Machine, n.Daemon)
+			if n.Daemon == 0 {
+				daemon = bad(n.Machine + ": not running")
+			}
+			daemons = append(daemons, daemon)
 		}
-		t.AppendRow([]any{l.Name, l.Made.Local().Format(time.DateTime), daemon,
+		t.AppendRow([]any{l.Name, l.Made.Local().Format(time.DateTime), orDash(strings.Join(daemons, ", ")),
 			strings.Join(l.Machines, " "), orDash(strings.Join(l.Workloads, " "))})
 	}
 	t.Render()

@@ -3,16 +3,15 @@
 package grid_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,23 +24,21 @@ import (
 // patience bounds what a loaded machine may take for one step.
 const patience = 2 * time.Minute
 
-// node is a daemon in a network namespace of its own.
+// node is a node of a lab's grid.
 type node struct {
-	*lab.Machine
+	*lab.Node
 	t    *testing.T
 	name string
-	dir  string
-	bpf  string
-	cmd  *exec.Cmd
-	log  *bytes.Buffer
+	dir  string // with its document, state and sockets
+	log  logFile
 }
 
-func host(line string, args ...any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	words := strings.Fields(fmt.Sprintf(line, args...))
-	_, err := lab.NewMachine("host", "/proc/self/ns/net").Run(ctx, words[0], words[1:]...)
-	return err
+// logFile is what a daemon has logged.
+type logFile string
+
+func (f logFile) String() string {
+	text, _ := os.ReadFile(string(f))
+	return string(text)
 }
 
 func check(t *testing.T, err error) {
@@ -51,61 +48,54 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// newNodes makes nodes on one switch: 192.0.2.1, 192.0.2.2 and so on. Their names
-// are those of no other node on the machine: so are their interfaces.
+// newNodes makes nodes that are on the Internet, of which only the first says so:
+// the others dial out. The daemons do not run yet. The names of nodes are those of
+// no other node on the machine: so are their interfaces.
 func newNodes(t *testing.T, count int) []*node {
 	t.Helper()
-	testenv.RequireBPF(t)
-	id := strconv.FormatInt(int64(os.Getpid()), 36)
-	bridge := "gi-" + id + "-0"
-	check(t, host("ip netns add %s", bridge))
-	t.Cleanup(func() { _ = host("ip netns del %s", bridge) })
-	check(t, host("ip -n %s link add sw0 type bridge", bridge))
-	check(t, host("ip -n %s link set sw0 up", bridge))
-	var list []*node
+	var configs []lab.NodeConfig
 	for i := 1; i <= count; i++ {
-		n := &node{t: t, name: fmt.Sprintf("n%d-%s", i, id), log: &bytes.Buffer{}}
-		namespace := fmt.Sprintf("gi-%s-%d", id, i)
-		n.Machine = lab.NewMachine(n.name, "/run/netns/"+namespace)
-		check(t, host("ip netns add %s", namespace))
-		t.Cleanup(func() { _ = host("ip netns del %s", namespace) })
-		check(t, host("ip -n %s link add eth0 type veth peer name p%d netns %s", namespace, i, bridge))
-		check(t, host("ip -n %s link set p%d master sw0 up", bridge, i))
-		check(t, host("ip -n %s addr add %s/24 dev eth0", namespace, n.outer(i)))
-		check(t, host("ip -n %s link set eth0 up", namespace))
-		check(t, host("ip -n %s link set lo up", namespace))
-		n.prepare(i)
+		configs = append(configs, lab.NodeConfig{Unlisted: i > 1})
+	}
+	_, nodes := newGrid(t, configs...)
+	return nodes
+}
+
+var grids atomic.Int32
+
+// newGrid makes nodes, which get a name of their own and a prefix each.
+func newGrid(t *testing.T, configs ...lab.NodeConfig) (*lab.Grid, []*node) {
+	t.Helper()
+	testenv.RequireBPF(t)
+	testenv.RequireTool(t, "nft")
+	id := strconv.FormatInt(int64(os.Getpid()), 36)
+	for i := range configs {
+		c := &configs[i]
+		c.Name = fmt.Sprintf("n%d-%s", i+1, id)
+		if !c.Prefix.IsValid() {
+			c.Prefix = netip.MustParsePrefix(fmt.Sprintf("2001:db8:aa0%d::/48", i+1))
+		}
+	}
+	g, err := lab.NewGrid(t.Context(), lab.GridConfig{
+		Name: fmt.Sprintf("gi-%s-%d", id, grids.Add(1)), Zosnet: testenv.Zosnet(t), Nodes: configs, OwnNames: true,
+	})
+	check(t, err)
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var list []*node
+	for _, n := range g.Nodes {
+		n := &node{Node: n, t: t, name: n.Name, dir: filepath.Dir(n.Config()), log: logFile(n.Log())}
+		t.Cleanup(n.tell)
 		list = append(list, n)
 	}
-	return list
+	return g, list
 }
 
-func (n *node) outer(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}) }
-
-// prepare writes node.yaml. Only the first node can be reached.
-func (n *node) prepare(i int) {
-	n.t.Helper()
-	var err error
-	n.dir, err = os.MkdirTemp("", "gi") // short: a socket's path is
-	check(n.t, err)
-	n.t.Cleanup(func() { _ = os.RemoveAll(n.dir) })
-	n.bpf = "/sys/fs/bpf/" + filepath.Base(n.dir)
-	text := fmt.Sprintf("node: %s\nuplinks: [eth0]\nprefixes: [2001:db8:aa0%d::/48]\nstateDir: %s/state\nrunDir: %s/run\nbpffs: %s\n",
-		n.name, i, n.dir, n.dir, n.bpf)
-	if i == 1 {
-		text += fmt.Sprintf("endpoint: %s\n", n.outer(i))
-	}
-	check(n.t, os.WriteFile(filepath.Join(n.dir, "node.yaml"), []byte(text), 0o600))
-	n.t.Cleanup(n.takeDown)
-}
-
-// takeDown ends the daemon and what outlives it.
-func (n *node) takeDown() {
-	n.stop(unix.SIGTERM)
-	for _, pid := range n.carriers() {
-		_ = unix.Kill(pid, unix.SIGTERM)
-	}
-	_ = os.RemoveAll(n.bpf)
+// tell shows what the daemon of a test that has failed logged.
+func (n *node) tell() {
 	if n.t.Failed() {
 		n.t.Logf("%s logged:\n%s", n.name, n.log)
 	}
@@ -127,24 +117,20 @@ func (n *node) carriers() (list []int) {
 
 func (n *node) start() {
 	n.t.Helper()
-	n.cmd = n.Command(context.Background(), testenv.Zosnet(n.t), "daemon", "--config", filepath.Join(n.dir, "node.yaml"))
-	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
-	n.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	check(n.t, n.cmd.Start())
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		if _, err := n.cli("status"); err == nil {
-			return
-		} else if time.Now().After(deadline) {
-			n.t.Fatalf("%s is not ready: %v", n.name, err)
-		}
-	}
+	check(n.t, n.Start(n.t.Context()))
 }
 
+// stop ends the daemon by a signal. One that never ran has ended.
 func (n *node) stop(signal unix.Signal) {
-	if n.cmd != nil {
-		_ = n.cmd.Process.Signal(signal)
-		_ = n.cmd.Wait() // also tells of the signal
-		n.cmd = nil
+	if n.Exited() == nil {
+		return
+	}
+	end := n.Stop
+	if signal == unix.SIGKILL {
+		end = n.Kill
+	}
+	if err := end(); err != nil {
+		n.t.Error(err)
 	}
 }
 
@@ -152,14 +138,11 @@ func (n *node) stop(signal unix.Signal) {
 func (n *node) cli(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, testenv.Zosnet(n.t), append([]string{"--socket", n.dir + "/run/zosnet.sock"}, args...)...)
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
-	out, err := cmd.Output()
+	out, err := n.CLI(ctx, args...)
 	if err != nil {
-		err = fmt.Errorf("%s: zosnet %s: %w: %s", n.name, args[0], err, complaint.String())
+		err = fmt.Errorf("%s: %w", n.name, err)
 	}
-	return strings.TrimSpace(string(out)), err
+	return strings.TrimSpace(out), err
 }
 
 // place is what `zosnet grid … -o json` prints.

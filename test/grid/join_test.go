@@ -46,7 +46,7 @@ func TestGridFromNothing(t *testing.T) {
 
 	t.Run("strangers see nothing of it", func(t *testing.T) {
 		for _, port := range []uint16{2379, 2380, 2391} {
-			if err := third.reaches(netip.AddrPortFrom(first.outer(1), port), time.Second); err == nil {
+			if err := third.reaches(netip.AddrPortFrom(first.Address, port), time.Second); err == nil {
 				t.Errorf("port %d of the first node's uplink is open", port)
 			}
 		}

@@ -31,7 +31,7 @@ func (f *Failure) Error() string {
 // CLI runs a zosnet command against the daemon and returns its standard
 // output. Any exit status but 0 is a *Failure.
 func (d *Daemon) CLI(ctx context.Context, args ...string) (string, error) {
-	cmd := d.lab.Node.Command(ctx, d.lab.config.Zosnet, args...)
+	cmd := d.Command(ctx, d.site.zosnet, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -77,13 +77,22 @@ var networkKey = regexp.MustCompile(`(?m)^network:\s*(\S+)`)
 // Apply writes each NETWORK.yaml into the lab's directory, under the name of
 // its network, and applies all of them in one command.
 func (d *Daemon) Apply(ctx context.Context, documents ...string) error {
-	args := []string{"apply"}
+	return d.apply(ctx, []string{"apply"}, documents)
+}
+
+// ApplyAs is Apply as the owner whose key is in a file: in a grid, documents are
+// signed.
+func (d *Daemon) ApplyAs(ctx context.Context, key string, documents ...string) error {
+	return d.apply(ctx, []string{"apply", "--key", key}, documents)
+}
+
+func (d *Daemon) apply(ctx context.Context, args, documents []string) error {
 	for i, text := range documents {
 		name := fmt.Sprintf("document-%d", i)
 		if m := networkKey.FindStringSubmatch(text); m != nil {
 			name = filepath.Base(m[1])
 		}
-		path := d.lab.Path(name + ".yaml")
+		path := d.site.Path(name + ".yaml")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return err
 		}
@@ -132,7 +141,7 @@ func (w *Workload) Gateway() netip.Addr {
 func (d *Daemon) Attach(ctx context.Context, network, service, name string) (*Workload, error) {
 	ns := network + "." + name
 	// Recorded first: an attach that fails half-way may have made it.
-	err := d.lab.remember(func(m *manifest) {
+	err := d.site.remember(func(m *manifest) {
 		if !slices.Contains(m.Workloads, ns) {
 			m.Workloads = append(m.Workloads, ns)
 		}

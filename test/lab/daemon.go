@@ -15,14 +15,23 @@ import (
 
 // readyWithin bounds how long a daemon may take from its start to a status of
 // ready, on a machine that also runs other tests.
-const readyWithin = 30 * time.Second
+const readyWithin = 2 * time.Minute
+
+// endWithin bounds how long it may take to end.
+const endWithin = 30 * time.Second
 
 // Daemon is the zosnet daemon of a lab's node, running or not.
 type Daemon struct {
-	lab    *Lab
-	config string        // path of node.yaml
-	cmd    *exec.Cmd     // of the last start
-	exited chan struct{} // closed when that process is gone
+	*Machine // the node
+	site     *site
+	dir      string        // its document, state, sockets, pins and log
+	cmd      *exec.Cmd     // of the last start
+	exited   chan struct{} // closed when that process is gone
+}
+
+// socketOf is the environment in which zosnet finds the daemon whose files are in dir.
+func socketOf(dir string) []string {
+	return []string{"ZOSNET_SOCKET=" + filepath.Join(dir, "run/zosnet.sock")}
 }
 
 // StartDaemon writes node.yaml, starts `zosnet daemon` on the node and waits
@@ -31,44 +40,43 @@ type Daemon struct {
 // others to close.
 func (l *Lab) StartDaemon(ctx context.Context) (*Daemon, error) {
 	if l.daemon != nil {
-		return nil, fmt.Errorf("lab %s: has a daemon already", l.config.Name)
+		return nil, fmt.Errorf("lab %s: has a daemon already", l.name)
 	}
-	if l.attach == nil {
-		held, err := takeLock(ctx, attachLock)
-		if err != nil {
-			return nil, fmt.Errorf("lab %s: wait for other labs with a daemon: %w", l.config.Name, err)
-		}
-		l.attach = held
-		if err := sweep(); err != nil {
-			return nil, fmt.Errorf("remove what killed processes left: %w", err)
-		}
+	if err := l.takeTurn(ctx); err != nil {
+		return nil, err
 	}
-	d := &Daemon{lab: l, config: l.Path("node.yaml")}
-	if err := os.WriteFile(d.config, []byte(l.nodeDocument()), 0o644); err != nil {
+	text := fmt.Sprintf("node: n1\nprefixes: [%s]\n%s", Allocation, l.config.NodeDocument)
+	d, err := l.newDaemon(l.Node, l.dir, text)
+	if err != nil {
 		return nil, err
 	}
 	l.daemon = d
 	return d, d.Start(ctx)
 }
 
-func (l *Lab) nodeDocument() string {
-	return fmt.Sprintf(`node: n1
-uplinks: [eth0]
-prefixes: [%s]
-stateDir: %s
-runDir: %s
-bpffs: %s
-%s`, Allocation, l.Path("state"), l.Path("run"), l.Path(bpffsDir), l.config.NodeDocument)
+// newDaemon writes the node.yaml of a machine: what every node of a lab has, and what
+// is its own.
+func (s *site) newDaemon(on *Machine, dir, own string) (*Daemon, error) {
+	d := &Daemon{Machine: on, site: s, dir: dir}
+	text := fmt.Sprintf("uplinks: [eth0]\nstateDir: %s\nrunDir: %s\nbpffs: %s\n%s",
+		d.path("state"), d.path("run"), d.BPFFS(), own)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return d, os.WriteFile(d.Config(), []byte(text), 0o644)
 }
 
+// path is a file of this daemon.
+func (d *Daemon) path(name string) string { return filepath.Join(d.dir, name) }
+
 // Config is the path of the daemon's node.yaml.
-func (d *Daemon) Config() string { return d.config }
+func (d *Daemon) Config() string { return d.path("node.yaml") }
 
 // Log is the path of the file with everything the daemon has printed.
-func (d *Daemon) Log() string { return d.lab.Path("daemon.log") }
+func (d *Daemon) Log() string { return d.path("daemon.log") }
 
 // BPFFS is where the daemon pins.
-func (d *Daemon) BPFFS() string { return d.lab.Path(bpffsDir) }
+func (d *Daemon) BPFFS() string { return d.path(bpffsDir) }
 
 // Start starts the daemon again after Stop or Kill, and waits until it is
 // ready.
@@ -83,7 +91,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 // must refuse.
 func (d *Daemon) Launch() error {
 	if d.cmd != nil && !d.gone() {
-		return fmt.Errorf("daemon of lab %s is running", d.lab.config.Name)
+		return fmt.Errorf("daemon of %s in lab %s is running", d.Name, d.site.name)
 	}
 	log, err := os.OpenFile(d.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -92,7 +100,7 @@ func (d *Daemon) Launch() error {
 	defer func() { _ = log.Close() }()
 	// Not bound to a context: a daemon ends by Stop, Kill or Close, and that
 	// of a kept lab outlives the process that started it.
-	cmd := d.lab.Node.Command(context.Background(), d.lab.config.Zosnet, "daemon", "--config", d.config)
+	cmd := d.Command(context.Background(), d.site.zosnet, "daemon", "--config", d.Config())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -108,7 +116,13 @@ func (d *Daemon) Launch() error {
 	if err != nil {
 		return fmt.Errorf("the daemon ended at once: %w\n%s", err, d.logTail())
 	}
-	return d.lab.remember(func(m *manifest) { m.Processes = []process{p} })
+	return d.site.remember(func(m *manifest) {
+		for i := range m.Nodes {
+			if m.Nodes[i].Dir == d.dir {
+				m.Nodes[i].Daemon = p
+			}
+		}
+	})
 }
 
 // WaitReady waits until `zosnet status` says ready.
@@ -167,8 +181,8 @@ func (d *Daemon) end(signal unix.Signal) error {
 	select {
 	case <-d.exited:
 		return nil
-	case <-time.After(10 * time.Second):
-		return fmt.Errorf("the daemon did not end within 10s of %v\n%s", signal, d.logTail())
+	case <-time.After(endWithin):
+		return fmt.Errorf("the daemon did not end within %v of %v\n%s", endWithin, signal, d.logTail())
 	}
 }
 

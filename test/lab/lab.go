@@ -1,7 +1,13 @@
 // Package lab makes whole machines out of network namespaces and runs the
-// real zosnet daemon in one of them:
+// real zosnet daemon in one of them (Lab):
 //
 //	outside ── router ── node
+//
+// or in several that become a grid (Grid):
+//
+//	outside ─┬─ Internet ─┬─ home router with NAT ── n3
+//	   n1 ───┤            └─ home router with NAT ── laptop
+//	   n2 ───┘
 //
 // The demo, the end-to-end tests and `zosnet lab` all stand on it. It drives
 // the daemon only through its command line, the way a person would, and must
@@ -11,14 +17,7 @@ package lab
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"regexp"
-	"sync"
-	"time"
 )
 
 // Dir is where labs keep what they must remember: a directory a lab.
@@ -67,119 +66,18 @@ type Lab struct {
 	Router  *Machine
 	Node    *Machine
 
-	config   Config
-	dir      string
-	record   sync.Mutex // of manifest
-	manifest *manifest
-	name     *lock // this lab's name, unless kept
-	attach   *lock // the machine's /run/netns/N.W names, once a daemon runs
-	daemon   *Daemon
+	site
+	config Config
+	daemon *Daemon
 }
-
-var nameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,19}$`)
 
 // New makes the lab and waits until its machines reach their routers. It
 // waits for another process that has a lab of the same name, within ctx, and
 // removes one that a killed process left behind. On error nothing is left.
 func New(ctx context.Context, config Config) (*Lab, error) {
-	if !nameForm.MatchString(config.Name) {
-		return nil, fmt.Errorf("lab name %q: want %s", config.Name, nameForm)
+	l := &Lab{site: site{name: config.Name, keep: config.Keep, zosnet: config.Zosnet}, config: config}
+	if err := l.open(ctx, l.roles(), l.wire); err != nil {
+		return nil, err
 	}
-	held, err := takeLock(ctx, config.Name)
-	if err != nil {
-		return nil, fmt.Errorf("lab %s: wait for its name: %w", config.Name, err)
-	}
-	lab := &Lab{config: config, dir: filepath.Join(Dir, config.Name), name: held}
-	if err := lab.setUp(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("lab %s: %w", config.Name, err), lab.Close())
-	}
-	return lab, nil
-}
-
-func (l *Lab) setUp(ctx context.Context) error {
-	if old, err := readManifest(l.dir); err == nil {
-		if old.Keep {
-			// Not ours to take away: Close must leave it alone too.
-			l.dir = ""
-			return fmt.Errorf("is up already; `zosnet lab down %s` removes it", l.config.Name)
-		}
-		if err := old.remove(l.dir); err != nil {
-			return fmt.Errorf("remove what a killed process left: %w", err)
-		}
-	}
-	if err := os.MkdirAll(l.dir, 0o755); err != nil {
-		return err
-	}
-	l.manifest = &manifest{Name: l.config.Name, Keep: l.config.Keep, Made: time.Now().UTC()}
-	// Written before the first namespace, so that a kill at any later moment
-	// leaves a list of what may be there.
-	err := l.remember(func(m *manifest) {
-		for _, role := range l.roles() {
-			m.Namespaces = append(m.Namespaces, namespaceName(l.config.Name, role))
-		}
-	})
-	if err != nil {
-		return err
-	}
-	return l.wire(ctx)
-}
-
-// Name is the lab's name.
-func (l *Lab) Name() string { return l.config.Name }
-
-// Path is a file of this lab, by its name within the lab's directory.
-func (l *Lab) Path(name string) string { return filepath.Join(l.dir, name) }
-
-// Close ends every process of the lab and removes everything it made. It may
-// be called more than once.
-func (l *Lab) Close() error {
-	defer l.attach.release()
-	defer l.name.release()
-	if l.dir == "" {
-		return nil
-	}
-	m, err := readManifest(l.dir)
-	if errors.Is(err, os.ErrNotExist) {
-		_ = os.Remove(l.dir) // set-up came no further
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return m.remove(l.dir)
-}
-
-// remember changes the manifest, in memory and on disk.
-func (l *Lab) remember(change func(*manifest)) error {
-	l.record.Lock()
-	defer l.record.Unlock()
-	change(l.manifest)
-	return l.manifest.write(l.dir)
-}
-
-// Release lets the lab outlive this process: nothing is removed, the locks
-// are given back. Only a lab made with Keep may be released.
-func (l *Lab) Release() error {
-	if !l.config.Keep {
-		return fmt.Errorf("lab %s was not made to be kept", l.config.Name)
-	}
-	l.attach.release()
-	l.name.release()
-	return nil
-}
-
-// Remove removes the lab of that name, whoever made it.
-func Remove(name string) error {
-	if !nameForm.MatchString(name) {
-		return fmt.Errorf("lab name %q: want %s", name, nameForm)
-	}
-	dir := filepath.Join(Dir, name)
-	m, err := readManifest(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("lab %s: there is none (zosnet lab ls shows those there are)", name)
-	}
-	if err != nil {
-		return err
-	}
-	return m.remove(dir)
+	return l, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -21,6 +22,7 @@ import (
 type Machine struct {
 	Name string // for messages: "node", "acme.web-1"
 	path string // the namespace's file
+	etc  string // directory of files that its programs see in /etc, if it has some
 	env  []string
 }
 
@@ -32,10 +34,14 @@ func (m *Machine) Path() string { return m.path }
 
 // Command prepares a program that will run on the machine. Only the network
 // namespace changes: files, and so bpffs and sockets, are those of the caller
-// (which is why this is nsenter: `ip netns exec` would remount /sys).
+// (which is why this is nsenter: `ip netns exec` would remount /sys), unless the
+// machine has files of its own.
 func (m *Machine) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	all := append([]string{"--net=" + m.path, "--", name}, args...)
-	cmd := exec.CommandContext(ctx, "nsenter", all...)
+	enter := []string{"nsenter", "--net=" + m.path, "--"}
+	if m.etc != "" {
+		enter = []string{"ip", "netns", "exec", filepath.Base(m.path)}
+	}
+	cmd := exec.CommandContext(ctx, enter[0], slices.Concat(enter[1:], []string{name}, args)...)
 	cmd.Env = append(os.Environ(), m.env...)
 	return cmd
 }

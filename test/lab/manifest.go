@@ -21,7 +21,14 @@ type manifest struct {
 	Made       time.Time `json:"made"`
 	Namespaces []string  `json:"namespaces"` // by name under /run/netns
 	Workloads  []string  `json:"workloads"`  // the same, as attached through this lab
-	Processes  []process `json:"processes"`
+	Nodes      []placed  `json:"nodes"`
+}
+
+// placed is a node of the lab.
+type placed struct {
+	Machine string  `json:"machine"` // its role
+	Dir     string  `json:"dir"`     // its daemon's files
+	Daemon  process `json:"daemon"`  // started last; none yet: 0
 }
 
 const (
@@ -58,8 +65,8 @@ func (m *manifest) write(dir string) error {
 // which cannot be removed keeps back nothing else; the manifest stays then.
 func (m *manifest) remove(dir string) error {
 	var errs []error
-	for _, p := range m.Processes {
-		errs = append(errs, p.kill())
+	for _, n := range m.Nodes {
+		errs = append(errs, n.Daemon.kill())
 	}
 	workloads, err := m.attached()
 	errs = append(errs, err)
@@ -67,11 +74,14 @@ func (m *manifest) remove(dir string) error {
 	for _, name := range namespaces {
 		errs = append(errs, killInside(filepath.Join(namespaceDir, name)))
 	}
-	errs = append(errs, removeBPFFS(filepath.Join(dir, bpffsDir)), unmountBelow(dir))
+	for _, n := range m.Nodes {
+		errs = append(errs, removeBPFFS(filepath.Join(n.Dir, bpffsDir)))
+	}
+	errs = append(errs, unmountBelow(dir), removeSockets())
 	for _, name := range namespaces {
 		errs = append(errs, removeNamespace(name))
 	}
-	for _, name := range workloads {
+	for _, name := range namespaces {
 		errs = append(errs, os.RemoveAll(filepath.Join(configDir, name)))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -107,21 +117,17 @@ func sweep() error {
 }
 
 // attached lists the workload namespaces of this lab: those recorded, and
-// those that somebody attached through the daemon's own command line, which
-// the kernel knows as peers of the node's namespace.
+// those that somebody attached through a daemon's own command line, which
+// the kernel knows as peers of that node's namespace.
 func (m *manifest) attached() ([]string, error) {
-	node := NewMachine("node", filepath.Join(namespaceDir, namespaceName(m.Name, "node")))
-	names, err := node.peers()
-	known := map[string]bool{}
-	for _, name := range names {
-		known[name] = true
+	names := slices.Clone(m.Workloads)
+	var errs []error
+	for _, n := range m.Nodes {
+		found, err := NewMachine(n.Machine, filepath.Join(namespaceDir, namespaceName(m.Name, n.Machine))).peers()
+		names, errs = append(names, found...), append(errs, err)
 	}
-	for _, name := range m.Workloads {
-		if !known[name] {
-			names = append(names, name)
-		}
-	}
-	return names, err
+	slices.Sort(names)
+	return slices.Compact(names), errors.Join(errs...)
 }
 
 // removeBPFFS unpins everything, so that no link or map outlives the lab in

@@ -16,7 +16,7 @@ func (d *Daemon) Metrics(ctx context.Context) (map[string]*dto.MetricFamily, err
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", d.lab.Path("run/metrics.sock"))
+			return (&net.Dialer{}).DialContext(ctx, "unix", d.path("run/metrics.sock"))
 		},
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://zosnet/metrics", nil)

@@ -41,7 +41,7 @@ type Monitor struct {
 
 // Monitor starts watching drops. Close ends it.
 func (d *Daemon) Monitor(ctx context.Context) (*Monitor, error) {
-	cmd := d.lab.Node.Command(ctx, d.lab.config.Zosnet, "monitor", "--drops", "-o", "json")
+	cmd := d.Command(ctx, d.site.zosnet, "monitor", "--drops", "-o", "json")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

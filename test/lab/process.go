@@ -44,6 +44,9 @@ func startTime(pid int) (uint64, error) {
 
 // kill ends the process and waits until it is gone, 5 s at most.
 func (p process) kill() error {
+	if p.PID == 0 {
+		return nil
+	}
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil

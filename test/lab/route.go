@@ -16,10 +16,8 @@ var (
 
 // route makes the router one, and points everybody at it.
 func (l *Lab) route(machines map[string]*Machine) error {
-	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
-		if err := l.Router.Sysctl(name, "1"); err != nil {
-			return fmt.Errorf("router: %w", err)
-		}
+	if err := l.Router.forward(); err != nil {
+		return err
 	}
 	for role, via := range map[string][2]netip.Addr{
 		"node":    {RouterIPv4, RouterIPv6},
@@ -31,14 +29,29 @@ func (l *Lab) route(machines map[string]*Machine) error {
 		if !here {
 			continue
 		}
-		if err := m.Route(anyIPv4, via[0]); err != nil {
-			return err
-		}
-		if err := m.Route(anyIPv6, via[1]); err != nil {
+		if err := m.defaultRoutes(via[0], via[1]); err != nil {
 			return err
 		}
 	}
 	return l.Router.Route(Allocation, NodeIPv6)
+}
+
+// forward makes the machine a router.
+func (m *Machine) forward() error {
+	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
+		if err := m.Sysctl(name, "1"); err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// defaultRoutes sends what the machine knows no other way for to a router.
+func (m *Machine) defaultRoutes(v4, v6 netip.Addr) error {
+	if err := m.Route(anyIPv4, v4); err != nil {
+		return err
+	}
+	return m.Route(anyIPv6, v6)
 }
 
 // Route sends a prefix to a next hop that is on one of the machine's links.

@@ -11,7 +11,7 @@ import (
 )
 
 // settle waits until every machine can send.
-func (l *Lab) settle(ctx context.Context, machines map[string]*Machine) error {
+func settle(ctx context.Context, machines map[string]*Machine) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for _, m := range machines {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -42,7 +41,10 @@ func (l *Lab) wire(ctx context.Context) error {
 	}
 	l.Outside, l.Router, l.Node = machines["outside"], machines["router"], machines["node"]
 	l.Friend, l.LAN = machines["friend"], machines["lan"]
-	l.Node.env = []string{"ZOSNET_SOCKET=" + l.Path("run/zosnet.sock")}
+	l.Node.env = socketOf(l.dir)
+	if err := l.remember(func(m *manifest) { m.Nodes = []placed{{Machine: "node", Dir: l.dir}} }); err != nil {
+		return err
+	}
 
 	near := l.near()
 	if l.config.LAN {
@@ -64,29 +66,7 @@ func (l *Lab) wire(ctx context.Context) error {
 	if err := l.route(machines); err != nil {
 		return err
 	}
-	return l.settle(ctx, machines)
-}
-
-// boot makes one machine with nothing but lo.
-func (l *Lab) boot(role string) (*Machine, error) {
-	name := namespaceName(l.config.Name, role)
-	if err := makeNamespace(name); err != nil {
-		return nil, err
-	}
-	m := &Machine{Name: role, path: filepath.Join(namespaceDir, name)}
-	return m, m.prepare()
-}
-
-// AddMachine makes one more machine, with nothing but lo: a VM, say, whose
-// card the caller will make.
-func (l *Lab) AddMachine(role string) (*Machine, error) {
-	err := l.remember(func(m *manifest) {
-		m.Namespaces = append(m.Namespaces, namespaceName(l.config.Name, role))
-	})
-	if err != nil {
-		return nil, err
-	}
-	return l.boot(role)
+	return settle(ctx, machines)
 }
 
 // near are the ends of the node's own segment that every lab has.
@@ -191,8 +171,8 @@ func bridge(sw *Machine, ports []port) error {
 	if err := sw.Sysctl("net/ipv6/conf/all/disable_ipv6", "1"); err != nil {
 		return err
 	}
-	for _, p := range ports {
-		name := "to-" + p.machine.Name
+	for i, p := range ports {
+		name := fmt.Sprintf("port%d", i)
 		if err := cable(sw, name, p.machine, p.link); err != nil {
 			return err
 		}
@@ -255,5 +235,5 @@ func (l *Lab) Replug(ctx context.Context) error {
 	if err := l.Router.Route(Allocation, NodeIPv6); err != nil {
 		return err
 	}
-	return l.settle(ctx, map[string]*Machine{"node": l.Node, "router": l.Router})
+	return settle(ctx, map[string]*Machine{"node": l.Node, "router": l.Router})
 }
