@@ -25,7 +25,8 @@ build: ## build/zosnet, one static binary
 .PHONY: demo
 demo: setup generated build ## watch a node work; KEEP=1 leaves it running
 	@$(GO) build -o build/demo ./tools/demo
-	@build/demo --zosnet build/zosnet $(if $(KEEP),--keep)
+	@CGO_ENABLED=0 $(GO) build -o build/wireguard-go golang.zx2c4.com/wireguard # the laptop's, where the kernel has none
+	@build/demo --zosnet build/zosnet --wireguard-go build/wireguard-go $(if $(KEEP),--keep)
 
 .PHONY: test
 test: setup generated build ## every test, as root, against real namespaces

@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages() {
 	case $1 in
-	run) echo iproute2 nftables nmap curl iperf3 iputils-ping tcpdump bpftool util-linux systemd ;;
+	run) echo iproute2 nftables nmap curl iperf3 iputils-ping tcpdump bpftool util-linux systemd wireguard-tools ;;
 	bench) echo iproute2 nftables ethtool ;;
 	vmtest) echo qemu-system-x86 e2fsprogs ;;
 	generate) echo clang-16 llvm-16 libbpf-dev linux-libc-dev protobuf-compiler ;;

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
 
 	"github.com/zosnet/zosnet/test/lab"
 )
@@ -16,8 +18,9 @@ type check struct {
 	want   string
 	reason string // the drop reason that it must show, if any
 
-	run  func(ctx context.Context) (got, detail string, err error)
-	drop func(lab.Drop) bool // tells its drops from others'
+	run     func(ctx context.Context) (got, detail string, err error)
+	drop    func(lab.Drop) bool // tells its drops from others'
+	monitor *lab.Monitor        // that sees it, of the node where it happens
 }
 
 // result is one line of the table.
@@ -45,27 +48,30 @@ func count(all []section) int {
 	return n
 }
 
+// board is the table while it fills.
+type board struct{ sections []section }
+
 // dropWithin is how long after its packet a drop may show up in the monitor.
 const dropWithin = 3 * time.Second
 
 // runAll runs the checks, at most parallel at a time, in the table's order.
-func (d *demo) runAll(ctx context.Context, title string, parallel int, checks []check) error {
-	d.progress(title, len(checks))
+func (b *board) runAll(ctx context.Context, title string, parallel int, checks []check) error {
+	progress(title, len(checks))
 	results := make([]result, len(checks))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for i, c := range checks {
 		group.Go(func() error {
-			results[i] = d.runOne(ctx, c)
+			results[i] = c.observe(ctx)
 			return ctx.Err()
 		})
 	}
 	err := group.Wait()
-	d.sections = append(d.sections, section{title, results})
+	b.sections = append(b.sections, section{title, results})
 	return err
 }
 
-func (d *demo) runOne(ctx context.Context, c check) result {
+func (c check) observe(ctx context.Context) result {
 	r := result{what: c.what, want: c.want, reason: c.reason}
 	r.got, r.detail, r.err = c.run(ctx)
 	if c.reason == "" || r.err != nil {
@@ -73,7 +79,7 @@ func (d *demo) runOne(ctx context.Context, c check) result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dropWithin)
 	defer cancel()
-	drop, err := d.monitor.Wait(ctx, c.drop)
+	drop, err := c.monitor.Wait(ctx, c.drop)
 	if err != nil {
 		r.seen = "none in the monitor"
 		return r
@@ -84,6 +90,17 @@ func (d *demo) runOne(ctx context.Context, c check) result {
 
 // within bounds a try: long enough for a lost SYN to be sent again.
 const within = 1500 * time.Millisecond
+
+// progress tells a person who waits what is going on.
+func progress(what string, lines int) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return
+	}
+	if lines > 0 {
+		what += ": " + plural(lines, "line", "lines")
+	}
+	_, _ = fmt.Fprintf(os.Stderr, "… %s\n", what)
+}
 
 func plural(n int, one, many string) string {
 	if n == 1 {

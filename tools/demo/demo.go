@@ -3,46 +3,49 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
-	"os"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/zosnet/zosnet/test/lab"
 )
 
 // demo is a demo while it runs.
 type demo struct {
-	lab      *lab.Lab
-	daemon   *lab.Daemon
-	monitor  *lab.Monitor
-	sections []section
+	*board
+	lab     *lab.Lab
+	daemon  *lab.Daemon
+	monitor *lab.Monitor
 
 	web, db, api, store *lab.Workload
 }
 
-// show sets everything up and runs every section.
-func show(ctx context.Context, l *lab.Lab) ([]section, error) {
-	d := &demo{lab: l}
+// showNode shows one node.
+func showNode(ctx context.Context, b *board, l *lab.Lab) error {
+	d := &demo{board: b, lab: l}
 	if err := d.setUp(ctx); err != nil {
-		return nil, err
+		return err
 	}
+	defer func() { d.monitor.Close() }()
 	for _, part := range []func(context.Context) error{
 		d.whoReachesWhom, d.hostItself, d.hostileTenant, d.scans, d.changeOfRules, d.crash,
 	} {
 		if err := part(ctx); err != nil {
-			d.monitor.Close()
-			return nil, err
+			return err
 		}
 	}
-	d.monitor.Close()
-	return d.sections, nil
+	return nil
+}
+
+// runAll is the board's, with the drops that this node's monitor shows.
+func (d *demo) runAll(ctx context.Context, title string, parallel int, checks []check) error {
+	for i := range checks {
+		checks[i].monitor = d.monitor
+	}
+	return d.board.runAll(ctx, title, parallel, checks)
 }
 
 func (d *demo) setUp(ctx context.Context) error {
-	d.progress("Starting a node, two networks and four workloads", 0)
+	progress("Starting a node, two networks and four workloads", 0)
 	var err error
 	if d.daemon, err = d.lab.StartDaemon(ctx); err != nil {
 		return err
@@ -70,42 +73,37 @@ func (d *demo) setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.watch(ctx)
+	d.monitor, err = watch(ctx, d.daemon, d.lab.Outside, lab.NodeIPv4)
+	return err
 }
 
-// watch starts the monitor and waits until it shows a drop: only then can a
+// watch starts a node's monitor and waits until it shows a drop: only then can a
 // drop that it does not show be told from one that came too early.
-func (d *demo) watch(ctx context.Context) error {
-	var err error
-	if d.monitor, err = d.daemon.Monitor(ctx); err != nil {
-		return err
+func watch(ctx context.Context, daemon *lab.Daemon, from *lab.Machine, at netip.Addr) (*lab.Monitor, error) {
+	monitor, err := daemon.Monitor(ctx)
+	if err != nil {
+		return nil, err
 	}
 	const discard = 9
 	any := func(drop lab.Drop) bool { return drop.Dport == discard }
-	conn, err := d.lab.Outside.Dial(ctx, "udp", netip.AddrPortFrom(lab.NodeIPv4, discard).String())
+	conn, err := from.Dial(ctx, "udp", netip.AddrPortFrom(at, discard).String())
 	if err != nil {
-		return err
+		monitor.Close()
+		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
 	for range 50 {
 		_, _ = conn.Write([]byte("?"))
 		short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-		_, err = d.monitor.Wait(short, any)
+		_, err = monitor.Wait(short, any)
 		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err
+		if err == nil {
+			return monitor, nil
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return errors.Join(errors.New("the monitor shows no drop of a datagram to the host"), err)
-}
-
-// progress tells a person who waits what is going on.
-func (d *demo) progress(what string, lines int) {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return
-	}
-	if lines > 0 {
-		what += ": " + plural(lines, "line", "lines")
-	}
-	_, _ = fmt.Fprintf(os.Stderr, "… %s\n", what)
+	monitor.Close()
+	return nil, errors.Join(errors.New("the monitor shows no drop of a datagram to the host"), err)
 }

@@ -23,9 +23,11 @@ func TestMain(m *testing.M) {
 // left behind.
 func TestDemo(t *testing.T) {
 	testenv.RequireBPF(t)
-	testenv.RequireTool(t, "nmap")
-	testenv.Short(t, "half a minute")
-	if err := run(t.Context(), "demotest", testenv.Zosnet(t), false); err != nil {
+	for _, tool := range []string{"nmap", "nft", "wg-quick"} {
+		testenv.RequireTool(t, tool)
+	}
+	testenv.Short(t, "a minute")
+	if err := run(t.Context(), options{name: "demotest", zosnet: testenv.Zosnet(t), wireguard: testenv.WireGuardGo(t)}); err != nil {
 		t.Error(err)
 	}
 }

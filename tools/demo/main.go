@@ -1,7 +1,8 @@
 // Command demo shows zosnet at work: a node that cannot be seen, with two
-// tenant networks on it whose services reach exactly what their rules say. It
-// prints one table, what was expected beside what was observed, and exits 1 if
-// a line differs.
+// tenant networks on it whose services reach exactly what their rules say; and
+// three nodes, one of them at home behind NAT, that become a grid and carry one
+// network, which a person joins from her laptop. It prints one table, what was
+// expected beside what was observed, and exits 1 if a line differs.
 //
 // Everything in it is real: namespaces, the daemon, web servers, nmap,
 // crafted frames. It must not know more of zosnet than its command line.
@@ -27,13 +28,21 @@ func main() {
 		fail(serve(os.Args[2], os.Args[3]))
 		return
 	}
-	zosnet := flag.String("zosnet", "build/zosnet", "the zosnet binary to show")
-	keep := flag.Bool("keep", false, "leave everything running, and print how to look around")
-	name := flag.String("name", "demo", "the lab's name")
+	var o options
+	flag.StringVar(&o.zosnet, "zosnet", "build/zosnet", "the zosnet binary to show")
+	flag.StringVar(&o.wireguard, "wireguard-go", "build/wireguard-go", "WireGuard for the laptop, used where the kernel has none")
+	flag.BoolVar(&o.keep, "keep", false, "leave everything running, and print how to look around")
+	flag.StringVar(&o.name, "name", "demo", "the lab's name; that of three nodes is NAME-grid")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	fail(run(ctx, *name, *zosnet, *keep))
+	fail(run(ctx, o))
+}
+
+type options struct {
+	name              string
+	zosnet, wireguard string // paths of the binaries
+	keep              bool
 }
 
 func fail(err error) {
@@ -45,37 +54,73 @@ func fail(err error) {
 
 var errDiffers = errors.New("what was observed differs from what was expected")
 
-func run(ctx context.Context, name, zosnet string, keep bool) error {
+func run(ctx context.Context, o options) error {
 	if os.Geteuid() != 0 {
 		return errors.New("making network namespaces needs root: run it with sudo")
 	}
-	path, err := filepath.Abs(zosnet)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("no zosnet binary (make build makes it): %w", err)
+	for _, path := range []*string{&o.zosnet, &o.wireguard} {
+		full, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(full); err != nil {
+			return fmt.Errorf("a binary is missing (make demo makes it): %w", err)
+		}
+		*path = full
 	}
 	began := time.Now()
-	l, err := lab.New(ctx, lab.Config{Name: name, Zosnet: path, Keep: keep})
+	labs, err := newLabs(ctx, o)
 	if err != nil {
 		return err
 	}
-	all, err := show(ctx, l)
-	if keep && err == nil {
-		printTable(os.Stdout, all)
-		printTour(os.Stdout, l)
-		return errors.Join(verdict(all), l.Release())
+	b := &board{}
+	err = labs.show(ctx, b, o)
+	if o.keep && err == nil {
+		printTable(os.Stdout, b.sections)
+		printTour(os.Stdout, labs)
+		return errors.Join(verdict(b.sections), labs.release())
 	}
-	closed := l.Close()
+	closed := labs.close()
 	if err != nil {
 		return errors.Join(err, closed)
 	}
-	all = append(all, section{"Afterwards", []result{leftBehind(name, closed)}})
-	printTable(os.Stdout, all)
-	fmt.Printf("%d lines in %v\n", count(all), time.Since(began).Round(100*time.Millisecond))
-	return verdict(all)
+	b.sections = append(b.sections, section{"Afterwards", []result{leftBehind(o.name, closed)}})
+	printTable(os.Stdout, b.sections)
+	fmt.Printf("%d lines in %v\n", count(b.sections), time.Since(began).Round(100*time.Millisecond))
+	return verdict(b.sections)
 }
+
+// labs are the two that are shown.
+type labs struct {
+	node *lab.Lab
+	grid *lab.Grid
+}
+
+func newLabs(ctx context.Context, o options) (labs, error) {
+	node, err := lab.New(ctx, lab.Config{Name: o.name, Zosnet: o.zosnet, Keep: o.keep})
+	if err != nil {
+		return labs{}, err
+	}
+	// While the one node's daemon runs, it is this process's turn to have daemons.
+	grid, err := lab.NewGrid(ctx, lab.GridConfig{
+		Name: o.name + "-grid", Zosnet: o.zosnet, Nodes: lab.ThreeNodes, Laptop: true, Keep: o.keep, OwnNames: true,
+	})
+	if err != nil {
+		return labs{}, errors.Join(err, node.Close())
+	}
+	return labs{node, grid}, nil
+}
+
+func (l labs) show(ctx context.Context, b *board, o options) error {
+	if err := showNode(ctx, b, l.node); err != nil {
+		return err
+	}
+	return showGrid(ctx, b, l.grid, o.wireguard)
+}
+
+func (l labs) close() error { return errors.Join(l.grid.Close(), l.node.Close()) }
+
+func (l labs) release() error { return errors.Join(l.grid.Release(), l.node.Release()) }
 
 func verdict(all []section) error {
 	for _, s := range all {
@@ -92,8 +137,9 @@ func verdict(all []section) error {
 func leftBehind(name string, closed error) result {
 	r := result{what: "what the demo leaves on this machine", want: "nothing", got: "nothing", err: closed}
 	for _, pattern := range []string{
-		"/run/netns/zl-" + name + "-*", "/run/netns/" + acme + ".*", "/run/netns/" + globex + ".*",
-		filepath.Join(lab.Dir, name, "*"),
+		"/run/netns/zl-" + name + "-*", "/etc/netns/zl-" + name + "-*",
+		"/run/netns/" + acme + ".*", "/run/netns/" + globex + ".*", "/run/netns/" + shop + ".*",
+		filepath.Join(lab.Dir, name+"*", "*"),
 	} {
 		if found, err := filepath.Glob(pattern); err != nil || len(found) > 0 {
 			r.got = fmt.Sprint(found, err)

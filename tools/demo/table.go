@@ -8,8 +8,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
-
-	"github.com/zosnet/zosnet/test/lab"
 )
 
 // printTable prints every section, with colours where a person looks at it.
@@ -60,7 +58,7 @@ func (r result) row() table.Row {
 }
 
 // printTour prints what to try in a demo that was kept.
-func printTour(out io.Writer, l *lab.Lab) {
+func printTour(out io.Writer, l labs) {
 	_, _ = fmt.Fprintf(out, `
 Everything is still running. To look around, as root:
 
@@ -73,6 +71,14 @@ Everything is still running. To look around, as root:
   zosnet lab exec %[1]s acme.web-1 -- ping -c1 2001:db8:2::2
   zosnet lab exec %[1]s node -- ip -6 route
   bpftool map dump pinned %[3]s/maps/bindings
-  zosnet lab down %[1]s        # the end of it
-`, l.Name(), l.Path("run/zosnet.sock"), l.Path("bpf"))
+
+and among the three nodes of the grid, on each of which zosnet talks to its own daemon:
+
+  zosnet lab exec %[4]s n1 -- zosnet grid show
+  zosnet lab exec %[4]s n3 -- zosnet network show shop
+  zosnet lab exec %[4]s n2 -- ip -6 route
+  zosnet lab exec %[4]s n2 -- wg show
+  zosnet lab exec %[4]s laptop -- ip -6 route
+  zosnet lab down %[1]s %[4]s        # the end of it
+`, l.node.Name(), l.node.Path("run/zosnet.sock"), l.node.Path("bpf"), l.grid.Name())
 }
