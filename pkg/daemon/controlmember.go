@@ -2,52 +2,142 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"io/fs"
+	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
-	"github.com/zosnet/zosnet/pkg/grid"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
-	"github.com/zosnet/zosnet/pkg/trust"
 )
 
-// startMember starts this member of the registry and waits until it serves. The
-// grid's first one protects it and lets itself in.
-func (p *controlPlane) startMember(ctx context.Context, state *grid.State, id *identity) (*registry.Member, error) {
-	files := p.home.Files()
-	client := netip.AddrPortFrom(state.Address, gridClientPort)
-	member, err := registry.StartMember(ctx, registry.MemberConfig{
-		Name: state.Node, Dir: p.home.RegistryDir(), Client: client, Peer: netip.AddrPortFrom(state.Address, gridPeerPort),
-		CertFile: files.Certificate, KeyFile: files.Key, CAFile: files.CAs,
-	}, p.log)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.prepare(ctx, member, state, id, client); err != nil {
-		return nil, errors.Join(err, member.Close())
-	}
-	return member, nil
+// seat is what a node administers the grid's registry by.
+type seat struct {
+	member *registry.Member
+	root   gridstore.Root
 }
 
-func (p *controlPlane) prepare(ctx context.Context, member *registry.Member, state *grid.State, id *identity, client netip.AddrPort) error {
-	select {
-	case <-member.Ready():
-	case <-member.Failed():
-		return member.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(memberPatience):
-		return errors.New("this member of the grid's registry does not serve: are most of the other members there?")
+// errDemoted ends a member whose certificate is not one of a member any more.
+var errDemoted = errors.New("this node's certificate is not one of a member any more")
+
+// serveRegistry makes this node a member whenever it is to be one, until ctx ends.
+// What fails is tried again; the node's copy of the registry does not wait for it.
+func (p *controlPlane) serveRegistry(ctx context.Context, client *gridstore.Client) {
+	for ctx.Err() == nil {
+		cluster, is := p.cluster(client)
+		if !is {
+			select {
+			case <-ctx.Done():
+			case <-p.place:
+			}
+			continue
+		}
+		err := p.beMember(ctx, cluster, client)
+		if errors.Is(err, registry.ErrRemoved) || errors.Is(err, errDemoted) {
+			p.log.Info("this node is no member of the grid's registry any more", "reason", err)
+			if err = p.home.RemoveRegistry(); err == nil {
+				continue
+			}
+		}
+		if ctx.Err() == nil {
+			p.fail(fmt.Errorf("this member of the grid's registry: %w", err))
+			pause(ctx, gridRetry)
+		}
 	}
-	members, err := member.Members(ctx)
-	if err != nil || len(members) > 1 {
+}
+
+// cluster says whether this node is to be a member, and which others there are when
+// it starts for the first time: none makes a new registry.
+func (p *controlPlane) cluster(client *gridstore.Client) (cluster map[string]netip.AddrPort, is bool) {
+	state, id := p.current(), p.own.Load()
+	if !id.Member {
+		return nil, p.home.HasRegistry() // what is left of it is to be cleared away
+	}
+	if state.Founding || p.home.HasRegistry() {
+		return nil, true
+	}
+	if self := client.Snapshot().Nodes[state.Node]; self != nil && len(self.Joining) > 0 {
+		return self.Joining, true
+	}
+	return nil, false
+}
+
+// beMember runs this member until it fails, is no member any more, or ctx ends.
+func (p *controlPlane) beMember(ctx context.Context, cluster map[string]netip.AddrPort, client *gridstore.Client) error {
+	state, files := p.current(), p.home.Files()
+	if !p.own.Load().Member {
+		return errDemoted
+	}
+	member, err := registry.StartMember(ctx, registry.MemberConfig{
+		Name: state.Node, Dir: p.home.RegistryDir(), Members: cluster,
+		Client: netip.AddrPortFrom(state.Address, gridClientPort), Peer: netip.AddrPortFrom(state.Address, gridPeerPort),
+		CertFile: files.Certificate, KeyFile: files.Key, CAFile: files.CAs, RevokedFile: files.Revocations,
+	}, p.log)
+	if err != nil {
 		return err
 	}
-	root := gridstore.Root(member.AsRoot)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.untilDemoted(ctx, member) })
+	g.Go(func() error {
+		if err := p.untilReady(ctx, member); err != nil || ctx.Err() != nil {
+			return err
+		}
+		root := gridstore.Root(member.AsRoot)
+		if err := p.found(ctx, root); err != nil {
+			return err
+		}
+		p.sit(&seat{member, root})
+		defer p.sit(nil)
+		return p.invite(ctx, root, client)
+	})
+	return errors.Join(g.Wait(), member.Close())
+}
+
+func (p *controlPlane) sit(s *seat) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seat = s
+}
+
+// untilDemoted waits until a member has stopped, or is to.
+func (p *controlPlane) untilDemoted(ctx context.Context, member *registry.Member) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-member.Failed():
+			return member.Err()
+		case <-p.place:
+			if !p.own.Load().Member {
+				return errDemoted
+			}
+		}
+	}
+}
+
+// untilReady waits until a member serves.
+func (p *controlPlane) untilReady(ctx context.Context, member *registry.Member) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-member.Ready():
+			return nil
+		case <-time.After(memberPatience):
+			p.fail(errors.New("this member of the grid's registry does not serve yet: are most of the other members there?"))
+		}
+	}
+}
+
+// found protects the grid's first registry and lets its first node in. A founding
+// that crashed is finished by the next one.
+func (p *controlPlane) found(ctx context.Context, root gridstore.Root) error {
+	state, id := p.current(), p.own.Load()
+	if !state.Founding {
+		return nil
+	}
 	if err := root.Protect(ctx); err != nil {
 		return err
 	}
@@ -55,74 +145,30 @@ func (p *controlPlane) prepare(ctx context.Context, member *registry.Member, sta
 	if err := root.Admit(ctx, self, id.pem, "", nil); err != nil {
 		return err
 	}
-	return root.SetMembers(ctx, map[string]netip.AddrPort{state.Node: client})
-}
-
-// invite lets nodes in, where this member has the CA's key.
-func (p *controlPlane) invite(ctx context.Context, state *grid.State, id *identity, root gridstore.Root, client *gridstore.Client) error {
-	ca, err := p.home.CA()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err := root.PutRevocations(ctx, nil, id.roots.Revocations()); err != nil && !errors.Is(err, gridstore.ErrStale) {
 		return err
 	}
-	service := &grid.Service{
-		CA: ca, Control: state.Control, Store: p.gridStore(state, root, client), Now: time.Now, Log: p.log,
-		Own: func() tls.Certificate { return id.tls }, Roots: func() *trust.Roots { return id.roots },
+	if err := root.PutMember(ctx, state.Node, netip.AddrPortFrom(state.Address, gridClientPort), nil); err != nil {
+		return err
 	}
-	return service.Serve(ctx, netip.AddrPortFrom(state.Address, grid.ServicePort))
+	next, err := p.home.SetFounded()
+	if err == nil {
+		p.keep(next)
+	}
+	return err
 }
 
-// gridStore is the grid's registry as the invitation service needs it.
-func (p *controlPlane) gridStore(state *grid.State, root gridstore.Root, client *gridstore.Client) grid.Store {
-	return grid.Store{
-		Token: client.Token,
-		Nodes: func(ctx context.Context) ([]grid.Node, error) { return rosterNodes(ctx, state, client) },
-		Members: func(context.Context) ([]string, error) {
-			return membersOf(state), nil
-		},
-		Certificate: client.Certificate,
-		Admit: func(ctx context.Context, a grid.Admission) error {
-			err := root.Admit(ctx, gridstore.Admission{
-				Node: a.Node, Address: a.Address, ControlKey: a.ControlKey, Admitted: time.Now(),
-			}, a.Certificate, state.Node, &a.Token)
-			var taken *gridstore.TakenError
-			if errors.Is(err, gridstore.ErrStale) || errors.As(err, &taken) {
-				return grid.ErrStale // whose it is is looked up again
-			}
-			if err == nil {
-				wake(p.look)
-			}
-			return err
-		},
-		Renew: func(ctx context.Context, node string, key trust.ControlKey, certificate []byte) error {
-			older, err := client.Certificate(ctx, node)
-			if err != nil {
-				return err
-			}
-			certificates, err := trust.Renewed(certificate, older)
-			if err != nil {
-				return err
-			}
-			return root.Renew(ctx, node, key, certificates)
-		},
-	}
+// fail notes why this node's part is not up, and says so.
+func (p *controlPlane) fail(err error) {
+	p.mu.Lock()
+	p.failed = err
+	p.mu.Unlock()
+	p.log.Error("this node's part in the grid; it is tried again", "error", err)
 }
 
-// rosterNodes gives everybody who has a place in the grid, believed or not.
-func rosterNodes(ctx context.Context, state *grid.State, client *gridstore.Client) ([]grid.Node, error) {
-	roster, err := client.Roster(ctx)
-	if err != nil {
-		return nil, err
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
-	var list []grid.Node
-	for _, a := range roster {
-		n := grid.Node{Name: a.Node, Address: a.Address, ControlKey: a.ControlKey}
-		if i := slices.IndexFunc(state.Members, func(m grid.Node) bool { return m.Name == a.Node }); i >= 0 {
-			n.Endpoint = state.Members[i].Endpoint
-		}
-		list = append(list, n)
-	}
-	return list, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,22 +18,15 @@ import (
 	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )
 
-// follow says what this node is, and keeps its interface as the registry says.
-func (p *controlPlane) follow(ctx context.Context, state *grid.State, id *identity, client *gridstore.Client) error {
+// follow says what this node is, and keeps what it knows of the grid and its
+// interface as the registry says.
+func (p *controlPlane) follow(ctx context.Context, client *gridstore.Client) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-client.Complete():
 	}
-	node := p.node()
-	record := gridstore.Record{
-		Class: string(node.Underlay), Endpoint: node.Endpoint, ControlPublicKey: id.ControlKey.String(),
-		ControlAddress: state.Address, Exit: node.ExitPoint != nil, Program: p.version,
-	}
-	if endpoint := controlEndpoint(node); endpoint.IsValid() {
-		record.ControlEndpoint = endpoint.String()
-	}
-	if err := client.PutRecord(ctx, record); err != nil {
+	if err := client.PutRecord(ctx, p.record()); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -45,11 +39,10 @@ func (p *controlPlane) follow(ctx context.Context, state *grid.State, id *identi
 	p.mu.Unlock()
 	changed := client.Watch(ctx)
 	for {
-		if id.Member {
-			if err := p.followPeers(ctx, state, id, client); err != nil {
-				p.log.Warn("the control interface's peers; what it has stays", "error", err)
-			}
+		if err := errors.Join(p.learnTrust(ctx, client), p.learnMembers(client), p.followPeers(ctx, client)); err != nil && ctx.Err() == nil {
+			p.log.Warn("the control network is not as the registry says; what is there stays", "error", err)
 		}
+		wake(p.place)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -63,16 +56,70 @@ func (p *controlPlane) follow(ctx context.Context, state *grid.State, id *identi
 	}
 }
 
-// followPeers gives a member's interface the nodes that the CA certified and that
-// the roster names, and its guests.
-func (p *controlPlane) followPeers(ctx context.Context, state *grid.State, id *identity, client *gridstore.Client) error {
-	nodes, err := provenNodes(ctx, state, id.roots, client)
+// record is what this node says of itself.
+func (p *controlPlane) record() gridstore.Record {
+	node := p.node()
+	record := gridstore.Record{
+		Class: string(node.Underlay), Endpoint: node.Endpoint, ControlPublicKey: p.own.Load().ControlKey.String(),
+		ControlAddress: p.current().Address, Exit: node.ExitPoint != nil, Program: p.version,
+	}
+	if endpoint := controlEndpoint(node); endpoint.IsValid() {
+		record.ControlEndpoint = endpoint.String()
+	}
+	return record
+}
+
+// learnMembers keeps who the members are: those that the registry names, as far as
+// the CA made them members. A registry that names none is not believed.
+func (p *controlPlane) learnMembers(client *gridstore.Client) error {
+	state := p.current()
+	members := provenMembers(client.Snapshot(), time.Now())
+	if len(members) == 0 || slices.Equal(members, state.Members) {
+		return nil
+	}
+	next, err := p.home.SetMembers(members)
 	if err != nil {
 		return err
 	}
-	v := grid.View{Self: state.Node, Control: state.Control, Nodes: nodes, Members: membersOf(state)}
-	if self := client.Snapshot().Nodes[state.Node]; self != nil {
-		v.Pending = self.Tokens
+	p.keep(next)
+	client.SetEndpoints(registryEndpoints(members))
+	p.log.Info("the members of the grid's registry", "members", membersOf(next))
+	return nil
+}
+
+// provenMembers gives the members, by name, as their own certificates and records
+// say where they are.
+func provenMembers(snap gridstore.Snapshot, now time.Time) (list []grid.Node) {
+	for _, name := range slices.Sorted(maps.Keys(snap.Nodes)) {
+		n := snap.Nodes[name]
+		if !n.Member.IsValid() || n.Identity == nil || !n.Identity.Member || n.Identity.Valid(now) != nil || n.Record == nil {
+			continue
+		}
+		m := grid.Node{Name: name, Address: n.Identity.Address, ControlKey: n.Identity.ControlKey}
+		if endpoint, err := netip.ParseAddrPort(n.Record.ControlEndpoint); err == nil {
+			m.Endpoint = endpoint
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// followPeers gives the interface its peers: to a member, or one that is about to
+// be, the nodes that the CA certified and that the roster names, and its guests; to
+// another node the members.
+func (p *controlPlane) followPeers(ctx context.Context, client *gridstore.Client) error {
+	state, id := p.current(), p.own.Load()
+	v := grid.View{Self: state.Node, Control: state.Control, Nodes: state.Members, Members: membersOf(state)}
+	self := client.Snapshot().Nodes[state.Node]
+	if self != nil && (self.Member.IsValid() || len(self.Joining) > 0) {
+		nodes, err := provenNodes(ctx, state, id.roots, client)
+		if err != nil {
+			return err
+		}
+		v.Nodes, v.Pending = nodes, self.Tokens
+		if !slices.Contains(v.Members, state.Node) {
+			v.Members = append(v.Members, state.Node)
+		}
 	}
 	return p.putInterface(id, v)
 }
@@ -84,23 +131,35 @@ func provenNodes(ctx context.Context, state *grid.State, roots *trust.Roots, cli
 	if err != nil {
 		return nil, err
 	}
+	known := client.Snapshot().Nodes
 	var list []grid.Node
 	for _, a := range roster {
 		if i := slices.IndexFunc(state.Members, func(m grid.Node) bool { return m.Name == a.Node }); i >= 0 {
 			list = append(list, state.Members[i])
 			continue
 		}
-		pem, err := client.Certificate(ctx, a.Node)
-		if err != nil {
-			return nil, err
+		id := identityOf(known[a.Node])
+		if id == nil || id.ControlKey != a.ControlKey { // it has just been let in
+			pem, err := client.Certificate(ctx, a.Node)
+			if err != nil {
+				return nil, err
+			}
+			if id, err = roots.Identity(a.Node, pem); err != nil {
+				continue // it is no node
+			}
 		}
-		id, err := roots.Identity(a.Node, pem)
-		if err != nil || id.Valid(time.Now()) != nil {
-			continue // it is no node, or none any more
+		if id.Valid(time.Now()) == nil {
+			list = append(list, grid.Node{Name: a.Node, Address: id.Address, ControlKey: id.ControlKey})
 		}
-		list = append(list, grid.Node{Name: a.Node, Address: id.Address, ControlKey: id.ControlKey})
 	}
 	return list, nil
+}
+
+func identityOf(n *gridstore.Node) *trust.Identity {
+	if n == nil {
+		return nil
+	}
+	return n.Identity
 }
 
 // putInterface makes the control interface what it should be.
@@ -113,7 +172,7 @@ func (p *controlPlane) putInterface(id *identity, v grid.View) error {
 	want := control.Interface{
 		Node: v.Self, PrivateKey: key, ListenPort: grid.ControlPort, Address: id.Address, Reach: v.Control, Peers: peers,
 	}
-	if id.Member {
+	if slices.Contains(v.Members, v.Self) {
 		want.Services = control.GridPorts
 	}
 	changes, err := control.Put(p.devices, want)

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +19,6 @@ import (
 	"github.com/zosnet/zosnet/pkg/grid/control"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/spec"
-	"github.com/zosnet/zosnet/pkg/trust"
 	"github.com/zosnet/zosnet/pkg/wireguard"
 	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )
@@ -56,13 +55,16 @@ type controlPlane struct {
 	log      *slog.Logger
 	begin    chan struct{} // the node has become part of a grid
 	look     chan struct{} // peers may have changed
+	place    chan struct{} // whether this node is a member may have changed
 	opened   chan struct{} // the registry was opened, or opened again
+	own      atomic.Pointer[identity]
 	accepted chan struct{} // whose networks are carried may have changed
 	version  string
 
 	mu     sync.Mutex
-	state  *grid.State       // nil: in no grid
+	state  *grid.State       // nil: in no grid; what it points to never changes
 	client *gridstore.Client // the last one; nil: none yet
+	seat   *seat             // nil: this node administers no registry now
 	up     chan struct{}     // closed once it is up
 	failed error             // why it is not
 }
@@ -74,7 +76,8 @@ func newControlPlane(version string, node *spec.Node, current func() *spec.Node,
 	}
 	p := &controlPlane{
 		home: grid.NewHome(node.StateDir), node: current, keys: keys, devices: devices, log: log,
-		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), opened: make(chan struct{}, 1), accepted: make(chan struct{}, 1), version: version, up: make(chan struct{}),
+		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), place: make(chan struct{}, 1), opened: make(chan struct{}, 1),
+		accepted: make(chan struct{}, 1), version: version, up: make(chan struct{}),
 	}
 	if p.state, err = p.home.State(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -111,11 +114,16 @@ func (p *controlPlane) known(ctx context.Context) *gridstore.Client {
 	return nil
 }
 
+// keep notes what the node's place in the grid is from now on.
+func (p *controlPlane) keep(s *grid.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = s
+}
+
 // became notes that the node is in a grid from now on.
 func (p *controlPlane) became(s *grid.State) {
-	p.mu.Lock()
-	p.state = s
-	p.mu.Unlock()
+	p.keep(s)
 	wake(p.begin)
 }
 
@@ -162,35 +170,10 @@ func (p *controlPlane) wait(ctx context.Context) error {
 	}
 }
 
-// identity is what a node proves itself by.
-type identity struct {
-	key   *trust.NodeKey
-	pem   []byte
-	tls   tls.Certificate
-	roots *trust.Roots
-	*trust.Identity
-}
-
-func (p *controlPlane) identity(node string) (*identity, error) {
-	id := &identity{}
-	var err error
-	if id.key, id.pem, err = p.home.Node(); err != nil {
-		return nil, err
-	}
-	if id.roots, err = p.home.Roots(); err != nil {
-		return nil, err
-	}
-	if id.Identity, err = id.roots.Identity(node, id.pem); err != nil {
-		return nil, err
-	}
-	id.tls, err = id.key.TLS(id.pem)
-	return id, err
-}
-
 // serve brings everything up and keeps it until something fails.
 func (p *controlPlane) serve(ctx context.Context) error {
 	state := p.current()
-	id, err := p.identity(state.Node)
+	id, err := p.readIdentity(state.Node)
 	if err != nil {
 		return err
 	}
@@ -209,27 +192,19 @@ func (p *controlPlane) serve(ctx context.Context) error {
 	p.client = client // what it kept of an earlier run is there at once, whatever becomes of the rest
 	p.mu.Unlock()
 	if !slices.Equal(accept, p.node().Accept) { // reread meanwhile
-		return p.reaccept()
+		if err := p.reaccept(); err != nil {
+			return err
+		}
 	}
 	wake(p.opened)
 	if unreachable != nil {
 		return unreachable
 	}
-	var root gridstore.Root
-	if id.Member {
-		member, err := p.startMember(ctx, state, id)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = member.Close() }()
-		root = member.AsRoot
-	}
 	g, ctx := errgroup.WithContext(ctx)
-	if root != nil {
-		g.Go(func() error { return p.invite(ctx, state, id, root, client) })
-	}
+	g.Go(func() error { p.serveRegistry(ctx, client); return nil })
 	g.Go(func() error { client.KeepLive(ctx, gridstore.LiveTTL); return nil })
-	g.Go(func() error { return p.follow(ctx, state, id, client) })
+	g.Go(func() error { return p.follow(ctx, client) })
+	g.Go(func() error { p.renewCertificate(ctx); return nil })
 	return g.Wait()
 }
 
@@ -238,10 +213,15 @@ func (p *controlPlane) serve(ctx context.Context) error {
 // would cut them off until the registry names them again.
 func (p *controlPlane) firstInterface(id *identity, state *grid.State) error {
 	is, err := p.devices.Read(control.Name(state.Node))
-	if err == nil && id.Member && is.PublicKey == wireguard.PublicKey(id.ControlKey) {
+	if err == nil && p.isMember(state) && is.PublicKey == wireguard.PublicKey(id.ControlKey) {
 		return nil
 	}
 	return p.putInterface(id, grid.View{Self: state.Node, Control: state.Control, Nodes: state.Members, Members: membersOf(state)})
+}
+
+// isMember says whether this node is one of the members, as far as it knows.
+func (p *controlPlane) isMember(state *grid.State) bool {
+	return slices.Contains(membersOf(state), state.Node)
 }
 
 func membersOf(s *grid.State) (names []string) {
@@ -251,15 +231,18 @@ func membersOf(s *grid.State) (names []string) {
 	return names
 }
 
+// clientConfig says how this node speaks to the grid's registry.
 func (p *controlPlane) clientConfig(state *grid.State, id *identity) gridstore.Config {
-	c := gridstore.Config{
+	return gridstore.Config{
 		Node: state.Node, Key: id.key, Identity: id.Identity, Roots: id.roots, CacheFile: p.home.CacheFile(), Log: p.log,
-		TLS: &tls.Config{
-			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.tls}, RootCAs: id.roots.Pool(), ServerName: trust.MemberHostname,
-		},
+		Endpoints: registryEndpoints(state.Members), TLS: p.registryTLS(),
 	}
-	for _, m := range state.Members {
-		c.Endpoints = append(c.Endpoints, "https://"+netip.AddrPortFrom(m.Address, gridClientPort).String())
+}
+
+// registryEndpoints gives where members serve the registry's clients.
+func registryEndpoints(members []grid.Node) (list []string) {
+	for _, m := range members {
+		list = append(list, "https://"+netip.AddrPortFrom(m.Address, gridClientPort).String())
 	}
-	return c
+	return list
 }

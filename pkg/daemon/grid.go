@@ -114,12 +114,8 @@ func (p *controlPlane) makeToken(ctx context.Context, s *grid.State, endpoint ne
 	if err := p.wait(ctx); err != nil {
 		return nil, err
 	}
-	id, err := p.identity(s.Node)
-	if err != nil {
-		return nil, err
-	}
 	token, err := trust.NewToken(trust.TokenAddress{
-		CA: ca.Fingerprint(), ControlKey: id.ControlKey, Service: netip.AddrPortFrom(s.Address, grid.ServicePort),
+		CA: ca.Fingerprint(), ControlKey: p.own.Load().ControlKey, Service: netip.AddrPortFrom(s.Address, grid.ServicePort),
 		Endpoints: []netip.AddrPort{endpoint},
 	}, time.Now().Add(period))
 	if err != nil {

@@ -115,7 +115,7 @@ func (s *Service) welcome(ctx context.Context, certificate []byte) (*joinAnswer,
 }
 
 // renew gives a node a new certificate for its name and its address. Its keys may
-// be new ones. Whether it is a member's is what the registry says now.
+// be new ones. It is a member's if the node's was and the registry still says so.
 func (s *Service) renew(ctx context.Context, state *tls.ConnectionState, r renewRequest) (*renewAnswer, error) {
 	request, err := trust.ParseRequest([]byte(r.Request))
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *Service) renew(ctx context.Context, state *tls.ConnectionState, r renew
 		return nil, fmt.Errorf("look up the members: %w", err)
 	}
 	issue := s.CA.Issue
-	if slices.Contains(members, id.Node) {
+	if id.Member && slices.Contains(members, id.Node) { // the registry alone makes nobody a member
 		issue = s.CA.IssueMember
 	}
 	certificate, err := issue(request, id.Address, s.Now())

@@ -26,6 +26,7 @@ const (
 	casFile         = "ca.pem"
 	caKeyFile       = "ca.key"
 	ownCAFile       = "own-ca.pem"
+	revocationsFile = "revoked.crl" // DER: etcd reads it too
 )
 
 // Home is where a node keeps what makes it part of a grid: STATEDIR/grid, readable
@@ -47,6 +48,10 @@ type State struct {
 	Control netip.Prefix `json:"control"`
 	Address netip.Addr   `json:"address"`
 	Members []Node       `json:"members"`
+
+	// Founding says that this node's registry is the grid's first and not there yet.
+	// Nothing else makes a new one: a member that lost its directory must not.
+	Founding bool `json:"founding,omitempty"`
 }
 
 // errInGrid says that a node that is in a grid cannot make or join one.
@@ -69,14 +74,24 @@ func (h Home) State() (*State, error) {
 	return &s, nil
 }
 
-// SetMembers keeps who the members are, for the next start.
-func (h Home) SetMembers(members []Node) error {
+// SetMembers keeps who the members are, for the next start, and gives the state
+// that it is part of.
+func (h Home) SetMembers(members []Node) (*State, error) {
+	return h.change(func(s *State) { s.Members = members })
+}
+
+// SetFounded notes that the grid's first registry is there.
+func (h Home) SetFounded() (*State, error) {
+	return h.change(func(s *State) { s.Founding = false })
+}
+
+func (h Home) change(make func(*State)) (*State, error) {
 	s, err := h.State()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.Members = members
-	return h.replace(stateFile, encodeState(*s))
+	make(s)
+	return s, h.replace(stateFile, encodeState(*s))
 }
 
 func encodeState(s State) []byte {
@@ -150,10 +165,19 @@ func (h Home) Found(node string, control trust.ControlKey, endpoint netip.AddrPo
 	if err != nil {
 		return nil, err
 	}
-	state := State{Version: formatVersion, Node: node, Control: prefix, Address: address,
+	roots, err := trust.ParseRoots(ca.CertificatePEM())
+	if err != nil {
+		return nil, err
+	}
+	roots, _, err = ca.Revoke(roots, now) // of nobody: from the first day there is a list to look at
+	if err != nil {
+		return nil, err
+	}
+	state := State{Version: formatVersion, Node: node, Control: prefix, Address: address, Founding: true,
 		Members: []Node{{Name: node, Address: address, ControlKey: control, Endpoint: endpoint}}}
 	return &state, h.settle(map[string][]byte{
 		stateFile: encodeState(state), casFile: ca.CertificatePEM(), ownCAFile: ca.CertificatePEM(), certificateFile: certificate,
+		revocationsFile: roots.RevocationsDER(),
 	}, map[string][]byte{caKeyFile: caKey})
 }
 

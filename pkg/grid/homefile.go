@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,15 +14,31 @@ import (
 func (h Home) path(file string) string { return filepath.Join(h.dir, file) }
 
 // Files are the paths of PEM files, for etcd, which reads them itself.
-type Files struct{ Certificate, Key, CAs string }
+type Files struct{ Certificate, Key, CAs, Revocations string }
 
 // Files gives what a member of the registry proves itself by.
 func (h Home) Files() Files {
-	return Files{h.path(certificateFile), h.path(nodeKeyFile), h.path(casFile)}
+	return Files{h.path(certificateFile), h.path(nodeKeyFile), h.path(casFile), h.path(revocationsFile)}
 }
 
 // RegistryDir is where a member keeps its part of the registry.
 func (h Home) RegistryDir() string { return h.path("etcd") }
+
+// HasRegistry says whether this node has a part of the registry, which it has once
+// it was started as a member.
+func (h Home) HasRegistry() bool {
+	_, err := os.Stat(filepath.Join(h.RegistryDir(), "member"))
+	return err == nil
+}
+
+// RemoveRegistry takes this node's part of the registry away, which is of no use
+// once it is no member any more.
+func (h Home) RemoveRegistry() error {
+	if err := os.RemoveAll(h.RegistryDir()); err != nil {
+		return fmt.Errorf("remove this node's part of the grid's registry: %w", err)
+	}
+	return syncDir(h.dir)
+}
 
 // CacheFile is where a node keeps what it last knew of the registry.
 func (h Home) CacheFile() string { return h.path("cache.db") }
@@ -43,13 +60,45 @@ func (h Home) Node() (*trust.NodeKey, []byte, error) {
 	return key, certificate, nil
 }
 
-// Roots gives whom the grid believes.
+// Roots gives whom the grid believes, and what its CA revoked as far as this node
+// has heard.
 func (h Home) Roots() (*trust.Roots, error) {
 	text, err := os.ReadFile(h.path(casFile))
 	if err != nil {
 		return nil, fmt.Errorf("read the grid's CAs: %w", err)
 	}
-	return trust.ParseRoots(text)
+	roots, err := trust.ParseRoots(text)
+	if err != nil {
+		return nil, err
+	}
+	list, err := os.ReadFile(h.path(revocationsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return roots, nil // it has heard of none
+	}
+	if err == nil {
+		roots, err = roots.RevokedDER(list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what the grid's CA revoked, %s: %w", h.path(revocationsFile), err)
+	}
+	return roots, nil
+}
+
+// SetRevocations keeps the revocation list that roots know, if it is newer than the
+// one that is kept.
+func (h Home) SetRevocations(roots *trust.Roots) error {
+	kept, err := h.Roots()
+	if err != nil {
+		return err
+	}
+	list := roots.RevocationsDER()
+	if bytes.Equal(list, kept.RevocationsDER()) {
+		return nil
+	}
+	if _, err := kept.RevokedDER(list); err != nil {
+		return err
+	}
+	return h.replace(revocationsFile, list)
 }
 
 // CA gives the grid's CA, at a node that can let others in; elsewhere an error that

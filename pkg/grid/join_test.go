@@ -317,8 +317,12 @@ func TestRenew(t *testing.T) {
 	}
 
 	in.members = append(in.members, "n2")
-	if id := must(m.Roots.Identity("n2", must(renew(current, next)))); !id.Member {
-		t.Error("a node that was promoted gets no certificate of a member")
+	if id := must(m.Roots.Identity("n2", must(renew(current, next)))); id.Member {
+		t.Error("the registry's word alone makes a member")
+	}
+	promoted := must(n2.Key.TLS(must(in.ca.Reissue(must(m.Roots.Identity("n2", m.Certificate)), true, noon))))
+	if id := must(m.Roots.Identity("n2", must(renew(promoted, next)))); !id.Member {
+		t.Error("a member's renewed certificate is not one of a member")
 	}
 	revoked, _, err := in.ca.Revoke(in.roots, noon, must(in.roots.Identity("n2", append(m.Certificate, cert...))))
 	fails(t, err, nil)

@@ -46,6 +46,11 @@ type MemberConfig struct {
 	// in CAFile, which must also have made those of all others. Certificate and key
 	// are read again at each handshake.
 	CertFile, KeyFile, CAFile string
+
+	// RevokedFile has the CA's revocation list (DER), empty: none. Whose certificate it
+	// names is no member to this one; it is read again at each handshake. Nodes that
+	// are no members are kept out by taking their user away.
+	RevokedFile string
 }
 
 // Member is an embedded etcd that is part of a grid's cluster. Its state is apart
@@ -100,6 +105,7 @@ func (c MemberConfig) etcd(log *slog.Logger, f *failure) *embed.Config {
 	// Who speaks to a member as a member can write anything: it must be one.
 	cfg.PeerTLSInfo.ServerName, cfg.PeerTLSInfo.AllowedHostnames = trust.MemberHostname, []string{trust.MemberHostname}
 	cfg.PeerTLSInfo.SkipClientSANVerify = true // it would look that name up in DNS
+	cfg.PeerTLSInfo.CRLFile = c.RevokedFile
 	cfg.TlsMinVersion = "TLS1.3"
 	cfg.EnableGRPCGateway = false // it would speak for its callers with the member's certificate
 	cfg.QuotaBackendBytes = gridQuotaBytes

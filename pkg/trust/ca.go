@@ -141,6 +141,17 @@ func (c *CA) IssueMember(request *Request, address netip.Addr, now time.Time) ([
 	return c.issue(request, address, now, true)
 }
 
+// Reissue certifies a node again for what it has, its key too, as a member or as
+// one that is none. The new certificate ends after the one that it has: so the node
+// can tell which is the newer.
+func (c *CA) Reissue(id *Identity, member bool, now time.Time) ([]byte, error) {
+	if next := id.Expires.Add(time.Second - NodeLife); now.Before(next) {
+		now = next
+	}
+	request := &Request{Node: id.Node, ControlKey: id.ControlKey, key: id.certificates[0].key}
+	return c.issue(request, id.Address, now, member)
+}
+
 func (c *CA) issue(request *Request, address netip.Addr, now time.Time, member bool) ([]byte, error) {
 	if !address.Is6() || address.Is4In6() || address.Zone() != "" {
 		return nil, fmt.Errorf("certify node %s: %q is not an IPv6 control address", request.Node, address)

@@ -78,6 +78,15 @@ func Renewed(certificate, older []byte) ([]byte, error) {
 	return text, nil
 }
 
+// Newest gives the first of a node's certificates (PEM).
+func Newest(certificates []byte) ([]byte, error) {
+	list, err := decodePEM(pemCertificate, certificates, maxCertificates)
+	if err != nil {
+		return nil, err
+	}
+	return encodePEM(pemCertificate, list[0]), nil
+}
+
 // IdentityOf checks the certificate that a peer presented in TLS, with its time.
 func (r *Roots) IdentityOf(leaf *x509.Certificate, now time.Time) (*Identity, error) {
 	id, err := r.Identity(leaf.Subject.CommonName, encodePEM(pemCertificate, leaf.Raw))
@@ -134,6 +143,12 @@ func (id *Identity) Valid(now time.Time) error {
 		return fmt.Errorf("certificate of node %s: %w", id.Node, err)
 	}
 	return nil
+}
+
+// Revoked says that one of the certificates was revoked: what it signed is refused,
+// unless a newer one has the same key.
+func (id *Identity) Revoked() bool {
+	return slices.ContainsFunc(id.certificates, func(c certificate) bool { return c.revoked })
 }
 
 // RenewalDue says that half of the newest certificate's life is over.

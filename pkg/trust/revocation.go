@@ -47,6 +47,27 @@ func (c *CA) Revoke(r *Roots, now time.Time, nodes ...*Identity) (*Roots, []byte
 	return revoked, text, err
 }
 
+// Revocations gives the list that these roots know, PEM; nil: they know of none.
+func (r *Roots) Revocations() []byte {
+	if r.revoked.list == nil {
+		return nil
+	}
+	return encodePEM(pemRevocations, r.revoked.list.Raw)
+}
+
+// RevocationsDER gives what Revocations gives, as etcd reads it from a file.
+func (r *Roots) RevocationsDER() []byte {
+	if r.revoked.list == nil {
+		return nil
+	}
+	return r.revoked.list.Raw
+}
+
+// RevokedDER is Revoked for a list as RevocationsDER gives it.
+func (r *Roots) RevokedDER(list []byte) (*Roots, error) {
+	return r.Revoked(encodePEM(pemRevocations, list))
+}
+
 // Revoked gives roots that know of a revocation list (PEM). One that an unknown
 // CA signed is refused, and one that is older than the one they know (ErrOlder)
 // or as old and different (ErrConflict).

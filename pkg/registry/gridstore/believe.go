@@ -44,6 +44,17 @@ func (j *judge) believe(k Key, raw []byte) (value, error) {
 		}
 		j.identities[k.Node] = id
 		return &c, nil
+	case k.Kind == KindRevocations:
+		var r revoked
+		if err := decode(raw, &r); err != nil {
+			return nil, err
+		}
+		roots, err := j.roots.Revoked([]byte(r.PEM))
+		if err != nil {
+			return nil, err
+		}
+		j.roots = roots
+		return &r, nil
 	case k.Kind == KindDocument:
 		d := Document{}
 		if err := decode(raw, &d); err != nil {
@@ -84,7 +95,7 @@ func (j *judge) believeSigned(k Key, raw []byte) (value, error) {
 // recall decodes a value that was believed in an earlier run.
 func (j *judge) recall(k Key, raw []byte) (value, error) {
 	switch {
-	case k.Kind == KindCertificate:
+	case k.Kind == KindCertificate, k.Kind == KindRevocations:
 		return j.believe(k, raw) // the CAs may have changed
 	case k.signedAs() != "":
 		s, err := trust.DecodeSigned(raw)
@@ -144,6 +155,10 @@ func decodeAs(k Key, raw []byte) (value, error) {
 		v = &member{}
 	case KindToken:
 		v = &token{}
+	case KindIssued:
+		v = &issued{}
+	case KindRevocations:
+		v = &revoked{}
 	}
 	if v == nil {
 		return nil, errUnknownKey

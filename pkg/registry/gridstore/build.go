@@ -22,6 +22,10 @@ func (s *state) publish() (changed bool) {
 		next.Nodes, next.Networks = maps.Clone(next.Nodes), maps.Clone(next.Networks)
 	}
 	for g := range s.dirty {
+		if g == ofTrust {
+			next.Revocations = s.roots.Revocations()
+			continue
+		}
 		if g.network {
 			set(next.Networks, g.name, s.network(g))
 		} else {
@@ -72,7 +76,7 @@ func (s *state) node(g group) *Node {
 		case *admission:
 			n.Admitted = v.admission(g.name)
 		case *member:
-			n.Member = v.Client
+			n.Member, n.Joining = v.Client, v.Cluster
 		case *token:
 			n.Tokens = append(n.Tokens, v.PendingToken)
 		}

@@ -194,6 +194,7 @@ func (c *cache) fill(tx *bbolt.Tx, s *state, m meta) error {
 		}
 		s.keep(k, &entry{raw: v.raw, revision: v.revision, value: known})
 	}
+	s.judgeRevoked()
 	return nil
 }
 

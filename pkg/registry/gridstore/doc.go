@@ -24,12 +24,15 @@
 //	workloads/NETWORK/WORKLOAD               which node has the workload's name     a claim
 //	spans/NODE/NETWORK                       that the network names the node        a claim
 //	roster/NODE                              that the node is in the grid           by the members
+//	members/NODE                             that the node is a member              by the members
+//	issued/NODE                              the certificates that it was given    by the members
+//	trust/revocations                        certificates that are good no more     signed by the grid's CA
 //
 // A claim opens nothing: at worst it is late, or not there.
 //
 // # What a node hears
 //
-// Its own keys and spans; of each network in its spans the document, and of every
+// Its own keys and spans, the members and the revocation list; of each network in its spans the document, and of every
 // other node that the document is for its record, certificate, lease, and what it
 // has in that network; the delegations behind those parts; the holder that it asks
 // for blocks. A node that holds an allocation also hears the roster and everybody's

@@ -20,6 +20,8 @@ const (
 	spansRoot    = root + "spans/"
 	rosterRoot   = root + "roster/"
 	membersRoot  = root + "members/"
+	issuedRoot   = root + "issued/"
+	revocations  = root + "trust/revocations"
 )
 
 // Kind is what a key is of.
@@ -43,6 +45,8 @@ const (
 	KindSpan         Kind = "span"
 	KindRoster       Kind = "roster"
 	KindMember       Kind = "member"
+	KindIssued       Kind = "issued"
+	KindRevocations  Kind = "revocations"
 )
 
 // Key is a key of the grid's registry in its parts; which of them it has depends
@@ -73,6 +77,10 @@ func (k Key) String() string {
 		return rosterRoot + k.Node
 	case KindMember:
 		return membersRoot + k.Node
+	case KindIssued:
+		return issuedRoot + k.Node
+	case KindRevocations:
+		return revocations
 	}
 	base := nodeRoot(k.Node) + string(k.Kind)
 	switch k.Kind {
@@ -165,6 +173,10 @@ func parseKey(text string) (Key, error) {
 		return named(Key{Kind: KindRoster, Node: parts[1]})
 	case parts[0] == "members" && len(parts) == 2:
 		return named(Key{Kind: KindMember, Node: parts[1]})
+	case parts[0] == "issued" && len(parts) == 2:
+		return named(Key{Kind: KindIssued, Node: parts[1]})
+	case text == revocations:
+		return Key{Kind: KindRevocations}, nil
 	}
 	return Key{}, errUnknownKey
 }
@@ -212,7 +224,7 @@ func named(k Key) (Key, error) {
 func wants(kind Kind, what string) bool {
 	switch what {
 	case "node":
-		return kind != KindDocument && kind != KindRevision && kind != KindClaim
+		return kind != KindDocument && kind != KindRevision && kind != KindClaim && kind != KindRevocations
 	case "network":
 		return kind == KindPart || kind == KindAttachment || kind == KindBinding || kind == KindDocument || kind == KindRevision || kind == KindClaim || kind == KindSpan
 	}

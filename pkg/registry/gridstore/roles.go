@@ -96,7 +96,8 @@ func (r Root) allow(ctx context.Context, node string) error {
 	})
 }
 
-// Expel takes a node out of the registry: its rights first, then its keys, its
+// Expel takes a node out of the registry, when its certificates have been revoked:
+// its rights first, then its keys, its
 // spans and its claims. Documents that name it stay. It may be called again.
 func (r Root) Expel(ctx context.Context, node string) error {
 	if err := CheckNode(node); err != nil {
@@ -128,6 +129,7 @@ func (r Root) Expel(ctx context.Context, node string) error {
 			clientv3.OpDelete(spansOf(node), clientv3.WithPrefix()),
 			clientv3.OpDelete(Key{Kind: KindRoster, Node: node}.String()),
 			clientv3.OpDelete(Key{Kind: KindMember, Node: node}.String()),
+			clientv3.OpDelete(Key{Kind: KindIssued, Node: node}.String()),
 		).Commit()
 		if err != nil {
 			return fmt.Errorf("delete what node %s wrote: %w", node, err)

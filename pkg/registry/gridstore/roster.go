@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -37,7 +36,7 @@ func (r Root) Admit(ctx context.Context, a Admission, pem []byte, by string, use
 		if err := t.roster(a); err != nil {
 			return err
 		}
-		t.put(Key{Kind: KindCertificate, Node: a.Node}, &certificate{PEM: string(pem)})
+		t.certify(a.Node, pem)
 		if used != nil {
 			t.use(Key{Kind: KindToken, Node: by, Token: used.ID}, *used)
 		}
@@ -118,6 +117,31 @@ func (t *rootTxn) use(k Key, used trust.PendingToken) {
 	t.put(k, &token{PendingToken: used})
 }
 
+// certify gives a node its certificates, the newest first, and notes that the newest
+// was made.
+func (t *rootTxn) certify(node string, pem []byte) {
+	k := Key{Kind: KindIssued, Node: node}
+	resp, err := t.etcd.Get(t.ctx, k.String())
+	if err != nil {
+		t.err = errors.Join(t.err, err)
+		return
+	}
+	var was issued
+	var at int64
+	if len(resp.Kvs) == 1 {
+		at = resp.Kvs[0].ModRevision
+		if err := decode(resp.Kvs[0].Value, &was); err != nil {
+			t.err = errors.Join(t.err, fmt.Errorf("registry key %s: %w", k, err))
+			return
+		}
+	}
+	list, err := trust.Issued([]byte(was.PEM), pem, time.Now())
+	t.err = errors.Join(t.err, err)
+	t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(k.String()), "=", at))
+	t.put(k, &issued{PEM: string(list)})
+	t.put(Key{Kind: KindCertificate, Node: node}, &certificate{PEM: string(pem)})
+}
+
 // put writes a value over what is there.
 func (t *rootTxn) put(k Key, v value) {
 	resp, err := t.etcd.Get(t.ctx, k.String())
@@ -160,37 +184,9 @@ func (r Root) Renew(ctx context.Context, node string, key trust.ControlKey, pem 
 		}
 		t := rootTxn{ctx: ctx, etcd: etcd}
 		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(place), "=", resp.Kvs[0].ModRevision))
-		t.put(Key{Kind: KindCertificate, Node: node}, &certificate{PEM: string(pem)})
+		t.certify(node, pem)
 		if err := t.commit(); err != nil {
 			return fmt.Errorf("renew the certificate of node %s: %w", node, err)
-		}
-		return nil
-	})
-}
-
-// SetMembers publishes who the members are and where they serve clients: every
-// node hears of it and goes there.
-func (r Root) SetMembers(ctx context.Context, members map[string]netip.AddrPort) error {
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
-		resp, err := etcd.Get(ctx, membersRoot, clientv3.WithPrefix())
-		if err != nil {
-			return fmt.Errorf("read the members of the grid: %w", err)
-		}
-		t := rootTxn{ctx: ctx, etcd: etcd}
-		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(membersRoot), "<", resp.Header.Revision+1).WithPrefix())
-		for _, kv := range resp.Kvs {
-			if _, stays := members[strings.TrimPrefix(string(kv.Key), membersRoot)]; !stays {
-				t.ops = append(t.ops, clientv3.OpDelete(string(kv.Key)))
-			}
-		}
-		for node, at := range members {
-			if err := CheckNode(node); err != nil {
-				return err
-			}
-			t.put(Key{Kind: KindMember, Node: node}, &member{Client: at})
-		}
-		if err := t.commit(); err != nil {
-			return fmt.Errorf("publish the members of the grid: %w", err)
 		}
 		return nil
 	})

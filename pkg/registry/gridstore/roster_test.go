@@ -19,7 +19,7 @@ func TestRoster(t *testing.T) {
 	g := single(t, 1)
 	ctx := t.Context()
 	n1 := g.open(1)
-	g.ok(g.root().SetMembers(ctx, map[string]netip.AddrPort{"n1": g.client(1)}))
+	g.ok(g.root().PutMember(ctx, "n1", g.client(1), nil))
 	made := must(trust.NewToken(trust.TokenAddress{
 		CA: g.ca.Fingerprint(), ControlKey: g.node(1).identity.ControlKey, Service: netip.AddrPortFrom(controlAddress(1), 1),
 		Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:51820")},

@@ -24,14 +24,19 @@ type group struct {
 	name    string
 }
 
-// groupOf gives the group of a key. Claims and past
-// documents are of none: nobody watches them.
+// ofTrust is what is of no node and no network: whom the grid believes.
+var ofTrust = group{false, "/trust"}
+
+// groupOf gives the group of a key. Claims, past documents and what was issued are of
+// none: nobody watches them.
 func groupOf(k Key) (group, bool) {
 	switch k.Kind {
 	case KindPart, KindAttachment, KindBinding, KindDocument, KindSpan:
 		return group{true, k.Network}, true
-	case KindClaim, KindRevision:
+	case KindClaim, KindRevision, KindIssued:
 		return group{}, false
+	case KindRevocations:
+		return ofTrust, true
 	}
 	return group{false, k.Node}, true
 }
@@ -48,7 +53,7 @@ type scope struct {
 
 func newScope(self string, peers []string) *scope {
 	s := &scope{self: self, reasons: map[string]int{}, by: map[group][]string{}, taken: map[string]bool{}, touched: map[string]bool{}}
-	base := []string{nodeRoot(self), spansOf(self), membersRoot}
+	base := []string{nodeRoot(self), spansOf(self), membersRoot, revocations}
 	for _, peer := range peers {
 		if peer != self {
 			base = append(base, personOf(peer)...)

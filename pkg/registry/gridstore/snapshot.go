@@ -28,6 +28,8 @@ type Snapshot struct {
 	Nodes     map[string]*Node    // this one, those of its networks, their holders, and for a holder all
 	Networks  map[string]*Network // those whose owner names this node
 	Problems  []Problem           // by key
+
+	Revocations []byte // the grid's revocation list, PEM; nil: none is known
 }
 
 // Problem is a value that was not believed. What was believed before stays.
@@ -42,14 +44,15 @@ type Node struct {
 	Name     string
 	Identity *trust.Identity
 	Record   *Record
-	Live     bool                 // its lease held, when this was confirmed
-	Since    time.Time            // when its daemon started; zero if it is not live
-	Left     time.Time            // when this node heard that it is not live any more; zero if it is, or was never heard
-	Holding  ipam.Holding         // what it holds for others
-	Request  *ipam.Request        // what it asks a holder for
-	Member   netip.AddrPort       // where it serves the registry's clients; not valid: it is no member
-	Admitted *Admission           // as the roster has it; only members and holders hear that
-	Tokens   []trust.PendingToken // that this node made, by id; of others nothing
+	Live     bool                      // its lease held, when this was confirmed
+	Since    time.Time                 // when its daemon started; zero if it is not live
+	Left     time.Time                 // when this node heard that it is not live any more; zero if it is, or was never heard
+	Holding  ipam.Holding              // what it holds for others
+	Request  *ipam.Request             // what it asks a holder for
+	Member   netip.AddrPort            // where it serves the registry's clients; not valid: it is no member
+	Joining  map[string]netip.AddrPort // the cluster that it is to join as a member, by name where each serves the others
+	Admitted *Admission                // as the roster has it; only members and holders hear that
+	Tokens   []trust.PendingToken      // that this node made, by id; of others nothing
 }
 
 // Admission is a node's place in the grid.

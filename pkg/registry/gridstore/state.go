@@ -68,6 +68,9 @@ func (s *state) put(key string, raw []byte, revision int64) {
 	}
 	delete(s.refused, key)
 	s.keep(k, &entry{raw: raw, revision: revision, value: v})
+	if k.Kind == KindRevocations {
+		s.judgeRevoked()
+	}
 }
 
 func (s *state) keep(k Key, e *entry) {

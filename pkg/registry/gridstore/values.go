@@ -126,10 +126,27 @@ type admission struct {
 	ControlKey trust.ControlKey `json:"controlKey"`
 }
 
-// member says that a node is one of the members, and where it serves clients.
+// member says that a node is one of the members, or about to be one.
 type member struct {
 	Extra
-	Client netip.AddrPort `json:"client"`
+	Client netip.AddrPort `json:"client,omitzero"` // where it serves clients; not valid: it does not yet
+
+	// Cluster gives where every member serves the others, by name: what the node
+	// joins.
+	Cluster map[string]netip.AddrPort `json:"cluster,omitempty"`
+}
+
+// issued are the certificates that the CA made for a node, the newest last. The node
+// itself cannot write it, as it can its certificate.
+type issued struct {
+	Extra
+	PEM string `json:"pem"`
+}
+
+// revoked is what the grid's CA no longer vouches for, signed by it.
+type revoked struct {
+	Extra
+	PEM string `json:"pem"`
 }
 
 // token is a join token that the node made, as far as it may be known.

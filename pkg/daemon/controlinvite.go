@@ -1,0 +1,87 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/grid"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// invite lets nodes in and renews their certificates until ctx ends, where this
+// node has the CA's key.
+func (p *controlPlane) invite(ctx context.Context, root gridstore.Root, client *gridstore.Client) error {
+	ca, err := p.home.CA()
+	if errors.Is(err, fs.ErrNotExist) {
+		<-ctx.Done()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	state := p.current()
+	service := &grid.Service{
+		CA: ca, Control: state.Control, Store: p.gridStore(root, client), Now: time.Now, Log: p.log,
+		Own: func() tls.Certificate { return p.own.Load().tls }, Roots: func() *trust.Roots { return p.own.Load().roots },
+	}
+	return service.Serve(ctx, netip.AddrPortFrom(state.Address, grid.ServicePort))
+}
+
+// gridStore is the grid's registry as the invitation service needs it.
+func (p *controlPlane) gridStore(root gridstore.Root, client *gridstore.Client) grid.Store {
+	return grid.Store{
+		Token: client.Token,
+		Nodes: func(ctx context.Context) ([]grid.Node, error) { return rosterNodes(ctx, p.current(), client) },
+		Members: func(context.Context) ([]string, error) {
+			return membersOf(p.current()), nil
+		},
+		Certificate: client.Certificate,
+		Admit: func(ctx context.Context, a grid.Admission) error {
+			err := root.Admit(ctx, gridstore.Admission{
+				Node: a.Node, Address: a.Address, ControlKey: a.ControlKey, Admitted: time.Now(),
+			}, a.Certificate, p.current().Node, &a.Token)
+			var taken *gridstore.TakenError
+			if errors.Is(err, gridstore.ErrStale) || errors.As(err, &taken) {
+				return grid.ErrStale // whose it is is looked up again
+			}
+			if err == nil {
+				wake(p.look)
+			}
+			return err
+		},
+		Renew: func(ctx context.Context, node string, key trust.ControlKey, certificate []byte) error {
+			older, err := client.Certificate(ctx, node)
+			if err != nil {
+				return err
+			}
+			certificates, err := trust.Renewed(certificate, older)
+			if err != nil {
+				return err
+			}
+			return root.Renew(ctx, node, key, certificates)
+		},
+	}
+}
+
+// rosterNodes gives everybody who has a place in the grid, believed or not.
+func rosterNodes(ctx context.Context, state *grid.State, client *gridstore.Client) ([]grid.Node, error) {
+	roster, err := client.Roster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []grid.Node
+	for _, a := range roster {
+		n := grid.Node{Name: a.Node, Address: a.Address, ControlKey: a.ControlKey}
+		if i := slices.IndexFunc(state.Members, func(m grid.Node) bool { return m.Name == a.Node }); i >= 0 {
+			n.Endpoint = state.Members[i].Endpoint
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}

@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// revokeAttempts bounds how often a revocation list is made again when others were
+// faster.
+const revokeAttempts = 10
+
+// administer gives what this node administers the grid's registry by; an error where
+// it does not.
+func (p *controlPlane) administer() (*seat, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.state == nil:
+		return nil, errNoGrid
+	case p.seat == nil:
+		return nil, precondition("this node is no member of the grid's registry, or does not serve yet: ask one of " + strings.Join(membersOf(p.state), ", "))
+	}
+	return p.seat, nil
+}
+
+// expel takes a node out of the grid for good: its certificates are revoked, so that
+// nobody believes what it signed or lets it in, and its rights, record, claims and
+// everything else that it wrote are deleted. Its name is free then. This node must be a member and have the CA's
+// key. The same again finishes what was begun; a node that is not there gives a
+// *registry.NotFoundError.
+func (p *controlPlane) expel(ctx context.Context, node string) error {
+	s, err := p.administer()
+	if err != nil {
+		return err
+	}
+	ca, err := p.home.CA()
+	if err != nil {
+		return err
+	}
+	state, client := p.current(), p.registry()
+	switch {
+	case node == state.Node:
+		return precondition("this is that node: ask another member to remove it")
+	case slices.Contains(membersOf(state), node):
+		return precondition(fmt.Sprintf("node %s is a member of the grid's registry: first zosnet grid demote %s", node, node))
+	}
+	roster, err := client.Roster(ctx)
+	if err != nil {
+		return err
+	}
+	issued, err := client.Issued(ctx, node)
+	if err != nil {
+		return err
+	}
+	if issued == nil && !slices.ContainsFunc(roster, func(a gridstore.Admission) bool { return a.Node == node }) {
+		return &registry.NotFoundError{Kind: "node", Name: node}
+	}
+	if err := p.revoke(ctx, s.root, ca, node, issued); err != nil {
+		return err
+	}
+	if err := s.root.Expel(ctx, node); err != nil {
+		return err
+	}
+	p.log.Info("node was taken out of the grid", "node", node)
+	wake(p.look)
+	return nil
+}
+
+// revoke publishes that some certificates of a node (PEM) are good no more.
+func (p *controlPlane) revoke(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte) error {
+	for range revokeAttempts {
+		err := p.revokeOnce(ctx, root, ca, node, certificates)
+		if !errors.Is(err, gridstore.ErrStale) {
+			return err
+		}
+	}
+	return fmt.Errorf("revoke the certificates of node %s: %w", node, gridstore.ErrStale)
+}
+
+func (p *controlPlane) revokeOnce(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte) error {
+	roots := p.own.Load().roots
+	published, err := p.registry().Revocations(ctx)
+	if err != nil {
+		return err
+	}
+	// What is in the registry may be newer than what this node has heard, or older: a
+	// registry that was put back. Ours must be above both.
+	if published != nil {
+		newer, err := roots.Revoked(published)
+		switch {
+		case err == nil:
+			roots = newer
+		case !errors.Is(err, trust.ErrOlder):
+			return err
+		}
+	}
+	ids := slices.DeleteFunc(roots.Each(node, certificates), func(id *trust.Identity) bool { return id.Revoked() })
+	if len(ids) == 0 {
+		return nil
+	}
+	roots, list, err := ca.Revoke(roots, time.Now(), ids...)
+	if err != nil {
+		return err
+	}
+	if err := root.PutRevocations(ctx, published, list); err != nil {
+		return err
+	}
+	if err := p.home.SetRevocations(roots); err != nil {
+		return err
+	}
+	_, err = p.readIdentity(p.current().Node)
+	return err
+}
