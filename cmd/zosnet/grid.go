@@ -16,7 +16,8 @@ func gridCommand(o *options) *cobra.Command {
 		Use:     "grid",
 		Short:   "Bring nodes together: make a grid, invite a node, join",
 		Example: "  zosnet grid init\n  zosnet grid token\n  zosnet grid join zosnet-join-1:…",
-	}, gridInitCommand(o), gridTokenCommand(o), gridJoinCommand(o), gridShowCommand(o))
+	}, gridInitCommand(o), gridTokenCommand(o), gridJoinCommand(o), gridShowCommand(o),
+		gridMembersCommand(o), gridPromoteCommand(o), gridDemoteCommand(o))
 }
 
 func gridInitCommand(o *options) *cobra.Command {

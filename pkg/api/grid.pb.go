@@ -213,6 +213,244 @@ func (x *GridNode) GetMembers() []string {
 	return nil
 }
 
+type ListMembersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersRequest) Reset() {
+	*x = ListMembersRequest{}
+	mi := &file_grid_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersRequest) ProtoMessage() {}
+
+func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListMembersRequest) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{4}
+}
+
+type PromoteNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteNodeRequest) Reset() {
+	*x = PromoteNodeRequest{}
+	mi := &file_grid_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteNodeRequest) ProtoMessage() {}
+
+func (x *PromoteNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteNodeRequest.ProtoReflect.Descriptor instead.
+func (*PromoteNodeRequest) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PromoteNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type DemoteNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DemoteNodeRequest) Reset() {
+	*x = DemoteNodeRequest{}
+	mi := &file_grid_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DemoteNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DemoteNodeRequest) ProtoMessage() {}
+
+func (x *DemoteNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DemoteNodeRequest.ProtoReflect.Descriptor instead.
+func (*DemoteNodeRequest) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DemoteNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type GridMembers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Members       []*GridMember          `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	Warnings      []string               `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GridMembers) Reset() {
+	*x = GridMembers{}
+	mi := &file_grid_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GridMembers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GridMembers) ProtoMessage() {}
+
+func (x *GridMembers) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GridMembers.ProtoReflect.Descriptor instead.
+func (*GridMembers) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GridMembers) GetMembers() []*GridMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *GridMembers) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+type GridMember struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Node    string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // where it serves the registry's clients; empty: it does not yet
+	// leader; voter; learner: it hears everything and has no vote; member: asked at a
+	// node that is none
+	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GridMember) Reset() {
+	*x = GridMember{}
+	mi := &file_grid_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GridMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GridMember) ProtoMessage() {}
+
+func (x *GridMember) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GridMember.ProtoReflect.Descriptor instead.
+func (*GridMember) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GridMember) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *GridMember) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *GridMember) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
 type MakeTokenRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seconds       int64                  `protobuf:"varint,1,opt,name=seconds,proto3" json:"seconds,omitempty"` // how long it is good for
@@ -222,7 +460,7 @@ type MakeTokenRequest struct {
 
 func (x *MakeTokenRequest) Reset() {
 	*x = MakeTokenRequest{}
-	mi := &file_grid_proto_msgTypes[4]
+	mi := &file_grid_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -234,7 +472,7 @@ func (x *MakeTokenRequest) String() string {
 func (*MakeTokenRequest) ProtoMessage() {}
 
 func (x *MakeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[4]
+	mi := &file_grid_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -247,7 +485,7 @@ func (x *MakeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MakeTokenRequest.ProtoReflect.Descriptor instead.
 func (*MakeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{4}
+	return file_grid_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MakeTokenRequest) GetSeconds() int64 {
@@ -268,7 +506,7 @@ type JoinToken struct {
 
 func (x *JoinToken) Reset() {
 	*x = JoinToken{}
-	mi := &file_grid_proto_msgTypes[5]
+	mi := &file_grid_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -280,7 +518,7 @@ func (x *JoinToken) String() string {
 func (*JoinToken) ProtoMessage() {}
 
 func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[5]
+	mi := &file_grid_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -293,7 +531,7 @@ func (x *JoinToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
 func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{5}
+	return file_grid_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *JoinToken) GetId() string {
@@ -332,18 +570,35 @@ const file_grid_proto_rawDesc = "" +
 	"\acontrol\x18\x02 \x01(\tR\acontrol\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1c\n" +
 	"\tinterface\x18\x04 \x01(\tR\tinterface\x12\x18\n" +
-	"\amembers\x18\x05 \x03(\tR\amembers\",\n" +
+	"\amembers\x18\x05 \x03(\tR\amembers\"\x14\n" +
+	"\x12ListMembersRequest\"(\n" +
+	"\x12PromoteNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"'\n" +
+	"\x11DemoteNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"Z\n" +
+	"\vGridMembers\x12/\n" +
+	"\amembers\x18\x01 \x03(\v2\x15.zosnet.v1.GridMemberR\amembers\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"N\n" +
+	"\n" +
+	"GridMember\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\",\n" +
 	"\x10MakeTokenRequest\x12\x18\n" +
 	"\aseconds\x18\x01 \x01(\x03R\aseconds\"K\n" +
 	"\tJoinToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x18\n" +
-	"\aexpires\x18\x03 \x01(\tR\aexpires2\xfd\x01\n" +
+	"\aexpires\x18\x03 \x01(\tR\aexpires2\xcd\x03\n" +
 	"\x04Grid\x12;\n" +
 	"\bInitGrid\x12\x1a.zosnet.v1.InitGridRequest\x1a\x13.zosnet.v1.GridNode\x12>\n" +
 	"\tMakeToken\x12\x1b.zosnet.v1.MakeTokenRequest\x1a\x14.zosnet.v1.JoinToken\x12;\n" +
 	"\bJoinGrid\x12\x1a.zosnet.v1.JoinGridRequest\x1a\x13.zosnet.v1.GridNode\x12;\n" +
-	"\bShowGrid\x12\x1a.zosnet.v1.ShowGridRequest\x1a\x13.zosnet.v1.GridNodeB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
+	"\bShowGrid\x12\x1a.zosnet.v1.ShowGridRequest\x1a\x13.zosnet.v1.GridNode\x12D\n" +
+	"\vListMembers\x12\x1d.zosnet.v1.ListMembersRequest\x1a\x16.zosnet.v1.GridMembers\x12D\n" +
+	"\vPromoteNode\x12\x1d.zosnet.v1.PromoteNodeRequest\x1a\x16.zosnet.v1.GridMembers\x12B\n" +
+	"\n" +
+	"DemoteNode\x12\x1c.zosnet.v1.DemoteNodeRequest\x1a\x16.zosnet.v1.GridMembersB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
 var (
 	file_grid_proto_rawDescOnce sync.Once
@@ -357,29 +612,41 @@ func file_grid_proto_rawDescGZIP() []byte {
 	return file_grid_proto_rawDescData
 }
 
-var file_grid_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_grid_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_grid_proto_goTypes = []any{
-	(*InitGridRequest)(nil),  // 0: zosnet.v1.InitGridRequest
-	(*ShowGridRequest)(nil),  // 1: zosnet.v1.ShowGridRequest
-	(*JoinGridRequest)(nil),  // 2: zosnet.v1.JoinGridRequest
-	(*GridNode)(nil),         // 3: zosnet.v1.GridNode
-	(*MakeTokenRequest)(nil), // 4: zosnet.v1.MakeTokenRequest
-	(*JoinToken)(nil),        // 5: zosnet.v1.JoinToken
+	(*InitGridRequest)(nil),    // 0: zosnet.v1.InitGridRequest
+	(*ShowGridRequest)(nil),    // 1: zosnet.v1.ShowGridRequest
+	(*JoinGridRequest)(nil),    // 2: zosnet.v1.JoinGridRequest
+	(*GridNode)(nil),           // 3: zosnet.v1.GridNode
+	(*ListMembersRequest)(nil), // 4: zosnet.v1.ListMembersRequest
+	(*PromoteNodeRequest)(nil), // 5: zosnet.v1.PromoteNodeRequest
+	(*DemoteNodeRequest)(nil),  // 6: zosnet.v1.DemoteNodeRequest
+	(*GridMembers)(nil),        // 7: zosnet.v1.GridMembers
+	(*GridMember)(nil),         // 8: zosnet.v1.GridMember
+	(*MakeTokenRequest)(nil),   // 9: zosnet.v1.MakeTokenRequest
+	(*JoinToken)(nil),          // 10: zosnet.v1.JoinToken
 }
 var file_grid_proto_depIdxs = []int32{
-	0, // 0: zosnet.v1.Grid.InitGrid:input_type -> zosnet.v1.InitGridRequest
-	4, // 1: zosnet.v1.Grid.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
-	2, // 2: zosnet.v1.Grid.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
-	1, // 3: zosnet.v1.Grid.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
-	3, // 4: zosnet.v1.Grid.InitGrid:output_type -> zosnet.v1.GridNode
-	5, // 5: zosnet.v1.Grid.MakeToken:output_type -> zosnet.v1.JoinToken
-	3, // 6: zosnet.v1.Grid.JoinGrid:output_type -> zosnet.v1.GridNode
-	3, // 7: zosnet.v1.Grid.ShowGrid:output_type -> zosnet.v1.GridNode
-	4, // [4:8] is the sub-list for method output_type
-	0, // [0:4] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	8,  // 0: zosnet.v1.GridMembers.members:type_name -> zosnet.v1.GridMember
+	0,  // 1: zosnet.v1.Grid.InitGrid:input_type -> zosnet.v1.InitGridRequest
+	9,  // 2: zosnet.v1.Grid.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
+	2,  // 3: zosnet.v1.Grid.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
+	1,  // 4: zosnet.v1.Grid.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
+	4,  // 5: zosnet.v1.Grid.ListMembers:input_type -> zosnet.v1.ListMembersRequest
+	5,  // 6: zosnet.v1.Grid.PromoteNode:input_type -> zosnet.v1.PromoteNodeRequest
+	6,  // 7: zosnet.v1.Grid.DemoteNode:input_type -> zosnet.v1.DemoteNodeRequest
+	3,  // 8: zosnet.v1.Grid.InitGrid:output_type -> zosnet.v1.GridNode
+	10, // 9: zosnet.v1.Grid.MakeToken:output_type -> zosnet.v1.JoinToken
+	3,  // 10: zosnet.v1.Grid.JoinGrid:output_type -> zosnet.v1.GridNode
+	3,  // 11: zosnet.v1.Grid.ShowGrid:output_type -> zosnet.v1.GridNode
+	7,  // 12: zosnet.v1.Grid.ListMembers:output_type -> zosnet.v1.GridMembers
+	7,  // 13: zosnet.v1.Grid.PromoteNode:output_type -> zosnet.v1.GridMembers
+	7,  // 14: zosnet.v1.Grid.DemoteNode:output_type -> zosnet.v1.GridMembers
+	8,  // [8:15] is the sub-list for method output_type
+	1,  // [1:8] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_grid_proto_init() }
@@ -393,7 +660,7 @@ func file_grid_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_grid_proto_rawDesc), len(file_grid_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -18,10 +18,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Grid_InitGrid_FullMethodName  = "/zosnet.v1.Grid/InitGrid"
-	Grid_MakeToken_FullMethodName = "/zosnet.v1.Grid/MakeToken"
-	Grid_JoinGrid_FullMethodName  = "/zosnet.v1.Grid/JoinGrid"
-	Grid_ShowGrid_FullMethodName  = "/zosnet.v1.Grid/ShowGrid"
+	Grid_InitGrid_FullMethodName    = "/zosnet.v1.Grid/InitGrid"
+	Grid_MakeToken_FullMethodName   = "/zosnet.v1.Grid/MakeToken"
+	Grid_JoinGrid_FullMethodName    = "/zosnet.v1.Grid/JoinGrid"
+	Grid_ShowGrid_FullMethodName    = "/zosnet.v1.Grid/ShowGrid"
+	Grid_ListMembers_FullMethodName = "/zosnet.v1.Grid/ListMembers"
+	Grid_PromoteNode_FullMethodName = "/zosnet.v1.Grid/PromoteNode"
+	Grid_DemoteNode_FullMethodName  = "/zosnet.v1.Grid/DemoteNode"
 )
 
 // GridClient is the client API for Grid service.
@@ -35,6 +38,12 @@ type GridClient interface {
 	// JoinGrid brings this node into a grid and answers once it is in.
 	JoinGrid(ctx context.Context, in *JoinGridRequest, opts ...grpc.CallOption) (*GridNode, error)
 	ShowGrid(ctx context.Context, in *ShowGridRequest, opts ...grpc.CallOption) (*GridNode, error)
+	// ListMembers tells who the members of the grid's registry are.
+	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*GridMembers, error)
+	// PromoteNode makes a node a member and answers once it has its vote.
+	PromoteNode(ctx context.Context, in *PromoteNodeRequest, opts ...grpc.CallOption) (*GridMembers, error)
+	// DemoteNode takes a member out of the registry, also one that is gone.
+	DemoteNode(ctx context.Context, in *DemoteNodeRequest, opts ...grpc.CallOption) (*GridMembers, error)
 }
 
 type gridClient struct {
@@ -85,6 +94,36 @@ func (c *gridClient) ShowGrid(ctx context.Context, in *ShowGridRequest, opts ...
 	return out, nil
 }
 
+func (c *gridClient) ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*GridMembers, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GridMembers)
+	err := c.cc.Invoke(ctx, Grid_ListMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *gridClient) PromoteNode(ctx context.Context, in *PromoteNodeRequest, opts ...grpc.CallOption) (*GridMembers, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GridMembers)
+	err := c.cc.Invoke(ctx, Grid_PromoteNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *gridClient) DemoteNode(ctx context.Context, in *DemoteNodeRequest, opts ...grpc.CallOption) (*GridMembers, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GridMembers)
+	err := c.cc.Invoke(ctx, Grid_DemoteNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GridServer is the server API for Grid service.
 // All implementations should embed UnimplementedGridServer
 // for forward compatibility.
@@ -96,6 +135,12 @@ type GridServer interface {
 	// JoinGrid brings this node into a grid and answers once it is in.
 	JoinGrid(context.Context, *JoinGridRequest) (*GridNode, error)
 	ShowGrid(context.Context, *ShowGridRequest) (*GridNode, error)
+	// ListMembers tells who the members of the grid's registry are.
+	ListMembers(context.Context, *ListMembersRequest) (*GridMembers, error)
+	// PromoteNode makes a node a member and answers once it has its vote.
+	PromoteNode(context.Context, *PromoteNodeRequest) (*GridMembers, error)
+	// DemoteNode takes a member out of the registry, also one that is gone.
+	DemoteNode(context.Context, *DemoteNodeRequest) (*GridMembers, error)
 }
 
 // UnimplementedGridServer should be embedded to have
@@ -116,6 +161,15 @@ func (UnimplementedGridServer) JoinGrid(context.Context, *JoinGridRequest) (*Gri
 }
 func (UnimplementedGridServer) ShowGrid(context.Context, *ShowGridRequest) (*GridNode, error) {
 	return nil, status.Error(codes.Unimplemented, "method ShowGrid not implemented")
+}
+func (UnimplementedGridServer) ListMembers(context.Context, *ListMembersRequest) (*GridMembers, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMembers not implemented")
+}
+func (UnimplementedGridServer) PromoteNode(context.Context, *PromoteNodeRequest) (*GridMembers, error) {
+	return nil, status.Error(codes.Unimplemented, "method PromoteNode not implemented")
+}
+func (UnimplementedGridServer) DemoteNode(context.Context, *DemoteNodeRequest) (*GridMembers, error) {
+	return nil, status.Error(codes.Unimplemented, "method DemoteNode not implemented")
 }
 func (UnimplementedGridServer) testEmbeddedByValue() {}
 
@@ -209,6 +263,60 @@ func _Grid_ShowGrid_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Grid_ListMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GridServer).ListMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Grid_ListMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GridServer).ListMembers(ctx, req.(*ListMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Grid_PromoteNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GridServer).PromoteNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Grid_PromoteNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GridServer).PromoteNode(ctx, req.(*PromoteNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Grid_DemoteNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DemoteNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GridServer).DemoteNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Grid_DemoteNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GridServer).DemoteNode(ctx, req.(*DemoteNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Grid_ServiceDesc is the grpc.ServiceDesc for Grid service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -231,6 +339,18 @@ var Grid_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ShowGrid",
 			Handler:    _Grid_ShowGrid_Handler,
+		},
+		{
+			MethodName: "ListMembers",
+			Handler:    _Grid_ListMembers_Handler,
+		},
+		{
+			MethodName: "PromoteNode",
+			Handler:    _Grid_PromoteNode_Handler,
+		},
+		{
+			MethodName: "DemoteNode",
+			Handler:    _Grid_DemoteNode_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -63,7 +63,7 @@ func (p *controlPlane) expel(ctx context.Context, node string) error {
 	if issued == nil && !slices.ContainsFunc(roster, func(a gridstore.Admission) bool { return a.Node == node }) {
 		return &registry.NotFoundError{Kind: "node", Name: node}
 	}
-	if err := p.revoke(ctx, s.root, ca, node, issued); err != nil {
+	if err := p.revoke(ctx, s.root, ca, node, issued, func(*trust.Identity) bool { return true }); err != nil {
 		return err
 	}
 	if err := s.root.Expel(ctx, node); err != nil {
@@ -74,10 +74,11 @@ func (p *controlPlane) expel(ctx context.Context, node string) error {
 	return nil
 }
 
-// revoke publishes that some certificates of a node (PEM) are good no more.
-func (p *controlPlane) revoke(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte) error {
+// revoke publishes that those certificates of a node (PEM) which are meant are good no
+// more.
+func (p *controlPlane) revoke(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte, meant func(*trust.Identity) bool) error {
 	for range revokeAttempts {
-		err := p.revokeOnce(ctx, root, ca, node, certificates)
+		err := p.revokeOnce(ctx, root, ca, node, certificates, meant)
 		if !errors.Is(err, gridstore.ErrStale) {
 			return err
 		}
@@ -85,7 +86,7 @@ func (p *controlPlane) revoke(ctx context.Context, root gridstore.Root, ca *trus
 	return fmt.Errorf("revoke the certificates of node %s: %w", node, gridstore.ErrStale)
 }
 
-func (p *controlPlane) revokeOnce(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte) error {
+func (p *controlPlane) revokeOnce(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte, meant func(*trust.Identity) bool) error {
 	roots := p.own.Load().roots
 	published, err := p.registry().Revocations(ctx)
 	if err != nil {
@@ -102,7 +103,7 @@ func (p *controlPlane) revokeOnce(ctx context.Context, root gridstore.Root, ca *
 			return err
 		}
 	}
-	ids := slices.DeleteFunc(roots.Each(node, certificates), func(id *trust.Identity) bool { return id.Revoked() })
+	ids := slices.DeleteFunc(roots.Each(node, certificates), func(id *trust.Identity) bool { return id.Revoked() || !meant(id) })
 	if len(ids) == 0 {
 		return nil
 	}

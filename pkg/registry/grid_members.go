@@ -25,6 +25,7 @@ type GridMember struct {
 	Peer    netip.AddrPort
 	Client  netip.AddrPort // not valid until it has started
 	Learner bool           // hears everything, does not vote
+	Leads   bool
 	id      uint64
 }
 
@@ -40,7 +41,7 @@ func (m *Member) Members(ctx context.Context) ([]GridMember, error) {
 	}
 	var list []GridMember
 	for _, one := range resp.Members {
-		g := GridMember{Name: one.Name, Learner: one.IsLearner, id: one.ID}
+		g := GridMember{Name: one.Name, Learner: one.IsLearner, Leads: one.ID == uint64(m.etcd.Server.Leader()), id: one.ID}
 		for _, at := range []struct {
 			urls []string
 			into *netip.AddrPort
@@ -162,9 +163,12 @@ func (m *Member) until(ctx context.Context, final func(error) bool, request func
 	}
 }
 
+// ErrMajority says that what is left would be no majority.
+var ErrMajority = errors.New("too few of the other members are there to go on without it: bring those back first")
+
 // Remove takes a member out of the grid; its etcd then stops by itself. One that
 // is not there gives a *NotFoundError. What would cost the majority is refused once
-// ctx ends.
+// ctx ends, with ErrMajority.
 func (m *Member) Remove(ctx context.Context, peer netip.AddrPort) error {
 	one, err := m.member(ctx, peer.String(), func(g GridMember) bool { return g.Peer == peer })
 	if err != nil {
@@ -174,6 +178,9 @@ func (m *Member) Remove(ctx context.Context, peer netip.AddrPort) error {
 		_, err := root.MemberRemove(ctx, one.id)
 		return err
 	})
+	if errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, rpctypes.ErrMemberNotEnoughStarted) {
+		err = fmt.Errorf("%w (%w)", ErrMajority, err)
+	}
 	if err != nil {
 		return fmt.Errorf("remove member %q at %s from the grid: %w", one.Name, peer, err)
 	}
