@@ -19,6 +19,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/grid/control"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/spec"
+	"github.com/zosnet/zosnet/pkg/trust"
 	"github.com/zosnet/zosnet/pkg/wireguard"
 	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )

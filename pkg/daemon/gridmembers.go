@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"time"
@@ -196,12 +197,15 @@ func (p *controlPlane) demote(ctx context.Context, s *seat, node string) (warnin
 	}
 	peer := netip.AddrPortFrom(place.Address, gridPeerPort)
 	at := slices.IndexFunc(members, func(m registry.GridMember) bool { return m.Peer == peer })
-	ca, noKey := p.home.CA()
+	ca, err := p.home.CA()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
 	self := node == p.current().Node
 	switch voters := slices.DeleteFunc(slices.Clone(members), func(m registry.GridMember) bool { return m.Learner }); {
 	case at >= 0 && !members[at].Learner && len(voters) == 1:
 		return "", precondition("it is the last member: promote another one first")
-	case self && noKey == nil:
+	case self && ca != nil:
 		return "", precondition("it has the CA's key, without which nobody joins: copy ca.key and own-ca.pem to another member's directory, restart its daemon, and ask that one")
 	}
 	if err := s.root.DeleteMember(ctx, node); err != nil {
@@ -213,7 +217,7 @@ func (p *controlPlane) demote(ctx context.Context, s *seat, node string) (warnin
 		}
 		p.log.Info("node was taken out of the members of the grid's registry", "node", node)
 	}
-	if noKey != nil {
+	if ca == nil {
 		return fmt.Sprintf("node %s keeps a certificate of a member until somebody runs zosnet grid demote %s at a member that has the CA's key", node, node), nil
 	}
 	if err := p.certify(ctx, s.root, ca, *place, false); err != nil {
