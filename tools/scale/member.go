@@ -151,7 +151,7 @@ func (o order) do(root gridstore.Root) error {
 	case o.Admit != nil:
 		return root.Admit(ctx, o.Admit.Admission, o.Admit.PEM, "", nil)
 	case o.Member != nil:
-		return root.SetMembers(ctx, map[string]netip.AddrPort{o.Member.Node: o.Member.Client})
+		return root.PutMember(ctx, o.Member.Node, o.Member.Client, nil)
 	}
 	return nil
 }
