@@ -12,9 +12,9 @@ import (
 func prefixCommand(o *options) *cobra.Command {
 	return group(&cobra.Command{
 		Use:     "prefix",
-		Short:   "Show the IPv6 allocations and what is used of them",
-		Example: "  zosnet prefix ls\n  zosnet prefix show 2001:db8:aaaa::/48",
-	}, prefixListCommand(o), prefixShowCommand(o))
+		Short:   "Register IPv6 allocations, and show what is used of them",
+		Example: "  zosnet prefix ls\n  zosnet prefix register 2001:db8:aaaa::/48 --source 'LIR example' --contact noc@example.net",
+	}, prefixListCommand(o), prefixShowCommand(o), prefixRegisterCommand(o), prefixReleaseCommand(o))
 }
 
 func prefixListCommand(o *options) *cobra.Command {
@@ -22,6 +22,8 @@ func prefixListCommand(o *options) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List the prefixes",
+		Long: `List the prefixes: in a grid those of all its nodes. How many networks have a /64 of
+one, or had it until lately, is counted on this node; blocks are counted on all.`,
 		Example: "  zosnet prefix ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,9 +37,9 @@ func prefixListCommand(o *options) *cobra.Command {
 				return err
 			}
 			return o.print(cmd, list, func(w io.Writer) {
-				t := newTable(w, "prefix", "holder", "networks", "resting", "of", "source")
+				t := newTable(w, "prefix", "holder", "blocks", "networks", "resting", "of", "source")
 				for _, p := range list.Prefixes {
-					t.AppendRow([]any{p.Prefix, p.Holder, p.Networks, p.Resting, p.Capacity, p.Source})
+					t.AppendRow([]any{p.Prefix, p.Holder, len(p.Blocks), p.Networks, p.Resting, p.Capacity, orDash(p.Source)})
 				}
 				t.Render()
 			})
@@ -72,16 +74,26 @@ func showPrefix(w io.Writer, p *api.Prefix) {
 	fmt.Fprintf(w, "Prefix    %s\n", p.Prefix)
 	fmt.Fprintf(w, "Holder    %s\n", p.Holder)
 	fmt.Fprintf(w, "Source    %s\n", orDash(p.Source))
+	fmt.Fprintf(w, "Contact   %s\n", orDash(p.Contact))
 	fmt.Fprintf(w, "Networks  %d of %d have a /64, %d rest\n", p.Networks, p.Capacity, p.Resting)
 	if len(p.Blocks) == 0 {
 		return
 	}
 	fmt.Fprintln(w)
-	t := newTable(w, "block", "node", "networks", "resting", "of")
+	t := newTable(w, "block", "node", "networks", "resting", "of", "rests until")
+	leases := 0
 	for _, b := range p.Blocks {
-		t.AppendRow([]any{b.Block, b.Node, b.Networks, b.Resting, b.Capacity})
+		networks, resting := fmt.Sprint(b.Networks), fmt.Sprint(b.Resting)
+		if b.Elsewhere {
+			networks, resting = "-", "-"
+		}
+		t.AppendRow([]any{b.Block, b.Node, networks, resting, b.Capacity, shortTime(b.RestsUntil)})
+		leases += len(b.Leases)
 	}
 	t.Render()
+	if leases == 0 {
+		return
+	}
 	fmt.Fprintln(w)
 	t = newTable(w, "/64", "network", "node", "rests until")
 	for _, b := range p.Blocks {
@@ -90,4 +102,73 @@ func showPrefix(w io.Writer, p *api.Prefix) {
 		}
 	}
 	t.Render()
+}
+
+func prefixRegisterCommand(o *options) *cobra.Command {
+	request := &api.RegisterPrefixRequest{}
+	cmd := &cobra.Command{
+		Use:   "register PREFIX",
+		Short: "Register an allocation that this node holds",
+		Long: `Register an allocation that this node holds: the upstream routes it here. Its networks
+get their /64s from it at once; in a grid other nodes get blocks of it. Again, it
+changes source and contact.`,
+		Example: "  zosnet prefix register 2001:db8:aaaa::/48 --source 'LIR example, contract 4711' --contact noc@example.net",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			request.Prefix = args[0]
+			var prefix *api.Prefix
+			err = progress(cmd, "registering", func() (err error) {
+				prefix, err = client.RegisterPrefix(cmd.Context(), request)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return o.print(cmd, prefix, func(w io.Writer) { showPrefix(w, prefix) })
+		},
+	}
+	cmd.Flags().StringVar(&request.Source, "source", "", "who it is from: a LIR or an upstream, a contract or ticket")
+	cmd.Flags().StringVar(&request.Contact, "contact", "", "who answers for it when it is not routed")
+	return cmd
+}
+
+func prefixReleaseCommand(o *options) *cobra.Command {
+	request := &api.ReleasePrefixRequest{}
+	cmd := &cobra.Command{
+		Use:   "release PREFIX",
+		Short: "Give up an allocation that was registered",
+		Long: `Give up an allocation that was registered. While networks of this node have a /64 of
+it, or other nodes a block, that is refused, and it is said who. With --force the
+blocks are taken back and rest; networks keep their /64s until they are deleted.`,
+		Example: "  zosnet prefix release 2001:db8:aaaa::/48",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			request.Prefix = args[0]
+			var response *api.ReleasePrefixResponse
+			err = progress(cmd, "releasing", func() (err error) {
+				response, err = client.ReleasePrefix(cmd.Context(), request)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return o.print(cmd, response, func(w io.Writer) {
+				for _, b := range response.Taken {
+					fmt.Fprintf(w, "taken back from node %s: %s\n", b.Node, b.Block)
+				}
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&request.Force, "force", false, "take the blocks back from nodes that have some")
+	return cmd
 }

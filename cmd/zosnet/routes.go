@@ -18,8 +18,9 @@ func routesCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "routes",
 		Short: "Print what the upstream's router needs: one route a block",
-		Long: `Print what the upstream's router needs to send the node's prefixes here: one route
-a block, to the node's endpoint or the address of its uplink.`,
+		Long: `Print what the upstream's router needs: the prefixes that this node holds lead to it,
+each block that another node of the grid has of them to that one, and the blocks that
+it has of others here. A node's next hop is its endpoint or the address of its uplink.`,
 		Example: "  zosnet routes\n  zosnet routes --format bird > zosnet.conf\n  zosnet routes --format frr --via 2001:db8:1::10",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,6 +39,9 @@ a block, to the node's endpoint or the address of its uplink.`,
 			text, err := routeText(format, list.Routes)
 			if err != nil {
 				return err
+			}
+			for _, block := range list.Unrouted {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", block)
 			}
 			return o.print(cmd, list, func(w io.Writer) { fmt.Fprint(w, text) })
 		},

@@ -24,6 +24,7 @@ type answering struct {
 	UnimplementedDaemonServer
 	UnimplementedGridServer
 	UnimplementedNodesServer
+	UnimplementedPrefixesServer
 	apply   func(*ApplyRequest) (*ApplyResponse, error)
 	monitor func(grpc.ServerStreamingServer[Event]) error
 }

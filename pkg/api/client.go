@@ -24,6 +24,7 @@ type Client struct {
 	DaemonClient
 	GridClient
 	NodesClient
+	PrefixesClient
 	connection *grpc.ClientConn
 }
 
@@ -48,7 +49,8 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	}
 	return &Client{
 		DaemonClient: NewDaemonClient(connection), GridClient: NewGridClient(connection), NodesClient: NewNodesClient(connection),
-		connection: connection,
+		PrefixesClient: NewPrefixesClient(connection),
+		connection:     connection,
 	}, nil
 }
 

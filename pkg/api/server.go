@@ -22,6 +22,7 @@ type Server interface {
 	DaemonServer
 	GridServer
 	NodesServer
+	PrefixesServer
 }
 
 // Listen makes the daemon's socket, and its directory where there is none. A
@@ -82,6 +83,7 @@ func Serve(ctx context.Context, listener net.Listener, daemon Server, codeOf fun
 	RegisterDaemonServer(server, daemon)
 	RegisterGridServer(server, daemon)
 	RegisterNodesServer(server, daemon)
+	RegisterPrefixesServer(server, daemon)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {

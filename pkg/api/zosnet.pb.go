@@ -2686,517 +2686,6 @@ func (x *LockdownAllow) GetPlace() string {
 	return ""
 }
 
-type ListPrefixesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListPrefixesRequest) Reset() {
-	*x = ListPrefixesRequest{}
-	mi := &file_zosnet_proto_msgTypes[37]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListPrefixesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListPrefixesRequest) ProtoMessage() {}
-
-func (x *ListPrefixesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[37]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListPrefixesRequest.ProtoReflect.Descriptor instead.
-func (*ListPrefixesRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{37}
-}
-
-type ListPrefixesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefixes      []*Prefix              `protobuf:"bytes,1,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListPrefixesResponse) Reset() {
-	*x = ListPrefixesResponse{}
-	mi := &file_zosnet_proto_msgTypes[38]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListPrefixesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListPrefixesResponse) ProtoMessage() {}
-
-func (x *ListPrefixesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[38]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListPrefixesResponse.ProtoReflect.Descriptor instead.
-func (*ListPrefixesResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{38}
-}
-
-func (x *ListPrefixesResponse) GetPrefixes() []*Prefix {
-	if x != nil {
-		return x.Prefixes
-	}
-	return nil
-}
-
-type ShowPrefixRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // it, or a prefix or an address inside: then only what concerns that
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ShowPrefixRequest) Reset() {
-	*x = ShowPrefixRequest{}
-	mi := &file_zosnet_proto_msgTypes[39]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ShowPrefixRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ShowPrefixRequest) ProtoMessage() {}
-
-func (x *ShowPrefixRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[39]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ShowPrefixRequest.ProtoReflect.Descriptor instead.
-func (*ShowPrefixRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{39}
-}
-
-func (x *ShowPrefixRequest) GetPrefix() string {
-	if x != nil {
-		return x.Prefix
-	}
-	return ""
-}
-
-// Prefix is an allocation that a node holds.
-type Prefix struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Holder        string                 `protobuf:"bytes,2,opt,name=holder,proto3" json:"holder,omitempty"`      // the node
-	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`      // who it is from, or where it is written
-	Capacity      uint64                 `protobuf:"varint,4,opt,name=capacity,proto3" json:"capacity,omitempty"` // /64s that networks can have
-	Networks      uint64                 `protobuf:"varint,5,opt,name=networks,proto3" json:"networks,omitempty"` // /64s that networks have
-	Resting       uint64                 `protobuf:"varint,6,opt,name=resting,proto3" json:"resting,omitempty"`   // /64s that were released and rest
-	Blocks        []*Block               `protobuf:"bytes,7,rep,name=blocks,proto3" json:"blocks,omitempty"`      // those in use
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Prefix) Reset() {
-	*x = Prefix{}
-	mi := &file_zosnet_proto_msgTypes[40]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Prefix) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Prefix) ProtoMessage() {}
-
-func (x *Prefix) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[40]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Prefix.ProtoReflect.Descriptor instead.
-func (*Prefix) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{40}
-}
-
-func (x *Prefix) GetPrefix() string {
-	if x != nil {
-		return x.Prefix
-	}
-	return ""
-}
-
-func (x *Prefix) GetHolder() string {
-	if x != nil {
-		return x.Holder
-	}
-	return ""
-}
-
-func (x *Prefix) GetSource() string {
-	if x != nil {
-		return x.Source
-	}
-	return ""
-}
-
-func (x *Prefix) GetCapacity() uint64 {
-	if x != nil {
-		return x.Capacity
-	}
-	return 0
-}
-
-func (x *Prefix) GetNetworks() uint64 {
-	if x != nil {
-		return x.Networks
-	}
-	return 0
-}
-
-func (x *Prefix) GetResting() uint64 {
-	if x != nil {
-		return x.Resting
-	}
-	return 0
-}
-
-func (x *Prefix) GetBlocks() []*Block {
-	if x != nil {
-		return x.Blocks
-	}
-	return nil
-}
-
-// Block is a part of a prefix that a node gives /64s from.
-type Block struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Block         string                 `protobuf:"bytes,1,opt,name=block,proto3" json:"block,omitempty"`
-	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	Capacity      uint64                 `protobuf:"varint,3,opt,name=capacity,proto3" json:"capacity,omitempty"`
-	Networks      uint64                 `protobuf:"varint,4,opt,name=networks,proto3" json:"networks,omitempty"`
-	Resting       uint64                 `protobuf:"varint,5,opt,name=resting,proto3" json:"resting,omitempty"`
-	Leases        []*BlockLease          `protobuf:"bytes,6,rep,name=leases,proto3" json:"leases,omitempty"` // by /64
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Block) Reset() {
-	*x = Block{}
-	mi := &file_zosnet_proto_msgTypes[41]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Block) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Block) ProtoMessage() {}
-
-func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[41]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Block.ProtoReflect.Descriptor instead.
-func (*Block) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{41}
-}
-
-func (x *Block) GetBlock() string {
-	if x != nil {
-		return x.Block
-	}
-	return ""
-}
-
-func (x *Block) GetNode() string {
-	if x != nil {
-		return x.Node
-	}
-	return ""
-}
-
-func (x *Block) GetCapacity() uint64 {
-	if x != nil {
-		return x.Capacity
-	}
-	return 0
-}
-
-func (x *Block) GetNetworks() uint64 {
-	if x != nil {
-		return x.Networks
-	}
-	return 0
-}
-
-func (x *Block) GetResting() uint64 {
-	if x != nil {
-		return x.Resting
-	}
-	return 0
-}
-
-func (x *Block) GetLeases() []*BlockLease {
-	if x != nil {
-		return x.Leases
-	}
-	return nil
-}
-
-type BlockLease struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Network       string                 `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
-	RestsUntil    string                 `protobuf:"bytes,3,opt,name=rests_until,json=restsUntil,proto3" json:"rests_until,omitempty"` // empty while the network has it
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *BlockLease) Reset() {
-	*x = BlockLease{}
-	mi := &file_zosnet_proto_msgTypes[42]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *BlockLease) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*BlockLease) ProtoMessage() {}
-
-func (x *BlockLease) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[42]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use BlockLease.ProtoReflect.Descriptor instead.
-func (*BlockLease) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{42}
-}
-
-func (x *BlockLease) GetPrefix() string {
-	if x != nil {
-		return x.Prefix
-	}
-	return ""
-}
-
-func (x *BlockLease) GetNetwork() string {
-	if x != nil {
-		return x.Network
-	}
-	return ""
-}
-
-func (x *BlockLease) GetRestsUntil() string {
-	if x != nil {
-		return x.RestsUntil
-	}
-	return ""
-}
-
-type ListRoutesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Via           string                 `protobuf:"bytes,1,opt,name=via,proto3" json:"via,omitempty"` // next hop; empty: this node's address on its uplink
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListRoutesRequest) Reset() {
-	*x = ListRoutesRequest{}
-	mi := &file_zosnet_proto_msgTypes[43]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListRoutesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListRoutesRequest) ProtoMessage() {}
-
-func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[43]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
-func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{43}
-}
-
-func (x *ListRoutesRequest) GetVia() string {
-	if x != nil {
-		return x.Via
-	}
-	return ""
-}
-
-type ListRoutesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Routes        []*Route               `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListRoutesResponse) Reset() {
-	*x = ListRoutesResponse{}
-	mi := &file_zosnet_proto_msgTypes[44]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListRoutesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListRoutesResponse) ProtoMessage() {}
-
-func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[44]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
-func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{44}
-}
-
-func (x *ListRoutesResponse) GetRoutes() []*Route {
-	if x != nil {
-		return x.Routes
-	}
-	return nil
-}
-
-// Route leads to the node that has a block.
-type Route struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	NextHop       string                 `protobuf:"bytes,3,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Route) Reset() {
-	*x = Route{}
-	mi := &file_zosnet_proto_msgTypes[45]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Route) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Route) ProtoMessage() {}
-
-func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[45]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Route.ProtoReflect.Descriptor instead.
-func (*Route) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{45}
-}
-
-func (x *Route) GetPrefix() string {
-	if x != nil {
-		return x.Prefix
-	}
-	return ""
-}
-
-func (x *Route) GetNode() string {
-	if x != nil {
-		return x.Node
-	}
-	return ""
-}
-
-func (x *Route) GetNextHop() string {
-	if x != nil {
-		return x.NextHop
-	}
-	return ""
-}
-
 // Version is what `zosnet version` prints; the daemon's is in its status.
 type Version struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3207,7 +2696,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_zosnet_proto_msgTypes[46]
+	mi := &file_zosnet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3219,7 +2708,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[46]
+	mi := &file_zosnet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3232,7 +2721,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{46}
+	return file_zosnet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Version) GetVersion() string {
@@ -3253,7 +2742,7 @@ type Diagnosis struct {
 
 func (x *Diagnosis) Reset() {
 	*x = Diagnosis{}
-	mi := &file_zosnet_proto_msgTypes[47]
+	mi := &file_zosnet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +2754,7 @@ func (x *Diagnosis) String() string {
 func (*Diagnosis) ProtoMessage() {}
 
 func (x *Diagnosis) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[47]
+	mi := &file_zosnet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +2767,7 @@ func (x *Diagnosis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnosis.ProtoReflect.Descriptor instead.
 func (*Diagnosis) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{47}
+	return file_zosnet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Diagnosis) GetHealthy() bool {
@@ -3309,7 +2798,7 @@ type Feature struct {
 
 func (x *Feature) Reset() {
 	*x = Feature{}
-	mi := &file_zosnet_proto_msgTypes[48]
+	mi := &file_zosnet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3321,7 +2810,7 @@ func (x *Feature) String() string {
 func (*Feature) ProtoMessage() {}
 
 func (x *Feature) ProtoReflect() protoreflect.Message {
-	mi := &file_zosnet_proto_msgTypes[48]
+	mi := &file_zosnet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3334,7 +2823,7 @@ func (x *Feature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feature.ProtoReflect.Descriptor instead.
 func (*Feature) Descriptor() ([]byte, []int) {
-	return file_zosnet_proto_rawDescGZIP(), []int{48}
+	return file_zosnet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Feature) GetName() string {
@@ -3591,41 +3080,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\rLockdownAllow\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x14\n" +
 	"\x05ports\x18\x02 \x03(\tR\x05ports\x12\x14\n" +
-	"\x05place\x18\x03 \x01(\tR\x05place\"\x15\n" +
-	"\x13ListPrefixesRequest\"E\n" +
-	"\x14ListPrefixesResponse\x12-\n" +
-	"\bprefixes\x18\x01 \x03(\v2\x11.zosnet.v1.PrefixR\bprefixes\"+\n" +
-	"\x11ShowPrefixRequest\x12\x16\n" +
-	"\x06prefix\x18\x01 \x01(\tR\x06prefix\"\xcc\x01\n" +
-	"\x06Prefix\x12\x16\n" +
-	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
-	"\x06holder\x18\x02 \x01(\tR\x06holder\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\tR\x06source\x12\x1a\n" +
-	"\bcapacity\x18\x04 \x01(\x04R\bcapacity\x12\x1a\n" +
-	"\bnetworks\x18\x05 \x01(\x04R\bnetworks\x12\x18\n" +
-	"\aresting\x18\x06 \x01(\x04R\aresting\x12(\n" +
-	"\x06blocks\x18\a \x03(\v2\x10.zosnet.v1.BlockR\x06blocks\"\xb2\x01\n" +
-	"\x05Block\x12\x14\n" +
-	"\x05block\x18\x01 \x01(\tR\x05block\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1a\n" +
-	"\bcapacity\x18\x03 \x01(\x04R\bcapacity\x12\x1a\n" +
-	"\bnetworks\x18\x04 \x01(\x04R\bnetworks\x12\x18\n" +
-	"\aresting\x18\x05 \x01(\x04R\aresting\x12-\n" +
-	"\x06leases\x18\x06 \x03(\v2\x15.zosnet.v1.BlockLeaseR\x06leases\"_\n" +
-	"\n" +
-	"BlockLease\x12\x16\n" +
-	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x18\n" +
-	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x1f\n" +
-	"\vrests_until\x18\x03 \x01(\tR\n" +
-	"restsUntil\"%\n" +
-	"\x11ListRoutesRequest\x12\x10\n" +
-	"\x03via\x18\x01 \x01(\tR\x03via\">\n" +
-	"\x12ListRoutesResponse\x12(\n" +
-	"\x06routes\x18\x01 \x03(\v2\x10.zosnet.v1.RouteR\x06routes\"N\n" +
-	"\x05Route\x12\x16\n" +
-	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node\x12\x19\n" +
-	"\bnext_hop\x18\x03 \x01(\tR\anextHop\"#\n" +
+	"\x05place\x18\x03 \x01(\tR\x05place\"#\n" +
 	"\aVersion\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\"U\n" +
 	"\tDiagnosis\x12\x18\n" +
@@ -3636,7 +3091,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x16\n" +
 	"\x06needed\x18\x03 \x01(\bR\x06needed\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06advice\x18\x05 \x01(\tR\x06advice2\xb4\b\n" +
+	"\x06advice\x18\x05 \x01(\tR\x06advice2\xd9\x06\n" +
 	"\x06Daemon\x12:\n" +
 	"\x05Apply\x12\x17.zosnet.v1.ApplyRequest\x1a\x18.zosnet.v1.ApplyResponse\x12A\n" +
 	"\fGetOwnership\x12\x1b.zosnet.v1.OwnershipRequest\x1a\x14.zosnet.v1.Ownership\x12=\n" +
@@ -3650,12 +3105,7 @@ const file_zosnet_proto_rawDesc = "" +
 	"\aMonitor\x12\x19.zosnet.v1.MonitorRequest\x1a\x10.zosnet.v1.Event0\x01\x12C\n" +
 	"\fShowLockdown\x12\x1e.zosnet.v1.ShowLockdownRequest\x1a\x13.zosnet.v1.Lockdown\x12A\n" +
 	"\vTryLockdown\x12\x1d.zosnet.v1.TryLockdownRequest\x1a\x13.zosnet.v1.Lockdown\x12I\n" +
-	"\x0fConfirmLockdown\x12!.zosnet.v1.ConfirmLockdownRequest\x1a\x13.zosnet.v1.Lockdown\x12O\n" +
-	"\fListPrefixes\x12\x1e.zosnet.v1.ListPrefixesRequest\x1a\x1f.zosnet.v1.ListPrefixesResponse\x12=\n" +
-	"\n" +
-	"ShowPrefix\x12\x1c.zosnet.v1.ShowPrefixRequest\x1a\x11.zosnet.v1.Prefix\x12I\n" +
-	"\n" +
-	"ListRoutes\x12\x1c.zosnet.v1.ListRoutesRequest\x1a\x1d.zosnet.v1.ListRoutesResponseB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
+	"\x0fConfirmLockdown\x12!.zosnet.v1.ConfirmLockdownRequest\x1a\x13.zosnet.v1.LockdownB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
 var (
 	file_zosnet_proto_rawDescOnce sync.Once
@@ -3669,7 +3119,7 @@ func file_zosnet_proto_rawDescGZIP() []byte {
 	return file_zosnet_proto_rawDescData
 }
 
-var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_zosnet_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_zosnet_proto_goTypes = []any{
 	(*Document)(nil),               // 0: zosnet.v1.Document
 	(*Signature)(nil),              // 1: zosnet.v1.Signature
@@ -3708,41 +3158,32 @@ var file_zosnet_proto_goTypes = []any{
 	(*ConfirmLockdownRequest)(nil), // 34: zosnet.v1.ConfirmLockdownRequest
 	(*Lockdown)(nil),               // 35: zosnet.v1.Lockdown
 	(*LockdownAllow)(nil),          // 36: zosnet.v1.LockdownAllow
-	(*ListPrefixesRequest)(nil),    // 37: zosnet.v1.ListPrefixesRequest
-	(*ListPrefixesResponse)(nil),   // 38: zosnet.v1.ListPrefixesResponse
-	(*ShowPrefixRequest)(nil),      // 39: zosnet.v1.ShowPrefixRequest
-	(*Prefix)(nil),                 // 40: zosnet.v1.Prefix
-	(*Block)(nil),                  // 41: zosnet.v1.Block
-	(*BlockLease)(nil),             // 42: zosnet.v1.BlockLease
-	(*ListRoutesRequest)(nil),      // 43: zosnet.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),     // 44: zosnet.v1.ListRoutesResponse
-	(*Route)(nil),                  // 45: zosnet.v1.Route
-	(*Version)(nil),                // 46: zosnet.v1.Version
-	(*Diagnosis)(nil),              // 47: zosnet.v1.Diagnosis
-	(*Feature)(nil),                // 48: zosnet.v1.Feature
-	nil,                            // 49: zosnet.v1.Network.PrefixesEntry
-	(*NodeChange)(nil),             // 50: zosnet.v1.NodeChange
-	(*Ignored)(nil),                // 51: zosnet.v1.Ignored
-	(*RegistryState)(nil),          // 52: zosnet.v1.RegistryState
+	(*Version)(nil),                // 37: zosnet.v1.Version
+	(*Diagnosis)(nil),              // 38: zosnet.v1.Diagnosis
+	(*Feature)(nil),                // 39: zosnet.v1.Feature
+	nil,                            // 40: zosnet.v1.Network.PrefixesEntry
+	(*NodeChange)(nil),             // 41: zosnet.v1.NodeChange
+	(*Ignored)(nil),                // 42: zosnet.v1.Ignored
+	(*RegistryState)(nil),          // 43: zosnet.v1.RegistryState
 }
 var file_zosnet_proto_depIdxs = []int32{
 	1,  // 0: zosnet.v1.Document.signature:type_name -> zosnet.v1.Signature
 	0,  // 1: zosnet.v1.ApplyRequest.documents:type_name -> zosnet.v1.Document
 	4,  // 2: zosnet.v1.ApplyResponse.networks:type_name -> zosnet.v1.AppliedNetwork
 	5,  // 3: zosnet.v1.ApplyResponse.changes:type_name -> zosnet.v1.Change
-	50, // 4: zosnet.v1.ApplyResponse.elsewhere:type_name -> zosnet.v1.NodeChange
+	41, // 4: zosnet.v1.ApplyResponse.elsewhere:type_name -> zosnet.v1.NodeChange
 	1,  // 5: zosnet.v1.DeleteRequest.signature:type_name -> zosnet.v1.Signature
 	12, // 6: zosnet.v1.StatusResponse.uplinks:type_name -> zosnet.v1.Uplink
-	51, // 7: zosnet.v1.StatusResponse.ignored:type_name -> zosnet.v1.Ignored
-	52, // 8: zosnet.v1.StatusResponse.grid:type_name -> zosnet.v1.RegistryState
+	42, // 7: zosnet.v1.StatusResponse.ignored:type_name -> zosnet.v1.Ignored
+	43, // 8: zosnet.v1.StatusResponse.grid:type_name -> zosnet.v1.RegistryState
 	15, // 9: zosnet.v1.ListNetworksResponse.networks:type_name -> zosnet.v1.NetworkSummary
-	49, // 10: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
+	40, // 10: zosnet.v1.Network.prefixes:type_name -> zosnet.v1.Network.PrefixesEntry
 	22, // 11: zosnet.v1.Network.workloads:type_name -> zosnet.v1.Workload
 	18, // 12: zosnet.v1.Network.services:type_name -> zosnet.v1.Service
 	19, // 13: zosnet.v1.Network.rules:type_name -> zosnet.v1.Rule
 	20, // 14: zosnet.v1.Network.traffic:type_name -> zosnet.v1.Traffic
 	21, // 15: zosnet.v1.Network.drops:type_name -> zosnet.v1.Drop
-	51, // 16: zosnet.v1.Network.ignored:type_name -> zosnet.v1.Ignored
+	42, // 16: zosnet.v1.Network.ignored:type_name -> zosnet.v1.Ignored
 	28, // 17: zosnet.v1.TraceResponse.sides:type_name -> zosnet.v1.TraceSide
 	29, // 18: zosnet.v1.TraceResponse.from:type_name -> zosnet.v1.TraceEnd
 	29, // 19: zosnet.v1.TraceResponse.to:type_name -> zosnet.v1.TraceEnd
@@ -3751,48 +3192,38 @@ var file_zosnet_proto_depIdxs = []int32{
 	36, // 22: zosnet.v1.Lockdown.document:type_name -> zosnet.v1.LockdownAllow
 	12, // 23: zosnet.v1.Lockdown.uplinks:type_name -> zosnet.v1.Uplink
 	21, // 24: zosnet.v1.Lockdown.drops:type_name -> zosnet.v1.Drop
-	40, // 25: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
-	41, // 26: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
-	42, // 27: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
-	45, // 28: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
-	48, // 29: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
-	2,  // 30: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
-	7,  // 31: zosnet.v1.Daemon.GetOwnership:input_type -> zosnet.v1.OwnershipRequest
-	6,  // 32: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
-	10, // 33: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
-	13, // 34: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
-	16, // 35: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
-	23, // 36: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
-	24, // 37: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
-	26, // 38: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
-	30, // 39: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
-	32, // 40: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
-	33, // 41: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
-	34, // 42: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
-	37, // 43: zosnet.v1.Daemon.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
-	39, // 44: zosnet.v1.Daemon.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
-	43, // 45: zosnet.v1.Daemon.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
-	3,  // 46: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
-	8,  // 47: zosnet.v1.Daemon.GetOwnership:output_type -> zosnet.v1.Ownership
-	9,  // 48: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
-	11, // 49: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
-	14, // 50: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
-	17, // 51: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
-	22, // 52: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
-	25, // 53: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
-	27, // 54: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
-	31, // 55: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
-	35, // 56: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
-	35, // 57: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
-	35, // 58: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
-	38, // 59: zosnet.v1.Daemon.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
-	40, // 60: zosnet.v1.Daemon.ShowPrefix:output_type -> zosnet.v1.Prefix
-	44, // 61: zosnet.v1.Daemon.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
-	46, // [46:62] is the sub-list for method output_type
-	30, // [30:46] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	39, // 25: zosnet.v1.Diagnosis.features:type_name -> zosnet.v1.Feature
+	2,  // 26: zosnet.v1.Daemon.Apply:input_type -> zosnet.v1.ApplyRequest
+	7,  // 27: zosnet.v1.Daemon.GetOwnership:input_type -> zosnet.v1.OwnershipRequest
+	6,  // 28: zosnet.v1.Daemon.Delete:input_type -> zosnet.v1.DeleteRequest
+	10, // 29: zosnet.v1.Daemon.Status:input_type -> zosnet.v1.StatusRequest
+	13, // 30: zosnet.v1.Daemon.ListNetworks:input_type -> zosnet.v1.ListNetworksRequest
+	16, // 31: zosnet.v1.Daemon.ShowNetwork:input_type -> zosnet.v1.ShowNetworkRequest
+	23, // 32: zosnet.v1.Daemon.Attach:input_type -> zosnet.v1.AttachRequest
+	24, // 33: zosnet.v1.Daemon.Detach:input_type -> zosnet.v1.DetachRequest
+	26, // 34: zosnet.v1.Daemon.Trace:input_type -> zosnet.v1.TraceRequest
+	30, // 35: zosnet.v1.Daemon.Monitor:input_type -> zosnet.v1.MonitorRequest
+	32, // 36: zosnet.v1.Daemon.ShowLockdown:input_type -> zosnet.v1.ShowLockdownRequest
+	33, // 37: zosnet.v1.Daemon.TryLockdown:input_type -> zosnet.v1.TryLockdownRequest
+	34, // 38: zosnet.v1.Daemon.ConfirmLockdown:input_type -> zosnet.v1.ConfirmLockdownRequest
+	3,  // 39: zosnet.v1.Daemon.Apply:output_type -> zosnet.v1.ApplyResponse
+	8,  // 40: zosnet.v1.Daemon.GetOwnership:output_type -> zosnet.v1.Ownership
+	9,  // 41: zosnet.v1.Daemon.Delete:output_type -> zosnet.v1.DeleteResponse
+	11, // 42: zosnet.v1.Daemon.Status:output_type -> zosnet.v1.StatusResponse
+	14, // 43: zosnet.v1.Daemon.ListNetworks:output_type -> zosnet.v1.ListNetworksResponse
+	17, // 44: zosnet.v1.Daemon.ShowNetwork:output_type -> zosnet.v1.Network
+	22, // 45: zosnet.v1.Daemon.Attach:output_type -> zosnet.v1.Workload
+	25, // 46: zosnet.v1.Daemon.Detach:output_type -> zosnet.v1.DetachResponse
+	27, // 47: zosnet.v1.Daemon.Trace:output_type -> zosnet.v1.TraceResponse
+	31, // 48: zosnet.v1.Daemon.Monitor:output_type -> zosnet.v1.Event
+	35, // 49: zosnet.v1.Daemon.ShowLockdown:output_type -> zosnet.v1.Lockdown
+	35, // 50: zosnet.v1.Daemon.TryLockdown:output_type -> zosnet.v1.Lockdown
+	35, // 51: zosnet.v1.Daemon.ConfirmLockdown:output_type -> zosnet.v1.Lockdown
+	39, // [39:52] is the sub-list for method output_type
+	26, // [26:39] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_zosnet_proto_init() }
@@ -3808,7 +3239,7 @@ func file_zosnet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_zosnet_proto_rawDesc), len(file_zosnet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   50,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

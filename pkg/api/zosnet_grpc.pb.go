@@ -40,9 +40,6 @@ const (
 	Daemon_ShowLockdown_FullMethodName    = "/zosnet.v1.Daemon/ShowLockdown"
 	Daemon_TryLockdown_FullMethodName     = "/zosnet.v1.Daemon/TryLockdown"
 	Daemon_ConfirmLockdown_FullMethodName = "/zosnet.v1.Daemon/ConfirmLockdown"
-	Daemon_ListPrefixes_FullMethodName    = "/zosnet.v1.Daemon/ListPrefixes"
-	Daemon_ShowPrefix_FullMethodName      = "/zosnet.v1.Daemon/ShowPrefix"
-	Daemon_ListRoutes_FullMethodName      = "/zosnet.v1.Daemon/ListRoutes"
 )
 
 // DaemonClient is the client API for Daemon service.
@@ -70,10 +67,6 @@ type DaemonClient interface {
 	// which stands in the datapath and holds with the daemon dead.
 	TryLockdown(ctx context.Context, in *TryLockdownRequest, opts ...grpc.CallOption) (*Lockdown, error)
 	ConfirmLockdown(ctx context.Context, in *ConfirmLockdownRequest, opts ...grpc.CallOption) (*Lockdown, error)
-	ListPrefixes(ctx context.Context, in *ListPrefixesRequest, opts ...grpc.CallOption) (*ListPrefixesResponse, error)
-	ShowPrefix(ctx context.Context, in *ShowPrefixRequest, opts ...grpc.CallOption) (*Prefix, error)
-	// ListRoutes gives what an upstream's router needs, one route a block.
-	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
 }
 
 type daemonClient struct {
@@ -223,36 +216,6 @@ func (c *daemonClient) ConfirmLockdown(ctx context.Context, in *ConfirmLockdownR
 	return out, nil
 }
 
-func (c *daemonClient) ListPrefixes(ctx context.Context, in *ListPrefixesRequest, opts ...grpc.CallOption) (*ListPrefixesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListPrefixesResponse)
-	err := c.cc.Invoke(ctx, Daemon_ListPrefixes_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *daemonClient) ShowPrefix(ctx context.Context, in *ShowPrefixRequest, opts ...grpc.CallOption) (*Prefix, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Prefix)
-	err := c.cc.Invoke(ctx, Daemon_ShowPrefix_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *daemonClient) ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListRoutesResponse)
-	err := c.cc.Invoke(ctx, Daemon_ListRoutes_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // DaemonServer is the server API for Daemon service.
 // All implementations should embed UnimplementedDaemonServer
 // for forward compatibility.
@@ -278,10 +241,6 @@ type DaemonServer interface {
 	// which stands in the datapath and holds with the daemon dead.
 	TryLockdown(context.Context, *TryLockdownRequest) (*Lockdown, error)
 	ConfirmLockdown(context.Context, *ConfirmLockdownRequest) (*Lockdown, error)
-	ListPrefixes(context.Context, *ListPrefixesRequest) (*ListPrefixesResponse, error)
-	ShowPrefix(context.Context, *ShowPrefixRequest) (*Prefix, error)
-	// ListRoutes gives what an upstream's router needs, one route a block.
-	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
 }
 
 // UnimplementedDaemonServer should be embedded to have
@@ -329,15 +288,6 @@ func (UnimplementedDaemonServer) TryLockdown(context.Context, *TryLockdownReques
 }
 func (UnimplementedDaemonServer) ConfirmLockdown(context.Context, *ConfirmLockdownRequest) (*Lockdown, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfirmLockdown not implemented")
-}
-func (UnimplementedDaemonServer) ListPrefixes(context.Context, *ListPrefixesRequest) (*ListPrefixesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListPrefixes not implemented")
-}
-func (UnimplementedDaemonServer) ShowPrefix(context.Context, *ShowPrefixRequest) (*Prefix, error) {
-	return nil, status.Error(codes.Unimplemented, "method ShowPrefix not implemented")
-}
-func (UnimplementedDaemonServer) ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListRoutes not implemented")
 }
 func (UnimplementedDaemonServer) testEmbeddedByValue() {}
 
@@ -586,60 +536,6 @@ func _Daemon_ConfirmLockdown_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Daemon_ListPrefixes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListPrefixesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(DaemonServer).ListPrefixes(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Daemon_ListPrefixes_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(DaemonServer).ListPrefixes(ctx, req.(*ListPrefixesRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Daemon_ShowPrefix_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ShowPrefixRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(DaemonServer).ShowPrefix(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Daemon_ShowPrefix_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(DaemonServer).ShowPrefix(ctx, req.(*ShowPrefixRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Daemon_ListRoutes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListRoutesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(DaemonServer).ListRoutes(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Daemon_ListRoutes_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(DaemonServer).ListRoutes(ctx, req.(*ListRoutesRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 // Daemon_ServiceDesc is the grpc.ServiceDesc for Daemon service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -694,18 +590,6 @@ var Daemon_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ConfirmLockdown",
 			Handler:    _Daemon_ConfirmLockdown_Handler,
-		},
-		{
-			MethodName: "ListPrefixes",
-			Handler:    _Daemon_ListPrefixes_Handler,
-		},
-		{
-			MethodName: "ShowPrefix",
-			Handler:    _Daemon_ShowPrefix_Handler,
-		},
-		{
-			MethodName: "ListRoutes",
-			Handler:    _Daemon_ListRoutes_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

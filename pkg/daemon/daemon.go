@@ -59,6 +59,10 @@ type Daemon struct {
 	// written to it, so that nothing comes between.
 	change sync.Mutex
 
+	// holding is held while what this node holds for the grid is changed, and taken
+	// before change.
+	holding sync.Mutex
+
 	// learning is held while learned addresses are stored or given back.
 	learning sync.Mutex
 
@@ -66,6 +70,7 @@ type Daemon struct {
 	planned   sync.Once
 	hasPlan   chan struct{}  // closed once there is a first view
 	hangups   chan os.Signal // SIGHUP
+	reloaded  chan struct{}  // node.yaml was read anew, for followGrid
 
 	mu       sync.Mutex
 	view     view // of the last enforcement
@@ -80,6 +85,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	d := &Daemon{
 		version: c.Version, started: time.Now(), log: log, service: supervisor{log},
 		deadlines: make(chan time.Time, 1), hasPlan: make(chan struct{}), hangups: make(chan os.Signal, 1),
+		reloaded: make(chan struct{}, 1),
 	}
 	signal.Notify(d.hangups, unix.SIGHUP) // from the first moment: unhandled it would end the process
 	defer signal.Stop(d.hangups)
@@ -243,6 +249,7 @@ func (d *Daemon) reread(ctx context.Context) error {
 	if err := d.dropConfirmed(ctx); err != nil {
 		return err
 	}
+	wake(d.reloaded)
 	return d.enforcer.wait(ctx, d.enforcer.request())
 }
 

@@ -65,7 +65,7 @@ func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error)
 	if mtu == 0 { // the cable is out for a moment
 		mtu = d.current().input.MTU
 	}
-	input, err := d.documents.input(d.file.node(), mtu, snap, time.Now())
+	input, err := d.documents.input(d.spacious(snap), mtu, snap, time.Now())
 	if err != nil {
 		return input, plan.State{}, err
 	}

@@ -18,6 +18,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 	changes := d.store.Watch(ctx, 0)
 	var news <-chan struct{} // of the registry that is open
 	var retry <-chan time.Time
+	said := "" // what was wrong the last time
 	for {
 		select {
 		case <-ctx.Done():
@@ -27,6 +28,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 			continue
 		case <-retry:
 		case <-d.control.accepted:
+		case <-d.reloaded:
 		case _, open := <-news:
 			if !open {
 				news = nil
@@ -43,10 +45,16 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 		if !d.inGrid() || d.control.registry() == nil {
 			continue
 		}
-		if err := errors.Join(d.adoptNetworks(ctx), d.publishAll(ctx)); err != nil && ctx.Err() == nil {
-			d.log.Warn("what the grid says and what this node carries are not the same yet; it is tried again", "error", err, "again", gridRetry)
-			retry = time.After(gridRetry)
+		err := errors.Join(d.settleBlocks(ctx), d.adoptNetworks(ctx), d.publishAll(ctx))
+		if err == nil || ctx.Err() != nil {
+			said = ""
+			continue
 		}
+		if said != err.Error() {
+			said = err.Error()
+			d.log.Warn("what the grid says and what this node carries are not the same yet; it is tried again", "error", err, "again", gridRetry)
+		}
+		retry = time.After(gridRetry)
 	}
 }
 
@@ -135,7 +143,7 @@ func (d *Daemon) publishAll(ctx context.Context) error {
 	v := d.current()
 	client := d.control.registry()
 	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot}
-	return p.publish(ctx, v.parts())
+	return errors.Join(d.publishNextHop(ctx, p), p.publish(ctx, v.parts()))
 }
 
 // parts gives this node's own parts of networks, as the last enforcement had them.

@@ -80,13 +80,18 @@ func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool
 			return err
 		}
 	}
+	node := d.file.node().Name
+	if local, err := d.store.Snapshot(ctx); err != nil {
+		return err
+	} else if needsPrefix(local, node, documents) {
+		d.awaitBlock(ctx)
+	}
 	response.DryRun = true // refuse here what would be refused here
 	err = d.put(ctx, documents, force, response)
 	response.DryRun = false
 	if err != nil {
 		return err
 	}
-	node := d.file.node().Name
 	for i, document := range documents {
 		name := document.network.Name
 		if slices.Contains(document.network.Nodes, node) {
@@ -99,6 +104,9 @@ func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool
 		if err != nil {
 			return err
 		}
+		if !slices.ContainsFunc(response.Networks, func(n *api.AppliedNetwork) bool { return n.Network == name }) {
+			response.Networks = append(response.Networks, &api.AppliedNetwork{Network: name, Action: actionOf(signed[i].Revision)})
+		}
 		if slices.Contains(document.network.Nodes, node) {
 			if err := d.awaitLocal(ctx, name, func(r registry.NetworkRecord, stored bool) bool {
 				return stored && string(r.Document) == string(document.text)
@@ -108,6 +116,33 @@ func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool
 		}
 	}
 	return nil
+}
+
+// carriedHere gives the documents that name this node or that it has: of the others
+// it stores nothing.
+func carriedHere(local registry.Snapshot, node string, documents []document) (here []document) {
+	for _, document := range documents {
+		if _, stored := local.Network(document.network.Name); stored || slices.Contains(document.network.Nodes, node) {
+			here = append(here, document)
+		}
+	}
+	return here
+}
+
+// needsPrefix tells whether one of the documents wants a /64 here that it has not.
+func needsPrefix(local registry.Snapshot, node string, documents []document) bool {
+	return slices.ContainsFunc(documents, func(document document) bool {
+		_, has := local.IPAM.Prefix(document.network.Name, node)
+		return !has && slices.Contains(document.network.Nodes, node)
+	})
+}
+
+// actionOf says what a revision does to a network of which this node has nothing.
+func actionOf(revision uint64) string {
+	if revision == 1 {
+		return "created"
+	}
+	return "changed"
 }
 
 // audience is who must hear of a network.

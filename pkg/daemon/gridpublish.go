@@ -3,10 +3,8 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/plan"
@@ -28,7 +26,7 @@ type publisher struct {
 // publish brings what the grid knows of this node to what it carries. An error does
 // not keep the rest from being published.
 func (p publisher) publish(ctx context.Context, parts []plan.Part) error {
-	errs := []error{p.publishHolding(ctx, parts)}
+	var errs []error
 	carried := map[string]bool{}
 	for _, part := range parts {
 		if p.snap.Networks[part.Network] == nil {
@@ -45,71 +43,12 @@ func (p publisher) publish(ctx context.Context, parts []plan.Part) error {
 	return errors.Join(errs...)
 }
 
-// publishHolding registers the prefixes of node.yaml with the grid, and takes for
-// this node the blocks that its networks are in.
-func (p publisher) publishHolding(ctx context.Context, parts []plan.Part) error {
-	var used []netip.Prefix
-	for _, part := range parts {
-		used = append(used, part.Prefix)
-	}
-	bring := func(h ipam.Holding, now time.Time) (ipam.Holding, error) {
-		var err error
-		for _, prefix := range p.node.Prefixes {
-			if _, registered := h.Registrations[prefix]; registered {
-				continue
-			}
-			if h, err = h.Register(ipam.Registration{Prefix: prefix, Holder: p.node.Name, Source: "node.yaml", Registered: now}, othersHoldings(p.snap, p.node.Name), now); err != nil {
-				return h, err
-			}
-		}
-		return h.Adopt(used)
-	}
-	if self := p.snap.Nodes[p.node.Name]; self != nil && p.snap.Source == gridstore.SourceCluster {
-		if next, err := bring(self.Holding, time.Now()); err == nil && sameHolding(self.Holding, next) {
-			return nil
-		}
-	}
-	_, err := p.client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) { return bring(h, time.Now()) })
-	if err != nil {
-		return fmt.Errorf("publish this node's prefixes: %w", err)
-	}
-	return nil
-}
-
-func othersHoldings(snap gridstore.Snapshot, self string) (list []ipam.Holding) {
-	for name, n := range snap.Nodes {
-		if name != self {
-			list = append(list, n.Holding)
-		}
-	}
-	return list
-}
-
-func sameHolding(a, b ipam.Holding) bool {
-	if len(a.Registrations) != len(b.Registrations) || len(a.Blocks) != len(b.Blocks) {
-		return false
-	}
-	for p := range b.Registrations {
-		if _, ok := a.Registrations[p]; !ok {
-			return false
-		}
-	}
-	for p, d := range b.Blocks {
-		if a.Blocks[p] != d {
-			return false
-		}
-	}
-	return true
-}
-
 func (p publisher) publishPart(ctx context.Context, part plan.Part) error {
-	blocks, err := ipam.ParseBlocks(p.node.Prefixes)
-	if err != nil {
-		return err
-	}
 	want := gridstore.Part{Prefix: part.Prefix, PublicKey: wireguard.PublicKey(part.PublicKey).String(), Port: part.Port, Hidden: !p.node.Endpoint.IsValid()}
-	if block, ok := blocks.Block(part.Prefix); ok {
-		want.Block, want.Holder = block, p.node.Name
+	for _, b := range p.local.Blocks {
+		if b.Block.Contains(part.Prefix.Addr()) {
+			want.Block, want.Holder = b.Block, b.Holder
+		}
 	}
 	if have := p.snap.Networks[part.Network].Parts[p.node.Name]; have != nil && p.snap.Source == gridstore.SourceCluster &&
 		have.Prefix == want.Prefix && have.PublicKey == want.PublicKey && have.Port == want.Port &&

@@ -90,14 +90,17 @@ func (d *Daemon) put(ctx context.Context, documents []document, force bool, resp
 	if err != nil {
 		return err
 	}
-	node := d.file.node()
+	node := d.giving(snap)
+	if d.inGrid() && response.DryRun {
+		documents = carriedHere(snap, node.Name, documents)
+	}
 	orphaned := orphans(snap, node.Name, documents)
 	if err := orphanError(snap, node.Name, documents); err != nil && !force {
 		return err
 	}
 	next, err := withDocuments(without(snap, orphaned), node, documents, time.Now())
 	if err != nil {
-		return err
+		return d.exhausted(err)
 	}
 	_, before, broken := d.compute(snap)
 	_, after, err := d.compute(next)
@@ -139,7 +142,7 @@ func (d *Daemon) write(ctx context.Context, node *spec.Node, documents []documen
 		}
 	}
 	if _, err := d.store.PutNetworks(ctx, node.Name, node.Prefixes, stored); err != nil {
-		return registry.Snapshot{}, err
+		return registry.Snapshot{}, d.exhausted(err)
 	}
 	return d.store.Snapshot(ctx)
 }

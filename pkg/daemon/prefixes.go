@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,17 +12,25 @@ import (
 
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/ipam"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 )
 
 // ListPrefixes implements the API.
 func (d *Daemon) ListPrefixes(ctx context.Context, _ *api.ListPrefixesRequest) (*api.ListPrefixesResponse, error) {
+	local, holdings, err := d.allHoldings(ctx)
+	if err != nil {
+		return nil, err
+	}
 	response := &api.ListPrefixesResponse{}
-	for _, p := range d.file.node().Prefixes {
-		m, err := d.prefix(ctx, p)
-		if err != nil {
-			return nil, err
+	for _, holder := range sortedKeys(holdings) {
+		for _, p := range holdings[holder].Prefixes() {
+			m, err := d.prefixMessage(local, holdings[holder], p)
+			if err != nil {
+				return nil, err
+			}
+			response.Prefixes = append(response.Prefixes, m)
 		}
-		response.Prefixes = append(response.Prefixes, m)
 	}
 	return response, nil
 }
@@ -32,16 +41,64 @@ func (d *Daemon) ShowPrefix(ctx context.Context, r *api.ShowPrefixRequest) (*api
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range d.file.node().Prefixes {
-		if p.Contains(asked.Addr()) && p.Bits() <= asked.Bits() {
-			m, err := d.prefix(ctx, p)
-			if err == nil {
-				m.Blocks = within(m.Blocks, asked)
+	local, holdings, err := d.allHoldings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range holdings {
+		for _, p := range h.Prefixes() {
+			if p.Contains(asked.Addr()) && p.Bits() <= asked.Bits() {
+				m, err := d.prefixMessage(local, h, p)
+				if err == nil {
+					m.Blocks = within(m.Blocks, asked)
+				}
+				return m, err
 			}
-			return m, err
 		}
 	}
-	return nil, &api.Error{Code: codes.NotFound, Message: fmt.Sprintf("this node holds no prefix with %s in it", r.Prefix)}
+	return nil, &api.Error{Code: codes.NotFound, Message: fmt.Sprintf("no node holds a prefix with %s in it, as far as this one knows", r.Prefix)}
+}
+
+// allHoldings gives what nodes hold, by node: those of the whole grid while its
+// registry can be reached, else those that are known here.
+func (d *Daemon) allHoldings(ctx context.Context) (registry.Snapshot, map[string]ipam.Holding, error) {
+	local, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return local, nil, err
+	}
+	node := d.file.node()
+	own := ipam.Holding{Holder: node.Name, Registrations: map[netip.Prefix]ipam.Registration{}, Blocks: d.given()}
+	for _, r := range registrations(node, local) {
+		if r.Source == fromDocument {
+			r.Source = node.Where["prefixes"].String()
+		}
+		own.Registrations[r.Prefix] = r
+	}
+	holdings := map[string]ipam.Holding{}
+	if client := d.control.registry(); d.inGrid() && client != nil {
+		snap := client.Snapshot()
+		if snap.Source == gridstore.SourceCluster {
+			holdings, err = client.Holdings(ctx)
+		}
+		if snap.Source != gridstore.SourceCluster || err != nil {
+			holdings = knownHoldings(snap)
+		}
+		if h := holdings[node.Name]; len(h.Blocks) > 0 {
+			own.Blocks = h.Blocks
+		}
+	}
+	holdings[node.Name] = own
+	return local, holdings, nil
+}
+
+func knownHoldings(snap gridstore.Snapshot) map[string]ipam.Holding {
+	known := map[string]ipam.Holding{}
+	for name, n := range snap.Nodes {
+		if len(n.Holding.Registrations) > 0 {
+			known[name] = n.Holding
+		}
+	}
+	return known
 }
 
 // parsePrefix reads a prefix, or an address as the prefix of itself.
@@ -71,24 +128,42 @@ func within(blocks []*api.Block, asked netip.Prefix) (kept []*api.Block) {
 	return kept
 }
 
-// prefix puts one of the node's prefixes into the API's words.
-func (d *Daemon) prefix(ctx context.Context, p netip.Prefix) (*api.Prefix, error) {
-	snap, err := d.store.Snapshot(ctx)
+// prefixMessage puts a prefix of a holder into the API's words. Of blocks of other
+// nodes it is not known how much of them is used.
+func (d *Daemon) prefixMessage(local registry.Snapshot, h ipam.Holding, p netip.Prefix) (*api.Prefix, error) {
+	space, err := ipam.ParseBlocks([]netip.Prefix{p})
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := ipam.ParseBlocks([]netip.Prefix{p})
-	if err != nil {
-		return nil, err
+	r, node, now := h.Registrations[p], d.file.node().Name, time.Now()
+	m := &api.Prefix{
+		Prefix: p.String(), Holder: h.Holder, Source: r.Source, Contact: r.Contact, Registered: timeText(r.Registered),
+		Capacity: space.Capacity(),
 	}
-	node := d.file.node()
-	m := &api.Prefix{Prefix: p.String(), Holder: node.Name, Source: node.Where["prefixes"].String(), Capacity: blocks.Capacity()}
-	for _, use := range snap.IPAM.InUse(blocks, time.Now()) {
-		b := blockMessage(use, node.Name)
+	counted := map[netip.Prefix]bool{}
+	for _, use := range local.IPAM.InUse(space, now) {
+		b := blockMessage(use, node)
 		m.Networks += b.Networks
 		m.Resting += b.Resting
 		m.Blocks = append(m.Blocks, b)
+		counted[use.Block] = true
 	}
+	for block, delegation := range h.Blocks {
+		if !p.Contains(block.Addr()) || counted[block] || !delegation.Owned() && !now.Before(delegation.Until) {
+			continue
+		}
+		size, err := ipam.ParseBlocks([]netip.Prefix{block})
+		if err != nil {
+			return nil, err
+		}
+		m.Blocks = append(m.Blocks, &api.Block{
+			Block: block.String(), Node: delegation.Node, Capacity: size.Capacity(),
+			Elsewhere: delegation.Node != node, RestsUntil: timeText(delegation.Until),
+		})
+	}
+	slices.SortFunc(m.Blocks, func(a, b *api.Block) int {
+		return netip.MustParsePrefix(a.Block).Compare(netip.MustParsePrefix(b.Block)) // they were made from prefixes above
+	})
 	return m, nil
 }
 
@@ -107,4 +182,162 @@ func blockMessage(use ipam.Use, node string) *api.Block {
 		b.Leases = append(b.Leases, &api.BlockLease{Prefix: p.String(), Network: l.Network, RestsUntil: timeText(l.Until)})
 	}
 	return b
+}
+
+// RegisterPrefix implements the API.
+func (d *Daemon) RegisterPrefix(ctx context.Context, r *api.RegisterPrefixRequest) (*api.Prefix, error) {
+	p, err := parsePrefix(r.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.register(ctx, ipam.Registration{Prefix: p, Source: r.Source, Contact: r.Contact, Registered: time.Now().UTC()}); err != nil {
+		return nil, err
+	}
+	if err := d.enforcer.wait(ctx, d.enforcer.request()); err != nil {
+		d.log.Warn("register a prefix", "prefix", p, "error", err)
+	}
+	return d.ShowPrefix(ctx, &api.ShowPrefixRequest{Prefix: r.Prefix})
+}
+
+// register notes an allocation in the grid, if there is one, and then here: what is
+// noted here is registered in the grid again and again.
+func (d *Daemon) register(ctx context.Context, r ipam.Registration) error {
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	local, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	node := d.file.node()
+	if slices.Contains(node.Prefixes, r.Prefix) {
+		return refused(fmt.Sprintf("register %s: %s names it already", r.Prefix, node.Where["prefixes"]))
+	}
+	r.Holder = node.Name
+	here := ipam.Holding{Holder: node.Name, Registrations: map[netip.Prefix]ipam.Registration{}}
+	for _, have := range registrations(node, local) {
+		here.Registrations[have.Prefix] = have
+		if have.Prefix == r.Prefix {
+			r.Registered = have.Registered
+		}
+	}
+	if _, err := here.Register(r, nil, time.Now()); err != nil {
+		return refused(err.Error())
+	}
+	if d.inGrid() {
+		if err := d.registerInGrid(ctx, r); err != nil {
+			return err
+		}
+	}
+	return d.store.PutRegistration(ctx, r)
+}
+
+func (d *Daemon) registerInGrid(ctx context.Context, r ipam.Registration) error {
+	client, err := d.openedRegistry(ctx)
+	if err != nil {
+		return err
+	}
+	holdings, err := client.Holdings(ctx)
+	if err != nil {
+		return err
+	}
+	var others []ipam.Holding
+	for name, h := range holdings {
+		if name != r.Holder {
+			others = append(others, h)
+		}
+	}
+	_, err = client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) { return h.Register(r, others, time.Now()) })
+	var overlap *ipam.OverlapError
+	if errors.As(err, &overlap) {
+		return refused(err.Error())
+	}
+	return err
+}
+
+// ReleasePrefix implements the API.
+func (d *Daemon) ReleasePrefix(ctx context.Context, r *api.ReleasePrefixRequest) (*api.ReleasePrefixResponse, error) {
+	p, err := parsePrefix(r.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := d.releasePrefix(ctx, p, r.Force)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.enforcer.wait(ctx, d.enforcer.request()); err != nil {
+		d.log.Warn("release a prefix", "prefix", p, "error", err)
+	}
+	response := &api.ReleasePrefixResponse{}
+	for _, block := range sortedBlocks(taken) {
+		response.Taken = append(response.Taken, &api.Block{Block: block.String(), Node: taken[block]})
+	}
+	return response, nil
+}
+
+func sortedBlocks(m map[netip.Prefix]string) []netip.Prefix {
+	var list []netip.Prefix
+	for p := range m {
+		list = append(list, p)
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return list
+}
+
+// releasePrefix gives an allocation up: in the grid, if there is one, and then here.
+// It gives the blocks of it that other nodes had still.
+func (d *Daemon) releasePrefix(ctx context.Context, p netip.Prefix, force bool) (taken map[netip.Prefix]string, err error) {
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	d.change.Lock() // no network gets a /64 of it meanwhile
+	defer d.change.Unlock()
+	local, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	node := d.file.node()
+	switch {
+	case slices.Contains(node.Prefixes, p):
+		return nil, refused(fmt.Sprintf("release %s: %s names it; take it out there and reload", p, node.Where["prefixes"]))
+	case !slices.ContainsFunc(local.Registrations, func(r ipam.Registration) bool { return r.Prefix == p }):
+		return nil, &api.Error{Code: codes.NotFound, Message: fmt.Sprintf("release %s: this node holds no such prefix", p)}
+	}
+	if names := networksIn(local, p); len(names) > 0 && !force {
+		return nil, refused(fmt.Sprintf("release %s: on this node still used by network %v; delete them first, or force it", p, names))
+	}
+	if d.inGrid() {
+		if taken, err = d.releaseInHolding(ctx, held{node: node.Name, local: local}, p, force); err != nil {
+			return nil, err
+		}
+	}
+	kept := slices.DeleteFunc(slices.Clone(local.Blocks), func(b registry.Block) bool {
+		return b.Holder == node.Name && p.Contains(b.Block.Addr())
+	})
+	if err := d.store.PutBlocks(ctx, kept); err != nil {
+		return nil, err
+	}
+	return taken, d.store.DeleteRegistration(ctx, p)
+}
+
+func (d *Daemon) releaseInHolding(ctx context.Context, need held, p netip.Prefix, force bool) (taken map[netip.Prefix]string, err error) {
+	client, err := d.openedRegistry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) {
+		taken = map[netip.Prefix]string{}
+		if _, registered := h.Registrations[p]; !registered {
+			return h, nil
+		}
+		for block, delegation := range h.Blocks {
+			if delegation.Owned() && delegation.Node != need.node && p.Contains(block.Addr()) {
+				taken[block] = delegation.Node
+			}
+		}
+		return need.unregister(h, p, force, time.Now())
+	})
+	var used *ipam.DelegatedError
+	if errors.As(err, &used) {
+		return nil, refused(err.Error())
+	}
+	return taken, err
 }

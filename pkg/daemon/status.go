@@ -28,7 +28,8 @@ func (d *Daemon) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusR
 	for _, n := range snap.Networks {
 		s.Networks = append(s.Networks, n.Name)
 	}
-	for _, p := range node.Prefixes {
+	need := held{node: node.Name, local: snap}
+	for _, p := range append(prefixesOf(registrations(node, snap)), need.elsewhere()...) {
 		s.Prefixes = append(s.Prefixes, p.String())
 	}
 	tried, _, failed := d.enforcer.state()

@@ -23,6 +23,10 @@ type Request struct {
 	Blocks int    // how many blocks of the holder's the node is to have; what it has above that it keeps
 	Bits   int    // length of the blocks; 0 means BlockBits
 
+	// Others are further holders that the node has blocks of: it hears when one of
+	// them takes a block back.
+	Others []string
+
 	// Release names blocks to be given back. The node uses none of them any more,
 	// from before it asks until the holder's delegations show that it is rid of them.
 	Release []netip.Prefix

@@ -23,6 +23,8 @@
 //	attachments/NETWORK/WORKLOAD        service, kind, netns path or tap name, host number
 //	bindings/NETWORK/WORKLOAD/ADDRESS   link-layer address, when it was learned
 //	lockdown/trial                      allowed sources, deadline
+//	registrations/PREFIX                source, contact, when it was registered here
+//	blocks/BLOCK                        the node that delegated the block to this one
 //
 // # Changes
 //

@@ -11,7 +11,7 @@ var ErrClosed = errors.New("the registry is closed")
 
 // NotFoundError says that something named does not exist.
 type NotFoundError struct {
-	Kind    string // "network", "service", "workload", or "member" of a grid
+	Kind    string // "network", "service", "workload", "registration", or "member" of a grid
 	Network string // the network it was looked for in; empty for a network or member
 	Name    string
 }
@@ -20,6 +20,8 @@ func (e *NotFoundError) Error() string {
 	switch e.Kind {
 	case "network":
 		return fmt.Sprintf("there is no network %q; apply its document first", e.Name)
+	case "registration":
+		return fmt.Sprintf("%s is not registered here", e.Name)
 	case "member":
 		return fmt.Sprintf("the grid has no member %s", e.Name)
 	}

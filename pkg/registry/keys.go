@@ -19,10 +19,14 @@ const (
 	bindingsRoot      = root + "bindings/"
 	serviceCounterKey = root + "counters/service-id"
 	lockdownTrialKey  = root + "lockdown/trial"
+	registrationsRoot = root + "registrations/"
+	blocksRoot        = root + "blocks/"
 )
 
 func networkKey(name string) string               { return networksRoot + name }
 func prefixKey(p netip.Prefix) string             { return prefixesRoot + p.String() }
+func registrationKey(p netip.Prefix) string       { return registrationsRoot + p.String() }
+func blockKey(p netip.Prefix) string              { return blocksRoot + p.String() }
 func networkIDKey(id uint32) string               { return networkIDsRoot + strconv.Itoa(int(id)) }
 func attachmentsOf(network string) string         { return attachmentsRoot + network + "/" }
 func attachmentKey(network, name string) string   { return attachmentsOf(network) + name }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/zosnet/zosnet/pkg/ipam"
 )
 
 // Snapshot reads everything at one revision.
@@ -59,6 +61,10 @@ func (snap *Snapshot) add(state *ipamState, key string, raw []byte, revision int
 			return err
 		}
 		snap.Bindings = append(snap.Bindings, b)
+	case registrationsRoot:
+		return snap.addRegistration(key, rest, raw)
+	case blocksRoot:
+		return snap.addBlock(key, rest, raw)
 	case serviceCounterKey:
 		var v counterValue
 		if err := decode(key, raw, &v); err != nil {
@@ -80,7 +86,7 @@ func (snap *Snapshot) add(state *ipamState, key string, raw []byte, revision int
 // cutRoot splits a key into which of the layout's roots it is under and the
 // rest; a key with a name of its own has no rest.
 func cutRoot(key string) (kind, rest string) {
-	for _, r := range []string{networksRoot, prefixesRoot, networkIDsRoot, attachmentsRoot, bindingsRoot} {
+	for _, r := range []string{networksRoot, prefixesRoot, networkIDsRoot, attachmentsRoot, bindingsRoot, registrationsRoot, blocksRoot} {
 		if rest, ok := strings.CutPrefix(key, r); ok {
 			return r, rest
 		}
@@ -110,6 +116,8 @@ func decodeBinding(path string, raw []byte) (Binding, error) {
 // before "a/".
 func (snap *Snapshot) sort() {
 	slices.SortFunc(snap.Networks, func(a, b NetworkRecord) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(snap.Registrations, func(a, b ipam.Registration) int { return a.Prefix.Compare(b.Prefix) })
+	slices.SortFunc(snap.Blocks, func(a, b Block) int { return a.Block.Compare(b.Block) })
 	slices.SortFunc(snap.Attachments, func(a, b Attachment) int {
 		return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.Name, b.Name))
 	})

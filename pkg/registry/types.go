@@ -16,6 +16,9 @@ type Snapshot struct {
 	Bindings    []Binding       // by network, workload, address
 	IPAM        ipam.State
 	Lockdown    *LockdownTrial // nil: none is pending or confirmed
+
+	Registrations []ipam.Registration // by prefix: allocations that this node holds, besides those of node.yaml
+	Blocks        []Block             // by block: what was delegated to this node
 }
 
 // Network gives the record of that name, or false.
@@ -26,6 +29,12 @@ func (s Snapshot) Network(name string) (NetworkRecord, bool) {
 		}
 	}
 	return NetworkRecord{}, false
+}
+
+// Block is a block that a holder has delegated to this node.
+type Block struct {
+	Block  netip.Prefix
+	Holder string
 }
 
 // NetworkDocument is one NETWORK.yaml to be stored.

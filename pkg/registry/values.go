@@ -51,6 +51,18 @@ func (v leaseValue) lease() ipam.Lease {
 	return ipam.Lease{Network: v.Network, Node: v.Node, Until: v.Until}
 }
 
+type registrationValue struct {
+	Version    int       `json:"version"`
+	Source     string    `json:"source,omitempty"`
+	Contact    string    `json:"contact,omitempty"`
+	Registered time.Time `json:"registered"`
+}
+
+type blockValue struct {
+	Version int    `json:"version"`
+	Holder  string `json:"holder"`
+}
+
 type counterValue struct {
 	Version int    `json:"version"`
 	Next    uint32 `json:"next"`

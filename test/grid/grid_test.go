@@ -21,6 +21,9 @@ import (
 	"github.com/zosnet/zosnet/test/testenv"
 )
 
+// allocation is what the first node holds.
+var allocation = netip.MustParsePrefix("2001:db8:aa01::/48")
+
 // patience bounds what a loaded machine may take for one step.
 const patience = 2 * time.Minute
 
@@ -63,7 +66,8 @@ func newNodes(t *testing.T, count int) []*node {
 
 var grids atomic.Int32
 
-// newGrid makes nodes, which get a name of their own and a prefix each.
+// newGrid makes nodes, which get a name of their own. Only the first holds a prefix:
+// the others get blocks of that.
 func newGrid(t *testing.T, configs ...lab.NodeConfig) (*lab.Grid, []*node) {
 	t.Helper()
 	testenv.RequireBPF(t)
@@ -72,8 +76,8 @@ func newGrid(t *testing.T, configs ...lab.NodeConfig) (*lab.Grid, []*node) {
 	for i := range configs {
 		c := &configs[i]
 		c.Name = fmt.Sprintf("n%d-%s", i+1, id)
-		if !c.Prefix.IsValid() {
-			c.Prefix = netip.MustParsePrefix(fmt.Sprintf("2001:db8:aa0%d::/48", i+1))
+		if i == 0 && !c.Prefix.IsValid() {
+			c.Prefix = allocation
 		}
 	}
 	g, err := lab.NewGrid(t.Context(), lab.GridConfig{

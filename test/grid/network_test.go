@@ -72,6 +72,7 @@ func TestNetworkOverNodes(t *testing.T) {
 		t.Error("two nodes have a workload of one name")
 	}
 	first.shows(network, 2, 2)
+	t.Run("a node that holds no prefix has a block of one that does", func(t *testing.T) { delegated(t, first, second, db.address) })
 
 	if _, err := second.cli("apply", "--key", stranger, "-f", page("  - allow: {from: any, to: any}\n")); err == nil {
 		t.Error("somebody else's document was taken")

@@ -17,7 +17,7 @@ func (r *registration) ipam(k Key) ipam.Registration {
 func (d *delegation) ipam() ipam.Delegation { return ipam.Delegation{Node: d.Node, Until: d.Until} }
 
 func (r *request) ipam() ipam.Request {
-	return ipam.Request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Release: r.Release}
+	return ipam.Request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Others: r.Others, Release: r.Release}
 }
 
 // UpdateHolding changes what this node holds, in one transaction. compute gets it
@@ -104,14 +104,16 @@ func (c *change) putHolding(now, next ipam.Holding) error {
 	return nil
 }
 
-// PutRequest says what this node asks of a holder. Its delegations are among what
-// this node hears of from then on.
+// PutRequest says what this node asks of a holder. What that one and the request's
+// Others delegate is among what this node hears of from then on.
 func (c *Client) PutRequest(ctx context.Context, r ipam.Request) error {
-	if err := CheckNode(r.Holder); err != nil {
-		return err
+	for _, holder := range append([]string{r.Holder}, r.Others...) {
+		if err := CheckNode(holder); err != nil {
+			return err
+		}
 	}
 	return c.change(ctx, fmt.Sprintf("ask node %s for blocks", r.Holder), func(ch *change) error {
-		v := &request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Release: slices.Clone(r.Release)}
+		v := &request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Others: slices.Clone(r.Others), Release: slices.Clone(r.Release)}
 		return ch.sign(Key{Kind: KindRequest, Node: c.cfg.Node}, v, false)
 	})
 }

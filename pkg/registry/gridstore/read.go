@@ -56,17 +56,7 @@ func (c *Client) readAll(ctx context.Context, ranges []string, revision int64) (
 }
 
 func (c *Client) read(ctx context.Context, ranges []string, revision int64) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	var ops []clientv3.Op
-	for _, r := range ranges {
-		opts := []clientv3.OpOption{clientv3.WithRev(revision)}
-		if isPrefix(r) {
-			opts = append(opts, clientv3.WithPrefix())
-		}
-		ops = append(ops, clientv3.OpGet(r, opts...))
-	}
-	resp, err := c.etcd.Txn(ctx).Then(ops...).Commit()
+	resp, err := c.getRanges(ctx, ranges, revision)
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func (s *scope) ofNetwork(name string, keys map[Key]*entry) []string {
 	return ranges
 }
 
-// ofNode gives the ranges that a node is the reason for: this one for the holder
+// ofNode gives the ranges that a node is the reason for: this one for the holders
 // that it asks, and for the roster if it is a member or holds an allocation; a
 // member for who it is; one of the roster for who it is and what it asks.
 func (s *scope) ofNode(name string, keys map[Key]*entry) []string {
@@ -174,9 +174,11 @@ func (s *scope) ofNode(name string, keys map[Key]*entry) []string {
 		case *registration, *member:
 			ranges = append(ranges, rosterRoot)
 		case *request:
-			if v.Holder != s.self && CheckNode(v.Holder) == nil {
-				ranges = append(ranges, personOf(v.Holder)...)
-				ranges = append(ranges, below(v.Holder, KindRegistration, ""), below(v.Holder, KindDelegation, ""))
+			for _, holder := range append([]string{v.Holder}, v.Others...) {
+				if holder != s.self && CheckNode(holder) == nil {
+					ranges = append(ranges, personOf(holder)...)
+					ranges = append(ranges, below(holder, KindRegistration, ""), below(holder, KindDelegation, ""))
+				}
 			}
 		}
 	}

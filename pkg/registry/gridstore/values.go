@@ -24,6 +24,7 @@ type Record struct {
 	ControlEndpoint  string     `json:"controlEndpoint,omitempty"`  // address:port of its control WireGuard interface
 	ControlPublicKey string     `json:"controlPublicKey,omitempty"` // of the same, base64
 	ControlAddress   netip.Addr `json:"controlAddress,omitzero"`    // of the same, inside
+	NextHop          netip.Addr `json:"nextHop,omitzero"`           // IPv6, where an upstream sends what is for its blocks
 	Exit             bool       `json:"exit,omitempty"`             // serves others as an exit
 	Program          string     `json:"program,omitempty"`          // version of zosnet that it runs
 }
@@ -81,6 +82,7 @@ type request struct {
 	Holder  string         `json:"holder"`
 	Blocks  int            `json:"blocks"`
 	Bits    int            `json:"bits,omitempty"`
+	Others  []string       `json:"others,omitempty"`
 	Release []netip.Prefix `json:"release,omitempty"`
 }
 

@@ -1,0 +1,218 @@
+package daemon
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/ipam"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
+)
+
+// fromDocument is the source of a registration that node.yaml names.
+const fromDocument = "node.yaml"
+
+// registrations gives what this node holds: what node.yaml names and what was
+// registered by command, by prefix.
+func registrations(node *spec.Node, local registry.Snapshot) []ipam.Registration {
+	var list []ipam.Registration
+	for _, p := range node.Prefixes {
+		list = append(list, ipam.Registration{Prefix: p, Holder: node.Name, Source: fromDocument})
+	}
+	for _, r := range local.Registrations {
+		if !slices.Contains(node.Prefixes, r.Prefix) {
+			r.Holder = node.Name
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b ipam.Registration) int { return a.Prefix.Compare(b.Prefix) })
+	return list
+}
+
+func prefixesOf(list []ipam.Registration) []netip.Prefix {
+	prefixes := make([]netip.Prefix, len(list))
+	for i, r := range list {
+		prefixes[i] = r.Prefix
+	}
+	return prefixes
+}
+
+func blocksOf(list []registry.Block) []netip.Prefix {
+	blocks := make([]netip.Prefix, len(list))
+	for i, b := range list {
+		blocks[i] = b.Block
+	}
+	return blocks
+}
+
+// giving is node.yaml with the prefixes that networks get /64s from here: alone all
+// that the node holds; in a grid, where a holder gives parts of that away, the blocks
+// that it has.
+func giving(node *spec.Node, local registry.Snapshot, inGrid bool) *spec.Node {
+	with := *node
+	with.Prefixes = prefixesOf(registrations(node, local))
+	if inGrid {
+		with.Prefixes = blocksOf(local.Blocks)
+	}
+	return &with
+}
+
+// spacious is node.yaml with all of this node's address space: the blocks that it
+// has, and of what it holds all that no other node has.
+func spacious(node *spec.Node, local registry.Snapshot, given map[netip.Prefix]ipam.Delegation) *spec.Node {
+	h := ipam.Holding{Holder: node.Name, Registrations: map[netip.Prefix]ipam.Registration{}, Blocks: given}
+	for _, r := range registrations(node, local) {
+		h.Registrations[r.Prefix] = r
+	}
+	with := *node
+	with.Prefixes = append(h.Space(), blocksOf(local.Blocks)...)
+	return &with
+}
+
+// held is what this node's holding follows from.
+type held struct {
+	node          string
+	registrations []ipam.Registration
+	local         registry.Snapshot
+	requests      map[string]ipam.Request
+	others        []ipam.Holding
+}
+
+// bring gives the holding as it is to be: what is registered here and nothing else,
+// the blocks that this node's networks are in and that it will need, and those that
+// others ask for. What cannot be done is in the error, and the rest is done.
+func (n held) bring(h ipam.Holding, now time.Time) (ipam.Holding, error) {
+	var errs []error
+	for _, r := range n.registrations {
+		if have, registered := h.Registrations[r.Prefix]; registered && have.Source == r.Source && have.Contact == r.Contact {
+			continue
+		}
+		if r.Registered.IsZero() {
+			r.Registered = now
+		}
+		next, err := h.Register(r, n.others, now)
+		errs, h = append(errs, err), next
+	}
+	wanted := prefixesOf(n.registrations)
+	for _, p := range h.Prefixes() {
+		if !slices.Contains(wanted, p) {
+			next, err := n.unregister(h, p, false, now)
+			errs, h = append(errs, err), next
+		}
+	}
+	for _, p := range n.used(now) {
+		next, err := h.Adopt([]netip.Prefix{p})
+		errs, h = append(errs, err), next
+	}
+	next, err := n.give(h, now)
+	return next, errors.Join(append(errs, err)...)
+}
+
+// give gives blocks to this node and to those that ask, of what stays registered.
+func (n held) give(h ipam.Holding, now time.Time) (ipam.Holding, error) {
+	every := h.Registrations
+	h.Registrations = map[netip.Prefix]ipam.Registration{}
+	for _, r := range n.registrations {
+		if have, registered := every[r.Prefix]; registered {
+			h.Registrations[r.Prefix] = have
+		}
+	}
+	next, err := n.grow(h, now).Answer(n.requests, now)
+	next.Registrations = every
+	return next, err
+}
+
+// unregister gives a prefix up, and before it the blocks of it that this node has
+// for nothing.
+func (n held) unregister(h ipam.Holding, p netip.Prefix, force bool, now time.Time) (ipam.Holding, error) {
+	next := h
+	for _, block := range h.Of(n.node) {
+		if p.Contains(block.Addr()) && len(networksIn(n.local, block)) == 0 {
+			next, _ = next.Release(block, n.node, now) // it is this node's
+		}
+	}
+	return next.Unregister(p, force, now)
+}
+
+// used gives the /64s that this node's networks have, or had until lately.
+func (n held) used(now time.Time) (list []netip.Prefix) {
+	for p, l := range n.local.IPAM.Prefixes {
+		if l.Owned() || now.Before(l.Until) {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return list
+}
+
+// grow gives this node a further block of its own where those that it has are
+// nearly used up. That there is none is for whoever then lacks a /64 to say.
+func (n held) grow(h ipam.Holding, now time.Time) ipam.Holding {
+	own := h.Of(n.node)
+	all, err := ipam.ParseBlocks(append(n.elsewhere(), own...))
+	if err != nil || len(h.Registrations) == 0 {
+		return h
+	}
+	more := n.local.IPAM.Wanted(all, now) - len(all.Prefixes())
+	if more <= 0 {
+		return h
+	}
+	next, _, err := h.Delegate(n.node, len(own)+more, 0, now)
+	if err != nil {
+		return h
+	}
+	return next
+}
+
+// elsewhere gives the blocks that other holders delegated to this node.
+func (n held) elsewhere() (blocks []netip.Prefix) {
+	for _, b := range n.local.Blocks {
+		if b.Holder != n.node {
+			blocks = append(blocks, b.Block)
+		}
+	}
+	return blocks
+}
+
+// networksIn gives the networks that have a /64 of this node in a prefix, sorted.
+func networksIn(local registry.Snapshot, p netip.Prefix) (names []string) {
+	for assigned, l := range local.IPAM.Prefixes {
+		if l.Owned() && p.Contains(assigned.Addr()) {
+			names = append(names, l.Network)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// requestsOf gives what the nodes that are in the grid ask for. Nobody gets blocks
+// shorter than the usual.
+func requestsOf(snap gridstore.Snapshot) map[string]ipam.Request {
+	requests := map[string]ipam.Request{}
+	for name, n := range snap.Nodes {
+		if n.Request != nil && n.Admitted != nil && (n.Request.Bits == 0 || n.Request.Bits >= ipam.BlockBits) {
+			requests[name] = *n.Request
+		}
+	}
+	return requests
+}
+
+func sameHolding(a, b ipam.Holding) bool {
+	if len(a.Registrations) != len(b.Registrations) || len(a.Blocks) != len(b.Blocks) {
+		return false
+	}
+	for p, r := range b.Registrations {
+		if have, ok := a.Registrations[p]; !ok || have.Source != r.Source || have.Contact != r.Contact {
+			return false
+		}
+	}
+	for p, d := range b.Blocks {
+		if a.Blocks[p] != d {
+			return false
+		}
+	}
+	return true
+}

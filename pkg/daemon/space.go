@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/ipam"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
+)
+
+// giving is node.yaml with the prefixes that networks get /64s from now. Whoever
+// gives one from them holds d.change.
+func (d *Daemon) giving(local registry.Snapshot) *spec.Node {
+	return giving(d.file.node(), local, d.inGrid())
+}
+
+// spacious is node.yaml with all of this node's address space.
+func (d *Daemon) spacious(local registry.Snapshot) *spec.Node {
+	return spacious(d.file.node(), local, d.given())
+}
+
+// given tells what this node has given away of what it holds, as far as it knows:
+// also without the registry.
+func (d *Daemon) given() map[netip.Prefix]ipam.Delegation {
+	if !d.inGrid() || d.control.registry() == nil {
+		return nil
+	}
+	snap := d.control.registry().Snapshot()
+	if self := snap.Nodes[d.file.node().Name]; self != nil {
+		return self.Holding.Blocks
+	}
+	return nil
+}
+
+// awaitBlock waits until this node has a /64 left to give in the grid, as long as
+// somebody is asked for a block and may answer.
+func (d *Daemon) awaitBlock(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, blockPatience)
+	defer cancel()
+	changed := d.store.Watch(ctx, 0)
+	for {
+		local, err := d.store.Snapshot(ctx)
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		blocks, err := ipam.ParseBlocks(blocksOf(local.Blocks))
+		if err != nil {
+			return
+		}
+		if _, _, err := local.IPAM.Allocate(blocks, "", d.file.node().Name, now); err == nil || !d.mayGetBlock(now) {
+			return
+		}
+		select {
+		case _, open := <-changed:
+			if !open {
+				return
+			}
+		case <-time.After(time.Second): // what may be had has changed
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// mayGetBlock tells whether it is worth while to wait for a block.
+func (d *Daemon) mayGetBlock(now time.Time) bool {
+	client := d.control.registry()
+	if client == nil {
+		return false
+	}
+	snap, name := client.Snapshot(), d.file.node().Name
+	if snap.Source != gridstore.SourceCluster || now.Sub(snap.Confirmed) > time.Minute {
+		return false
+	}
+	self := snap.Nodes[name]
+	switch {
+	case self == nil || self.Request == nil && len(self.Holding.Registrations) == 0:
+		return true // it has just joined
+	case canGive(snap, name, name, now):
+		return true
+	}
+	return self.Request != nil && canGive(snap, self.Request.Holder, name, now)
+}
+
+// exhausted adds to an error that says that this node has no /64 left why it gets no
+// further block of the grid.
+func (d *Daemon) exhausted(err error) error {
+	var none *ipam.ExhaustedError
+	if !errors.As(err, &none) || !d.inGrid() || !strings.HasPrefix(none.What, "a /64") {
+		return err
+	}
+	client := d.control.registry()
+	if client == nil || client.Snapshot().Source != gridstore.SourceCluster {
+		return fmt.Errorf("%w; the grid's registry cannot be reached, so no further block can be had", err)
+	}
+	snap, name, now := client.Snapshot(), d.file.node().Name, time.Now()
+	holder, why := chooseHolder(knownHoldings(snap), name, "", now)
+	if holder != "" {
+		return fmt.Errorf("%w; node %s has been asked for a further block, and has not answered yet: try again in a moment", err, holder)
+	}
+	return fmt.Errorf("%w; %w", err, why)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

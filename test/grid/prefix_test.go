@@ -1,0 +1,77 @@
+package grid_test
+
+import (
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// block is what `zosnet prefix show` tells of a block.
+type block struct {
+	Block     netip.Prefix
+	Node      string
+	Elsewhere bool
+}
+
+// delegated checks the block that a node without a prefix has of the holder's: the
+// workload's address is in it, both tell the same of it, and the holder gives it up
+// for nothing.
+func delegated(t *testing.T, holder, taker *node, workload netip.Addr) {
+	t.Helper()
+	if !allocation.Contains(workload) {
+		t.Errorf("the workload has %v, which is not in %v", workload, allocation)
+	}
+	var of [2]block
+	for i, n := range []*node{holder, taker} {
+		for deadline := time.Now().Add(patience); !of[i].Block.IsValid(); time.Sleep(100 * time.Millisecond) {
+			blocks := n.blocks(t)
+			if found := slices.IndexFunc(blocks, func(b block) bool { return b.Block.Contains(workload) }); found >= 0 {
+				of[i] = blocks[found]
+			} else if time.Now().After(deadline) {
+				t.Fatalf("%s knows of no block with %v: %+v", n.name, workload, blocks)
+			}
+		}
+	}
+	want := block{Block: of[0].Block, Node: taker.name}
+	if of[1] != want || of[0] != (block{Block: want.Block, Node: taker.name, Elsewhere: true}) || want.Block.Bits() != 56 {
+		t.Errorf("the holder says %+v, the node %+v", of[0], of[1])
+	}
+	if own := holder.blocks(t); !slices.ContainsFunc(own, func(b block) bool { return b.Node == holder.name }) {
+		t.Errorf("the holder has no block of its own: %+v", own)
+	}
+	if _, err := holder.cli("prefix", "register", "2001:db8:aa02::/48", "--source", "a test"); err != nil {
+		t.Error(err)
+	}
+	if out, err := taker.cli("prefix", "ls"); err != nil || !strings.Contains(out, "2001:db8:aa02::/48") || !strings.Contains(out, allocation.String()) {
+		t.Errorf("another node does not show the grid's prefixes: %s %v", out, err)
+	}
+	if _, err := taker.cli("prefix", "register", "2001:db8:aa02:100::/56"); err == nil || !strings.Contains(err.Error(), holder.name+" holds") {
+		t.Errorf("a part of another node's prefix was registered: %v", err)
+	}
+	if _, err := holder.cli("prefix", "release", "2001:db8:aa02::/48"); err != nil {
+		t.Error(err)
+	}
+	if _, err := holder.cli("prefix", "release", allocation.String()); err == nil || !strings.Contains(err.Error(), "reload") {
+		t.Errorf("what node.yaml names was released: %v", err)
+	}
+	routes, err := holder.cli("routes", "--via", "2001:db8:1::1")
+	if err != nil || !strings.Contains(routes, "ip -6 route replace "+allocation.String()+" via 2001:db8:1::1 # "+holder.name) {
+		t.Errorf("the holder's routes: %s %v", routes, err)
+	}
+	routes, err = taker.cli("routes", "--via", "2001:db8:1::2")
+	if err != nil || routes != "ip -6 route replace "+want.Block.String()+" via 2001:db8:1::2 # "+taker.name {
+		t.Errorf("the node's routes: %s %v", routes, err)
+	}
+}
+
+func (n *node) blocks(t *testing.T) []block {
+	t.Helper()
+	out, err := n.cli("prefix", "show", allocation.String(), "-o", "json")
+	check(t, err)
+	var shown struct{ Blocks []block }
+	check(t, json.Unmarshal([]byte(out), &shown))
+	return shown.Blocks
+}
