@@ -67,4 +67,3 @@ func TestHolding(t *testing.T) {
 	}
 	check(nil, blocks("2001:db8:bbbb:100::/56", "2001:db8:bbbb:200::/56"))
 }
-
