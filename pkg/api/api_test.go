@@ -21,10 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // answering is a daemon that answers as a test wants it to.
 type answering struct {
-	UnimplementedDaemonServer
-	UnimplementedGridServer
-	UnimplementedNodesServer
-	UnimplementedPrefixesServer
+	Server  // nil: nothing else is asked
 	apply   func(*ApplyRequest) (*ApplyResponse, error)
 	monitor func(grpc.ServerStreamingServer[Event]) error
 }

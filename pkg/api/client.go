@@ -25,6 +25,7 @@ type Client struct {
 	GridClient
 	NodesClient
 	PrefixesClient
+	KeysClient
 	connection *grpc.ClientConn
 }
 
@@ -50,6 +51,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	return &Client{
 		DaemonClient: NewDaemonClient(connection), GridClient: NewGridClient(connection), NodesClient: NewNodesClient(connection),
 		PrefixesClient: NewPrefixesClient(connection),
+		KeysClient:     NewKeysClient(connection),
 		connection:     connection,
 	}, nil
 }

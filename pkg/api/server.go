@@ -23,6 +23,7 @@ type Server interface {
 	GridServer
 	NodesServer
 	PrefixesServer
+	KeysServer
 }
 
 // Listen makes the daemon's socket, and its directory where there is none. A
@@ -84,6 +85,7 @@ func Serve(ctx context.Context, listener net.Listener, daemon Server, codeOf fun
 	RegisterGridServer(server, daemon)
 	RegisterNodesServer(server, daemon)
 	RegisterPrefixesServer(server, daemon)
+	RegisterKeysServer(server, daemon)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {

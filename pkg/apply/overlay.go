@@ -34,7 +34,7 @@ func isOverlay(link netlink.Link) bool {
 // plannedDevice is the WireGuard device of an overlay. Its key must be the one that
 // was published.
 func (p *pass) plannedDevice(o plan.Overlay) (wireguard.Device, error) {
-	key, err := p.config.Keys.Load(o.Network)
+	key, err := p.config.Keys.Load(wireguard.KeyName(o.Network, o.Generation))
 	if err != nil {
 		return wireguard.Device{}, err
 	}
@@ -194,7 +194,8 @@ func (p *pass) removeOverlay(link netlink.Link) error {
 }
 
 // setOverlayRoutes makes the routes to the /64s behind the overlays that are up, and
-// removes those that nobody is behind any more.
+// removes those that nobody is behind any more. One that moves to another overlay is
+// replaced in one step: every packet has a route.
 func (p *pass) setOverlayRoutes() {
 	have, err := readRoutes(p.strict, RouteProtocol)
 	if p.failIf("routes", err) {
@@ -207,13 +208,18 @@ func (p *pass) setOverlayRoutes() {
 	p.changeOverlayRoutes(compareRoutes(p.behind(p.want.Overlays), have))
 }
 
-// changeOverlayRoutes removes before it adds: a prefix may have moved.
+// changeOverlayRoutes replaces a route that moves to another overlay in one step: every
+// packet has one.
 func (p *pass) changeOverlayRoutes(add, remove []route) {
-	for _, r := range remove {
-		p.change(r.object(), plan.Remove, "to an overlay", func() error { return p.removeRoute(r) })
-	}
+	replaced := map[netip.Prefix]bool{}
 	for _, r := range add {
-		p.change(r.object(), plan.Add, "to its overlay", func() error { return p.addRoute(r) })
+		detail := "to its overlay " + p.nameOf(uint32(r.link))
+		replaced[r.prefix] = p.change(r.object(), plan.Add, detail, func() error { return p.addRoute(r) })
+	}
+	for _, r := range remove {
+		if !replaced[r.prefix] { // what one pass leaves beside a replaced one the next removes
+			p.change(r.object(), plan.Remove, "to an overlay", func() error { return p.removeRoute(r) })
+		}
 	}
 }
 
@@ -226,6 +232,9 @@ func (p *pass) behind(overlays []plan.Overlay) []route {
 			continue
 		}
 		for _, peer := range o.Peers {
+			if peer.Standby {
+				continue
+			}
 			for _, prefix := range peer.AllowedIPs {
 				routes = append(routes, overlayRoute(prefix, link.Attrs().Index))
 			}

@@ -52,6 +52,8 @@ type Daemon struct {
 	documents decoder
 	control   *controlPlane
 	grid      *membership
+	schedule  *schedule
+	rotated   chan struct{} // overlays changed, or what goes over which
 	resolvers resolvers
 	service   supervisor
 
@@ -85,7 +87,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	d := &Daemon{
 		version: c.Version, started: time.Now(), log: log, service: supervisor{log},
 		deadlines: make(chan time.Time, 1), hasPlan: make(chan struct{}), hangups: make(chan os.Signal, 1),
-		reloaded: make(chan struct{}, 1),
+		reloaded: make(chan struct{}, 1), rotated: make(chan struct{}, 1),
 	}
 	signal.Notify(d.hangups, unix.SIGHUP) // from the first moment: unhandled it would end the process
 	defer signal.Stop(d.hangups)
@@ -115,6 +117,9 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer devices.Close()
 	if d.grid, err = openMembership(node.StateDir); err != nil {
+		return err
+	}
+	if d.schedule, err = openSchedule(node.StateDir); err != nil {
 		return err
 	}
 	d.applier, err = apply.New(apply.Config{Datapath: d.datapath, RunDir: node.RunDir, Keys: d.grid.keys, Devices: devices, Log: log})
@@ -163,6 +168,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.begin(ctx) })
 	g.Go(func() error { return d.control.run(ctx) })
 	g.Go(func() error { return d.followGrid(ctx) })
+	g.Go(func() error { return d.followRotations(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		d.service.stopping()

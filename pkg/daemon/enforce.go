@@ -17,7 +17,8 @@ type view struct {
 	snapshot registry.Snapshot
 	input    plan.Input
 	state    plan.State
-	applied  int64 // revision that was enforced whole
+	overlays []plan.Overlay // as they were last enforced
+	applied  int64          // revision that was enforced whole
 	when     time.Time
 }
 
@@ -41,6 +42,9 @@ func (d *Daemon) enforce(ctx context.Context) error {
 		d.log.Info("changed", "object", c.Object, "action", c.Action, "detail", c.Detail)
 	}
 	if onlyWorkloads(err) {
+		d.mu.Lock()
+		d.view.overlays = state.Overlays
+		d.mu.Unlock()
 		// Nothing else is missing, and rules change in the new maps only.
 		if err := d.datapath.Commit(); err != nil {
 			return fmt.Errorf("switch to the new layout of the maps: %w", err)

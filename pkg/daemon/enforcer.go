@@ -104,6 +104,13 @@ func (e *enforcer) once(ctx context.Context) error {
 	return err
 }
 
+// ended gives a channel that is closed when the next enforcement has ended.
+func (e *enforcer) ended() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.progress
+}
+
 // state tells whether there was an enforcement, how long the one that runs has
 // been running, and the error of the last one.
 func (e *enforcer) state() (tried bool, running time.Duration, err error) {

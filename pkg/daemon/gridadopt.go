@@ -35,6 +35,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 				continue
 			}
 			d.enforcer.request()
+		case <-d.rotated:
 		case _, open := <-changes:
 			if !open {
 				changes = nil
@@ -142,7 +143,7 @@ func (d *Daemon) publishAll(ctx context.Context) error {
 	}
 	v := d.current()
 	client := d.control.registry()
-	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot}
+	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot, v.sends()}
 	return errors.Join(d.publishNextHop(ctx, p), p.publish(ctx, v.parts()))
 }
 

@@ -39,8 +39,7 @@ func othersOf(snap gridstore.Snapshot, self string) (o others) {
 			if delegated(snap, node, part) && !slices.Contains(nodes[node].Blocks, part.Block) {
 				nodes[node].Blocks = append(nodes[node].Blocks, part.Block)
 			}
-			key, _ := wireguard.ParsePublicKey(part.PublicKey)
-			o.parts = append(o.parts, plan.Part{Network: network.Name, Node: node, Prefix: part.Prefix, PublicKey: key, Port: part.Port})
+			o.parts = append(o.parts, partOf(network.Name, node, part, self))
 			o.remote = append(o.remote, remoteOf(network, node)...)
 		}
 	}
@@ -48,6 +47,20 @@ func othersOf(snap gridstore.Snapshot, self string) (o others) {
 		o.nodes = append(o.nodes, *nodes[name])
 	}
 	return o
+}
+
+// partOf turns another node's part of a network into the plan's terms.
+func partOf(network, node string, part *gridstore.Part, self string) plan.Part {
+	key, _ := wireguard.ParsePublicKey(part.PublicKey)
+	p := plan.Part{
+		Network: network, Node: node, Prefix: part.Prefix, PublicKey: key, Port: part.Port,
+		Generation: wireguard.Generation(part.Generation), Sends: slices.Contains(part.Sends, self),
+	}
+	if next := part.Next; next != nil {
+		key, _ := wireguard.ParsePublicKey(next.PublicKey)
+		p.Next = &plan.Successor{Generation: wireguard.Generation(next.Generation), PublicKey: key, Port: next.Port}
+	}
+	return p
 }
 
 // delegated tells whether the block that a node says its /64 is of was given to it

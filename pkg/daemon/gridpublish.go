@@ -21,6 +21,7 @@ type publisher struct {
 	node   *spec.Node
 	snap   gridstore.Snapshot
 	local  registry.Snapshot
+	sends  map[string][]string // by network: the nodes to which this one sends over its next device
 }
 
 // publish brings what the grid knows of this node to what it carries. An error does
@@ -44,18 +45,34 @@ func (p publisher) publish(ctx context.Context, parts []plan.Part) error {
 }
 
 func (p publisher) publishPart(ctx context.Context, part plan.Part) error {
-	want := gridstore.Part{Prefix: part.Prefix, PublicKey: wireguard.PublicKey(part.PublicKey).String(), Port: part.Port, Hidden: !p.node.Endpoint.IsValid()}
+	want := gridstore.Part{
+		Prefix: part.Prefix, PublicKey: wireguard.PublicKey(part.PublicKey).String(), Port: part.Port,
+		Generation: uint32(part.Generation), Sends: p.sends[part.Network], Hidden: !p.node.Endpoint.IsValid(),
+	}
+	if next := part.Next; next != nil {
+		want.Next = &gridstore.Successor{Generation: uint32(next.Generation), PublicKey: wireguard.PublicKey(next.PublicKey).String(), Port: next.Port}
+	}
 	for _, b := range p.local.Blocks {
 		if b.Block.Contains(part.Prefix.Addr()) {
 			want.Block, want.Holder = b.Block, b.Holder
 		}
 	}
-	if have := p.snap.Networks[part.Network].Parts[p.node.Name]; have != nil && p.snap.Source == gridstore.SourceCluster &&
-		have.Prefix == want.Prefix && have.PublicKey == want.PublicKey && have.Port == want.Port &&
-		have.Hidden == want.Hidden && have.Block == want.Block && have.Holder == want.Holder {
+	if have := p.snap.Networks[part.Network].Parts[p.node.Name]; have != nil && p.snap.Source == gridstore.SourceCluster && samePart(*have, want) {
 		return nil
 	}
 	return p.client.PutPart(ctx, part.Network, want)
+}
+
+func samePart(a, b gridstore.Part) bool {
+	if a.Next == nil || b.Next == nil {
+		if a.Next != b.Next {
+			return false
+		}
+	} else if *a.Next != *b.Next {
+		return false
+	}
+	return a.Prefix == b.Prefix && a.PublicKey == b.PublicKey && a.Port == b.Port && a.Generation == b.Generation &&
+		slices.Equal(a.Sends, b.Sends) && a.Hidden == b.Hidden && a.Block == b.Block && a.Holder == b.Holder
 }
 
 // publishWorkloads publishes this node's workloads of a network with their learned

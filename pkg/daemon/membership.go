@@ -19,8 +19,11 @@ import (
 
 // membership is what this node has of the grid's networks.
 type membership struct {
-	keys    *wireguard.Keys // of its overlays, by network
+	keys    *wireguard.Keys // of its overlays, by network and generation
 	adopted *adopted
+
+	mu    sync.Mutex
+	given map[string]bool // keys that were given up and whose files are still there
 }
 
 func openMembership(stateDir string) (*membership, error) {
@@ -29,16 +32,17 @@ func openMembership(stateDir string) (*membership, error) {
 		return nil, err
 	}
 	adopted, err := openAdopted(stateDir)
-	return &membership{keys, adopted}, err
+	return &membership{keys: keys, adopted: adopted, given: map[string]bool{}}, err
 }
 
 // parts gives what this node carries of the grid's networks, by name. A network has
-// a part as soon as it is stored here and its document names another node too. Its
-// port is the one that was published, else the next free one.
+// a part as soon as it is stored here and its document names another node too.
 func (m *membership) parts(local registry.Snapshot, snap gridstore.Snapshot, documents *decoder, node *spec.Node) ([]plan.Part, error) {
+	made, err := m.generations()
+	if err != nil {
+		return nil, err
+	}
 	var list []plan.Part
-	var fresh []int // in list: those without a port
-	taken := map[uint16]bool{}
 	for _, r := range local.Networks {
 		network := snap.Networks[r.Name]
 		if network == nil || !m.adopted.has(r.Name) {
@@ -51,27 +55,13 @@ func (m *membership) parts(local registry.Snapshot, snap gridstore.Snapshot, doc
 		if !slices.Contains(document.Nodes, node.Name) || len(document.Nodes) < 2 {
 			continue
 		}
-		key, err := m.keys.Make(r.Name)
+		part, err := m.withKeys(plan.Part{Network: r.Name, Node: node.Name, Prefix: r.Prefix}, made[r.Name], network.Parts)
 		if err != nil {
 			return nil, err
-		}
-		part := plan.Part{Network: r.Name, Node: node.Name, Prefix: r.Prefix, PublicKey: key.Public()}
-		if published := network.Parts[node.Name]; published != nil && published.Port != 0 {
-			part.Port = published.Port
-			taken[part.Port] = true
-		} else {
-			fresh = append(fresh, len(list))
 		}
 		list = append(list, part)
 	}
-	for _, i := range fresh {
-		port, err := wireguard.Port(list[i].Network, node.Name, func(p uint16) bool { return taken[p] })
-		if err != nil {
-			return nil, err
-		}
-		list[i].Port, taken[port] = port, true
-	}
-	return list, nil
+	return list, givePorts(list, node.Name)
 }
 
 // adopted remembers which of the stored networks are the grid's: only those go when

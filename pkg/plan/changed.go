@@ -38,7 +38,8 @@ func (s State) withoutPeers() State {
 		s.Networks[i].Policy = policy.Program{}
 	}
 	for i := range s.Overlays {
-		s.Overlays[i].Peers, s.Overlays[i].MTU = nil, 0 // it follows from the ways to them
+		o := &s.Overlays[i]
+		o.Peers, o.Needed, o.MTU = nil, nil, 0 // it follows from the ways to them
 	}
 	s.Bindings = slices.DeleteFunc(slices.Clone(s.Bindings), func(b Binding) bool { return b.Remote })
 	s.Resolvers, s.Ignored = nil, nil

@@ -138,10 +138,10 @@ func changed(from, to []field) string {
 func (d *diff) peers(from, to []Overlay) {
 	old := map[string]Overlay{}
 	for _, o := range from {
-		old[o.Network] = o
+		old[o.object()] = o
 	}
 	for _, o := range to {
-		if before, known := old[o.Network]; known {
+		if before, known := old[o.object()]; known {
 			object := func(p Peer) string { return o.object() + " peer " + p.Node }
 			compare(d, before.Peers, o.Peers, object, Peer.fields)
 		}

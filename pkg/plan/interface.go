@@ -3,7 +3,10 @@ package plan
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
 	"net/netip"
+
+	"github.com/zosnet/zosnet/pkg/wireguard"
 )
 
 // What the names of zosnet's interfaces begin with.
@@ -24,6 +27,15 @@ type identity [sha256.Size]byte
 
 func bridgeIdentity(node, network string) identity {
 	return sha256.Sum256([]byte(node + "/" + network))
+}
+
+// overlayIdentity is another one for each key: two overlays of a network stand side by
+// side while it is being changed.
+func overlayIdentity(node, network string, g wireguard.Generation) identity {
+	if g == 0 {
+		return bridgeIdentity(node, network)
+	}
+	return sha256.Sum256(fmt.Appendf(nil, "%s/%s/ %d", node, network, g)) // no workload's name has a space
 }
 
 func workloadIdentity(node, network, workload string) identity {

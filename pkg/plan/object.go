@@ -53,7 +53,13 @@ func (w Workload) fields() []field {
 	}
 }
 
-func (o Overlay) object() string { return "overlay of network " + o.Network }
+// object names the generation too, where there may be two overlays.
+func (o Overlay) object() string {
+	if o.Generation == 0 {
+		return "overlay of network " + o.Network
+	}
+	return fmt.Sprintf("overlay %d of network %s", o.Generation, o.Network)
+}
 
 func (o Overlay) fields() []field {
 	nodes := make([]string, len(o.Peers))
@@ -83,6 +89,7 @@ func (p Peer) fields() []field {
 		{"endpoint", endpoint},
 		{"allowed", list(allowed)},
 		{"keepalive", fmt.Sprint(p.Keepalive)},
+		{"stands by", fmt.Sprint(p.Standby)},
 	}
 }
 

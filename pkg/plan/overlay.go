@@ -15,7 +15,7 @@ import (
 // 30 s that RFC 4787, 4.3 lets a NAT forget a UDP mapping in practice.
 const keepalive = 25
 
-// overlays gives the overlay of each network that has a part here, by network, and
+// overlays gives the overlays of each network that has a part here, by network, and
 // what of other nodes' parts does not fit.
 func (in Input) overlays(networks []Network) ([]Overlay, []Ignored) {
 	var list []Overlay
@@ -32,6 +32,7 @@ func (in Input) overlays(networks []Network) ([]Overlay, []Ignored) {
 	for _, r := range in.Networks {
 		documents[r.Document.Name] = r.Document
 	}
+	sessions := in.sessions()
 	for _, n := range networks {
 		i := slices.IndexFunc(parts[n.Name], func(p Part) bool { return p.Node == in.Node.Name })
 		if i < 0 {
@@ -40,12 +41,13 @@ func (in Input) overlays(networks []Network) ([]Overlay, []Ignored) {
 		own := parts[n.Name][i]
 		o := Overlay{
 			Network: n.Name, NetworkID: n.ID, PublicKey: own.PublicKey, Port: own.Port,
-			Interface: bridgeIdentity(in.Node.Name, n.Name).interfaceName(overlayKind, n.Name),
+			Interface: overlayIdentity(in.Node.Name, n.Name, own.Generation).interfaceName(overlayKind, n.Name),
 		}
 		var left []Ignored
 		o.Peers, left = in.peers(documents[n.Name], parts[n.Name], nodes)
 		o.MTU = overlayMTU(in.mtu(), o.Peers)
-		list, ignored = append(list, o), append(ignored, left...)
+		both, unpaired := in.generations(o, own, parts[n.Name], sessions)
+		list, ignored = append(list, both...), slices.Concat(ignored, left, unpaired)
 	}
 	return list, ignored
 }
@@ -55,7 +57,7 @@ func (in Input) overlays(networks []Network) ([]Overlay, []Ignored) {
 // another's.
 func (in Input) peers(document *spec.Network, parts []Part, nodes map[string]Node) (list []Peer, ignored []Ignored) {
 	leave := func(p Part, reason string) {
-		ignored = append(ignored, Ignored{fmt.Sprintf("network %s on node %s", p.Network, p.Node), reason})
+		ignored = append(ignored, Ignored{partObject(p.Network, p.Node), reason})
 	}
 	claimed := map[netip.Prefix]int{}
 	var fit []Part
@@ -89,6 +91,10 @@ func (in Input) peers(document *spec.Network, parts []Part, nodes map[string]Nod
 	slices.SortFunc(list, func(a, b Peer) int { return cmp.Compare(a.Node, b.Node) })
 	slices.SortFunc(ignored, func(a, b Ignored) int { return cmp.Compare(a.Object, b.Object) })
 	return list, ignored
+}
+
+func partObject(network, node string) string {
+	return fmt.Sprintf("network %s on node %s", network, node)
 }
 
 // misfit says why another node's part of a network is left out; empty: it fits.
@@ -149,16 +155,18 @@ func (in Input) remoteBindings(overlays []Overlay) []Binding {
 	}
 	type place struct{ network, node string }
 	behind := map[place]Peer{}
-	via := map[string]Overlay{}
+	via := map[place]Overlay{}
 	for _, o := range overlays {
-		via[o.Network] = o
 		for _, p := range o.Peers {
-			behind[place{o.Network, p.Node}] = p
+			if at := (place{o.Network, p.Node}); !p.Standby {
+				behind[at], via[at] = p, o
+			}
 		}
 	}
 	var list []Binding
 	for _, r := range in.Remote {
-		peer, reachable := behind[place{r.Network, r.Node}]
+		at := place{r.Network, r.Node}
+		peer, reachable := behind[at]
 		service, known := ids[r.Network].Services[r.Service]
 		if !reachable || !known {
 			continue
@@ -166,8 +174,8 @@ func (in Input) remoteBindings(overlays []Overlay) []Binding {
 		for _, address := range r.Addresses {
 			if slices.ContainsFunc(peer.AllowedIPs, func(p netip.Prefix) bool { return p.Contains(address) }) {
 				list = append(list, Binding{
-					Address: address, NetworkID: via[r.Network].NetworkID, ServiceID: service,
-					Interface: via[r.Network].Interface, Remote: true,
+					Address: address, NetworkID: via[at].NetworkID, ServiceID: service,
+					Interface: via[at].Interface, Remote: true,
 				})
 			}
 		}

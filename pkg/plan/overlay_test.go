@@ -23,9 +23,9 @@ func spanning(t testing.TB) Input {
 		{"n3", netip.Addr{}, []netip.Prefix{netip.MustParsePrefix("2001:db8:cccc::/56")}},
 	}
 	in.Parts = []Part{
-		{"globex", "n1", netip.MustParsePrefix("2001:db8:aaaa:2::/64"), [32]byte{1}, 51001},
-		{"globex", "n2", netip.MustParsePrefix("2001:db8:bbbb:2::/64"), [32]byte{2}, 51002},
-		{"globex", "n3", netip.MustParsePrefix("2001:db8:cccc:2::/64"), [32]byte{3}, 51003},
+		{Network: "globex", Node: "n1", Prefix: netip.MustParsePrefix("2001:db8:aaaa:2::/64"), PublicKey: [32]byte{1}, Port: 51001},
+		{Network: "globex", Node: "n2", Prefix: netip.MustParsePrefix("2001:db8:bbbb:2::/64"), PublicKey: [32]byte{2}, Port: 51002},
+		{Network: "globex", Node: "n3", Prefix: netip.MustParsePrefix("2001:db8:cccc:2::/64"), PublicKey: [32]byte{3}, Port: 51003},
 	}
 	in.Remote = []Remote{
 		{"globex", "batch", "far-1", "n2", []netip.Addr{netip.MustParseAddr("2001:db8:bbbb:2::100")}},
@@ -58,7 +58,7 @@ func TestOverlay(t *testing.T) {
 	if !strings.HasPrefix(o.Interface, "zoglobe-") || len(o.Interface) > 15 || o.Port != 51001 || o.NetworkID != 2 || o.PublicKey != [32]byte{1} {
 		t.Errorf("overlay %+v", o)
 	}
-	direct := Peer{"n2", [32]byte{2}, netip.MustParseAddrPort("192.0.2.2:51002"), []netip.Prefix{netip.MustParsePrefix("2001:db8:bbbb:2::/64")}, 0}
+	direct := Peer{Node: "n2", PublicKey: [32]byte{2}, Endpoint: netip.MustParseAddrPort("192.0.2.2:51002"), AllowedIPs: []netip.Prefix{netip.MustParsePrefix("2001:db8:bbbb:2::/64")}}
 	if d := cmp.Diff(direct, s.peer(t, "globex", "n2"), cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
 		t.Errorf("both nodes can be reached, so none keeps the other awake:\n%s", d)
 	}
@@ -128,7 +128,7 @@ func TestMisfit(t *testing.T) {
 			in.Nodes[0].Blocks = []netip.Prefix{netip.MustParsePrefix("2001:db8:aaaa::/48")}
 		}, "its prefix 2001:db8:aaaa:9::/64 is in a block of this node"},
 		{"what another claims too", func(in *Input) {
-			in.Parts = append(in.Parts, Part{"globex", "n4", in.Parts[1].Prefix, [32]byte{4}, 51004})
+			in.Parts = append(in.Parts, Part{Network: "globex", Node: "n4", Prefix: in.Parts[1].Prefix, PublicKey: [32]byte{4}, Port: 51004})
 			in.Networks[1].Document.Nodes = append(in.Networks[1].Document.Nodes, "n4")
 			in.Nodes = append(in.Nodes, Node{"n4", netip.MustParseAddr("192.0.2.4"), in.Nodes[0].Blocks})
 		}, "another node claims its prefix 2001:db8:bbbb:2::/64 too"},

@@ -1,6 +1,10 @@
 package plan
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/zosnet/zosnet/pkg/wireguard"
+)
 
 // Node is another node of the grid, as far as its networks concern this one.
 type Node struct {
@@ -12,11 +16,15 @@ type Node struct {
 // Part is what one node carries of a network. This node's own parts are among an
 // Input's: a network without one has no overlay here.
 type Part struct {
-	Network   string
-	Node      string
-	Prefix    netip.Prefix // its /64 there
-	PublicKey [32]byte     // of its WireGuard interface of this network
-	Port      uint16       // that it listens on
+	Network    string
+	Node       string
+	Prefix     netip.Prefix // its /64 there
+	PublicKey  [32]byte     // of its WireGuard interface of this network
+	Port       uint16       // that it listens on
+	Generation wireguard.Generation
+	Next       *Successor // nil: its key is not being changed
+	Sends      bool       // another node's: what it sends to this one goes over its Next
+	Overdue    bool       // this node's: its change has taken so long that it no longer waits for who is silent
 }
 
 // Remote is a workload on another node.
@@ -29,25 +37,30 @@ type Remote struct {
 }
 
 // Overlay is this node's WireGuard interface of one network, with the nodes
-// behind it. Its private key is where the node keeps it, and never in a State.
+// behind it. Its private key is where the node keeps it, and never in a State. A
+// network whose key is being changed has two, the old one first.
 type Overlay struct {
-	Network   string
-	NetworkID uint32
-	Interface string // at most 15 bytes
-	PublicKey [32]byte
-	Port      uint16 // UDP, opened in the lockdown
-	MTU       uint16 // bytes, IP packet inside
-	Peers     []Peer // by node
+	Network    string
+	NetworkID  uint32
+	Interface  string // at most 15 bytes
+	PublicKey  [32]byte
+	Port       uint16 // UDP, opened in the lockdown
+	MTU        uint16 // bytes, IP packet inside
+	Peers      []Peer // by node
+	Generation wireguard.Generation
+	Heir       string   // interface of the overlay that takes its place; empty: none
+	Needed     []string // nodes that an overlay with an heir must stay for
 }
 
 // Peer is another node behind an Overlay. Each of its AllowedIPs is a route to
-// the overlay's interface.
+// the overlay's interface, unless it stands by.
 type Peer struct {
 	Node       string
 	PublicKey  [32]byte
 	Endpoint   netip.AddrPort // the zero AddrPort: it dials
 	AllowedIPs []netip.Prefix
 	Keepalive  uint16 // seconds; 0: none, both sides can be reached
+	Standby    bool   // what is for it goes over the network's other overlay
 }
 
 // Ignored is a piece of the grid's state that does not fit, and is left out so

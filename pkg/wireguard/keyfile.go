@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Keys is a directory of private keys, one file each: base64 and a newline, as
@@ -135,21 +136,27 @@ func (k *Keys) write(key PrivateKey) (path string, err error) {
 	return file.Name(), nil
 }
 
-// Replace gives one key the place of another, whose bytes are gone then: the end of
-// a rotation.
-func (k *Keys) Replace(name, by string) error {
-	path, err := k.path(name)
+// Made gives when each key there is was made, by its name.
+func (k *Keys) Made() (map[string]time.Time, error) {
+	entries, err := os.ReadDir(k.dir)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("list private keys: %w", err)
 	}
-	other, err := k.path(by)
-	if err != nil {
-		return err
+	made := make(map[string]time.Time, len(entries))
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look at private key %s: %w", entry.Name(), err)
+		}
+		made[entry.Name()] = info.ModTime()
 	}
-	if err := os.Rename(other, path); err != nil {
-		return fmt.Errorf("replace a private key: %w", err)
-	}
-	return k.sync()
+	return made, nil
 }
 
 // Remove removes a key. One that is not there is no error.

@@ -37,10 +37,24 @@ type Part struct {
 	Port      uint16       `json:"port"`      // UDP, where its WireGuard interface listens
 	Hidden    bool         `json:"hidden,omitempty"`
 
+	// Generation counts the node's keys of the network; Next is the key that takes
+	// PublicKey's place, with a device of its own, and Sends are the nodes to which
+	// this one sends over that device already.
+	Generation uint32     `json:"generation,omitempty"`
+	Next       *Successor `json:"next,omitempty"`
+	Sends      []string   `json:"sends,omitempty"`
+
 	// The block that the /64 is of, and the node that delegated it: where to look
 	// whether that is true.
 	Block  netip.Prefix `json:"block,omitzero"`
 	Holder string       `json:"holder,omitempty"`
+}
+
+// Successor is a key that takes another one's place.
+type Successor struct {
+	Generation uint32 `json:"generation"`
+	PublicKey  string `json:"publicKey"`
+	Port       uint16 `json:"port"`
 }
 
 // Attachment is a workload on a node; the key names it.

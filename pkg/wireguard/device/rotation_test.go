@@ -80,12 +80,14 @@ func (n *rotating) step(peer *rotating, old, next int) {
 	other.Endpoint = netip.AddrPortFrom(peer.at4(), peer.port)
 	d.Peers = append(d.Peers, other)
 	n.apply(d)
-	r := wireguard.Rotation{New: n.read(d.Name), Peers: []wireguard.RotatingPeer{{New: peer.key.Public(), Sends: peer.sends}}}
-	if len(r.Established()) == 1 && !n.sends {
+	// A handshake counts at its answering end only when the first packet has come
+	// under it, so both ends can send.
+	is, _ := n.read(d.Name).Peer(peer.key.Public())
+	if !is.LastHandshake.IsZero() && !n.sends {
 		n.route(peer.node, d.Name)
 		n.sends = true
 	}
-	if !n.sends || !r.Done() {
+	if !n.sends || !peer.sends {
 		return
 	}
 	if n.done.IsZero() {

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zosnet/zosnet/pkg/api"
+)
+
+func keysCommand(o *options) *cobra.Command {
+	return group(&cobra.Command{
+		Use:     "keys",
+		Short:   "Show and change the WireGuard keys of networks",
+		Example: "  zosnet keys ls\n  zosnet keys rotate",
+	}, keysListCommand(o), keysRotateCommand(o))
+}
+
+func keysListCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List this node's WireGuard keys",
+		Example: "  zosnet keys ls\n  zosnet keys ls -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.keys(cmd, "asking", func(c *api.Client) (*api.KeyList, error) {
+				return c.ListKeys(cmd.Context(), &api.ListKeysRequest{})
+			})
+		},
+	}
+}
+
+func keysRotateCommand(o *options) *cobra.Command {
+	var network string
+	var access bool
+	var every time.Duration
+	wait := time.Minute
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Change the WireGuard keys of networks, on all their nodes",
+		Long: `Change the WireGuard keys of networks, on all their nodes, without losing a packet.
+A node that is away gets the new keys when it comes back; meanwhile the others
+keep the old ones for it, for a day at most.
+
+With --every nothing is changed now: the daemon changes each key that has become so
+old, from now on, until --every 0.
+
+Where people's devices have access the key is in their configurations. Such a network
+is left out, unless it is named and --access given; then each of them needs a new one.`,
+		Example: "  zosnet keys rotate\n  zosnet keys rotate --network acme --wait 5m\n  zosnet keys rotate --every 720h",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("every") {
+				return o.keys(cmd, "scheduling", func(c *api.Client) (*api.KeyList, error) {
+					return c.ScheduleRotation(cmd.Context(), &api.ScheduleRotationRequest{Network: network, EverySeconds: int64(every / time.Second)})
+				})
+			}
+			return o.keys(cmd, "changing keys", func(c *api.Client) (*api.KeyList, error) {
+				return c.RotateKeys(cmd.Context(), &api.RotateKeysRequest{Network: network, Access: access, WaitSeconds: int64(wait / time.Second)})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&network, "network", "", "only this network's")
+	cmd.Flags().BoolVar(&access, "access", false, "also where people's configurations name the key")
+	cmd.Flags().DurationVar(&every, "every", 0, "change keys by itself when they are so old, at least 1h; 0: no more")
+	cmd.Flags().DurationVar(&wait, "wait", wait, "how long to wait for the end")
+	cmd.MarkFlagsMutuallyExclusive("every", "access")
+	cmd.MarkFlagsMutuallyExclusive("every", "wait")
+	return cmd
+}
+
+// keys asks the daemon for keys and prints them.
+func (o *options) keys(cmd *cobra.Command, doing string, ask func(*api.Client) (*api.KeyList, error)) error {
+	client, err := o.dial(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var list *api.KeyList
+	err = progress(cmd, doing, func() (err error) {
+		list, err = ask(client)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return o.print(cmd, list, func(w io.Writer) {
+		t := newTable(w, "network", "public key", "interface", "port", "made", "every", "change")
+		for _, k := range list.Keys {
+			t.AppendRow([]any{k.Network, k.PublicKey, k.Interface, k.Port, shortTime(k.Made), everyText(k.EverySeconds), changeText(k)})
+		}
+		t.Render()
+	})
+}
+
+func everyText(seconds int64) string {
+	if seconds == 0 {
+		return "-"
+	}
+	return (time.Duration(seconds) * time.Second).String()
+}
+
+// changeText says how far the change of a key is.
+func changeText(k *api.NetworkKey) string {
+	switch {
+	case k.Next == nil && k.LeftOut != "":
+		return "left out: " + k.LeftOut
+	case k.Next == nil:
+		return "-"
+	case len(k.Next.WaitsFor) > 0:
+		return fmt.Sprintf("to %s since %s, waits for %s", k.Next.Interface, shortTime(k.Next.Since), strings.Join(k.Next.WaitsFor, ", "))
+	}
+	return fmt.Sprintf("to %s since %s", k.Next.Interface, shortTime(k.Next.Since))
+}
