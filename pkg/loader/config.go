@@ -41,24 +41,29 @@ func setTimeouts(specs []*ebpf.CollectionSpec, timeouts maps.Timeouts) error {
 	return nil
 }
 
-// loadUplinks gives the uplink programs.
-func loadUplinks() (*ebpf.CollectionSpec, error) {
+// loadGenericUplink gives the uplink's program for XDP in the stack.
+func loadGenericUplink() (*ebpf.CollectionSpec, error) {
 	spec, err := loadUplink()
 	if err != nil {
 		return nil, err
 	}
+	spec.Programs = map[string]*ebpf.ProgramSpec{uplinkXDP + genericSuffix: genericOf(spec)}
+	return spec, nil
+}
+
+func genericOf(spec *ebpf.CollectionSpec) *ebpf.ProgramSpec {
 	generic := spec.Programs[uplinkXDP].Copy()
 	generic.Flags &^= unix.BPF_F_XDP_HAS_FRAGS
-	spec.Programs[uplinkXDP+genericSuffix] = generic
-	return spec, nil
+	return generic
 }
 
 // loadBareUplinks gives the uplink programs for interfaces without an Ethernet header.
 func loadBareUplinks() (*ebpf.CollectionSpec, error) {
-	spec, err := loadUplinks()
+	spec, err := loadUplink()
 	if err != nil {
 		return nil, err
 	}
+	spec.Programs[uplinkXDP+genericSuffix] = genericOf(spec)
 	if err := spec.Variables[uplinkVarLinkHeader].Set(uint32(0)); err != nil {
 		return nil, fmt.Errorf("set constant %s: %w", uplinkVarLinkHeader, err)
 	}
@@ -70,9 +75,14 @@ func loadBareUplinks() (*ebpf.CollectionSpec, error) {
 	return spec, nil
 }
 
-func isBareVariant(spec *ebpf.CollectionSpec) bool {
+// isVariant says whether a program is another one loaded once more.
+func isVariant(name string) bool {
+	return strings.HasSuffix(name, bareSuffix) || strings.HasSuffix(name, genericSuffix)
+}
+
+func isVariants(spec *ebpf.CollectionSpec) bool {
 	for name := range spec.Programs {
-		if !strings.HasSuffix(name, bareSuffix) {
+		if !isVariant(name) {
 			return false
 		}
 	}
@@ -89,24 +99,12 @@ func (d *Datapath) programFor(name string, dev netlink.Link) (*ebpf.Program, err
 }
 
 func (d *Datapath) variantFor(name string, dev netlink.Link) (*ebpf.Program, error) {
-	if isBare(dev) {
-		if err := d.loadBareFor(name); err != nil {
-			return nil, fmt.Errorf("attach %s to %s: %w", name, dev.Attrs().Name, err)
-		}
-		if variant, ok := d.programs[name+bareSuffix]; ok {
-			return variant, nil
-		}
+	if isBare(dev) && d.has(name+bareSuffix) {
+		name += bareSuffix
 	}
-	program, ok := d.programs[name]
-	if !ok {
-		return nil, fmt.Errorf("attach %s: this build has no such program", name)
+	program, err := d.program(name)
+	if err != nil {
+		return nil, fmt.Errorf("attach to %s: %w", dev.Attrs().Name, err)
 	}
 	return program, nil
-}
-
-func (d *Datapath) loadBareFor(name string) error {
-	if d.bare == nil || d.bare.Programs[name+bareSuffix] == nil {
-		return nil
-	}
-	return d.loadBare()
 }

@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -9,11 +8,6 @@ import (
 
 	"github.com/zosnet/zosnet/pkg/maps"
 )
-
-// isVariant tells a program that is another one loaded once more.
-func isVariant(name string) bool {
-	return strings.HasSuffix(name, bareSuffix) || strings.HasSuffix(name, genericSuffix)
-}
 
 // Programs forget by the timeouts that they were loaded with.
 func TestTimeouts(t *testing.T) {

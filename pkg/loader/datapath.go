@@ -28,7 +28,7 @@ type Datapath struct {
 	options  Options
 	maps     *maps.Maps
 	programs map[string]*ebpf.Program
-	bare     *ebpf.CollectionSpec // not loaded yet; nil: they are, or this build has none
+	later    []*ebpf.CollectionSpec // variants that no interface needs yet
 	log      *slog.Logger
 
 	mu    sync.Mutex

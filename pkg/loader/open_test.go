@@ -47,7 +47,10 @@ func TestMountBPFFS(t *testing.T) {
 func TestProgramsArePinnedByName(t *testing.T) {
 	enter(t)
 	d := openDatapath(t, Options{BPFFS: bpffs(t)})
-	must(t, d.loadBare())
+	for _, variant := range []string{uplinkXDP + genericSuffix, uplinkXDP + bareSuffix} {
+		_, err := d.program(variant)
+		must(t, err)
+	}
 	short := map[string]string{}
 	for name, program := range d.programs {
 		pinned, err := ebpf.LoadPinnedProgram(d.path("progs", name), nil)

@@ -18,7 +18,7 @@ import (
 func builtIn() ([]*ebpf.CollectionSpec, error) {
 	var specs []*ebpf.CollectionSpec
 	for name, load := range map[string]func() (*ebpf.CollectionSpec, error){
-		"uplink": loadUplinks, "bare uplink": loadBareUplinks, "workload": loadWorkload,
+		"uplink": loadUplink, "generic uplink": loadGenericUplink, "bare uplink": loadBareUplinks, "workload": loadWorkload,
 		"overlay": loadWireGuard, "sweep": loadSweep,
 	} {
 		spec, err := load()
@@ -46,13 +46,12 @@ func mapsOf(specs []*ebpf.CollectionSpec) (map[string]*ebpf.MapSpec, error) {
 	return all, nil
 }
 
-// load loads and verifies the programs onto the maps. Those for interfaces without
-// an Ethernet header wait for the first of them: to verify them takes as long as all
-// the others.
+// load loads and verifies the programs onto the maps: variants only where there is
+// an interface for them already. To verify all would take two thirds more time.
 func (d *Datapath) load(specs []*ebpf.CollectionSpec) error {
 	for _, spec := range specs {
-		if isBareVariant(spec) {
-			d.bare = spec
+		if isVariants(spec) {
+			d.later = append(d.later, spec)
 			continue
 		}
 		if err := d.loadPrograms(spec); err != nil {
@@ -63,26 +62,43 @@ func (d *Datapath) load(specs []*ebpf.CollectionSpec) error {
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
-	if slices.ContainsFunc(links, isBare) {
-		return d.loadBare()
+	for _, dev := range links {
+		if !isBare(dev) && !hasXDP(dev) {
+			continue
+		}
+		for _, name := range []string{uplinkXDP, uplinkIngress, uplinkEgress} {
+			if _, err := d.programFor(name, dev); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// loadBare loads and pins what load has left for later.
-func (d *Datapath) loadBare() error {
-	if d.bare == nil {
-		return nil
+// has says whether the build has a program, loaded or not.
+func (d *Datapath) has(name string) bool {
+	return d.programs[name] != nil ||
+		slices.ContainsFunc(d.later, func(spec *ebpf.CollectionSpec) bool { return spec.Programs[name] != nil })
+}
+
+// program gives a program, which is loaded and pinned now where it is not yet.
+func (d *Datapath) program(name string) (*ebpf.Program, error) {
+	if p := d.programs[name]; p != nil {
+		return p, nil
 	}
-	if err := d.loadPrograms(d.bare); err != nil {
-		return explainKernel(err)
+	i := slices.IndexFunc(d.later, func(spec *ebpf.CollectionSpec) bool { return spec.Programs[name] != nil })
+	if i < 0 {
+		return nil, fmt.Errorf("load %s: this build has no such program", name)
 	}
-	names := slices.Collect(maps.Keys(d.bare.Programs))
-	d.bare = nil
+	spec := d.later[i]
+	if err := d.loadPrograms(spec); err != nil {
+		return nil, explainKernel(err)
+	}
+	d.later = slices.Delete(d.later, i, i+1)
 	if len(d.maps.Changed()) > 0 {
-		return nil // pinned with all the others, when the switch ends
+		return d.programs[name], nil // pinned with all the others, when the switch ends
 	}
-	return d.pinPrograms(names)
+	return d.programs[name], d.pinPrograms(slices.Collect(maps.Keys(spec.Programs)))
 }
 
 func (d *Datapath) loadPrograms(spec *ebpf.CollectionSpec) error {

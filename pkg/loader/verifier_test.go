@@ -11,7 +11,10 @@ func TestVerifierBudget(t *testing.T) {
 	const limit, most = 1_000_000, 500_000
 	enter(t)
 	d := openDatapath(t, Options{BPFFS: bpffs(t)})
-	must(t, d.loadBare())
+	for _, variant := range []string{uplinkXDP + genericSuffix, uplinkXDP + bareSuffix} {
+		_, err := d.program(variant)
+		must(t, err)
+	}
 	for name, program := range d.programs {
 		info, err := program.Info()
 		must(t, err)
