@@ -16,7 +16,7 @@ import (
 
 // invite lets nodes in and renews their certificates until ctx ends, where this
 // node has the CA's key.
-func (p *controlPlane) invite(ctx context.Context, root gridstore.Root, client *gridstore.Client) error {
+func (p *controlPlane) invite(ctx context.Context, root gridstore.Root) error {
 	ca, err := p.home.CA()
 	if errors.Is(err, fs.ErrNotExist) {
 		<-ctx.Done()
@@ -25,23 +25,27 @@ func (p *controlPlane) invite(ctx context.Context, root gridstore.Root, client *
 	if err != nil {
 		return err
 	}
+	if p.known(ctx) == nil {
+		return errors.New("this node's copy of the registry was not opened in time")
+	}
 	state := p.current()
 	service := &grid.Service{
-		CA: ca, Control: state.Control, Store: p.gridStore(root, client), Now: time.Now, Log: p.log,
+		CA: ca, Control: state.Control, Store: p.gridStore(root), Now: time.Now, Log: p.log,
 		Own: func() tls.Certificate { return p.own.Load().tls }, Roots: func() *trust.Roots { return p.own.Load().roots },
 	}
 	return service.Serve(ctx, netip.AddrPortFrom(state.Address, grid.ServicePort))
 }
 
-// gridStore is the grid's registry as the invitation service needs it.
-func (p *controlPlane) gridStore(root gridstore.Root, client *gridstore.Client) grid.Store {
+// gridStore is the grid's registry as the invitation service needs it, by the copy that
+// is open then.
+func (p *controlPlane) gridStore(root gridstore.Root) grid.Store {
 	return grid.Store{
-		Token: client.Token,
-		Nodes: func(ctx context.Context) ([]grid.Node, error) { return rosterNodes(ctx, p.current(), client) },
+		Token: func(ctx context.Context, id string) (*trust.PendingToken, error) { return p.registry().Token(ctx, id) },
+		Nodes: func(ctx context.Context) ([]grid.Node, error) { return rosterNodes(ctx, p.current(), p.registry()) },
 		Members: func(context.Context) ([]string, error) {
 			return membersOf(p.current()), nil
 		},
-		Certificate: client.Certificate,
+		Certificate: func(ctx context.Context, node string) ([]byte, error) { return p.registry().Certificate(ctx, node) },
 		Admit: func(ctx context.Context, a grid.Admission) error {
 			err := root.Admit(ctx, gridstore.Admission{
 				Node: a.Node, Address: a.Address, ControlKey: a.ControlKey, Admitted: time.Now(),
@@ -56,7 +60,7 @@ func (p *controlPlane) gridStore(root gridstore.Root, client *gridstore.Client) 
 			return err
 		},
 		Renew: func(ctx context.Context, node string, key trust.ControlKey, certificate []byte) error {
-			older, err := client.Certificate(ctx, node)
+			older, err := p.registry().Certificate(ctx, node)
 			if err != nil {
 				return err
 			}

@@ -24,9 +24,9 @@ var errDemoted = errors.New("this node's certificate is not one of a member any 
 
 // serveRegistry makes this node a member whenever it is to be one, until ctx ends.
 // What fails is tried again; the node's copy of the registry does not wait for it.
-func (p *controlPlane) serveRegistry(ctx context.Context, client *gridstore.Client) {
+func (p *controlPlane) serveRegistry(ctx context.Context) {
 	for ctx.Err() == nil {
-		cluster, is := p.cluster(client)
+		cluster, is := p.cluster()
 		if !is {
 			select {
 			case <-ctx.Done():
@@ -34,7 +34,7 @@ func (p *controlPlane) serveRegistry(ctx context.Context, client *gridstore.Clie
 			}
 			continue
 		}
-		err := p.beMember(ctx, cluster, client)
+		err := p.beMember(ctx, cluster)
 		if errors.Is(err, registry.ErrRemoved) || errors.Is(err, errDemoted) {
 			p.log.Info("this node is no member of the grid's registry any more", "reason", err)
 			if err = p.home.RemoveRegistry(); err == nil {
@@ -50,7 +50,7 @@ func (p *controlPlane) serveRegistry(ctx context.Context, client *gridstore.Clie
 
 // cluster says whether this node is to be a member, and which others there are when
 // it starts for the first time: none makes a new registry.
-func (p *controlPlane) cluster(client *gridstore.Client) (cluster map[string]netip.AddrPort, is bool) {
+func (p *controlPlane) cluster() (cluster map[string]netip.AddrPort, is bool) {
 	state, id := p.current(), p.own.Load()
 	if !id.Member {
 		return nil, p.home.HasRegistry() // what is left of it is to be cleared away
@@ -58,14 +58,19 @@ func (p *controlPlane) cluster(client *gridstore.Client) (cluster map[string]net
 	if state.Founding || p.home.HasRegistry() {
 		return nil, true
 	}
-	if self := client.Snapshot().Nodes[state.Node]; self != nil && len(self.Joining) > 0 {
-		return self.Joining, true
+	client := p.registry()
+	if client == nil {
+		return nil, false
 	}
-	return nil, false
+	self := client.Snapshot().Nodes[state.Node]
+	if self == nil || len(self.Joining) == 0 {
+		return nil, false
+	}
+	return self.Joining, true
 }
 
 // beMember runs this member until it fails, is no member any more, or ctx ends.
-func (p *controlPlane) beMember(ctx context.Context, cluster map[string]netip.AddrPort, client *gridstore.Client) error {
+func (p *controlPlane) beMember(ctx context.Context, cluster map[string]netip.AddrPort) error {
 	state, files := p.current(), p.home.Files()
 	if !p.own.Load().Member {
 		return errDemoted
@@ -90,7 +95,7 @@ func (p *controlPlane) beMember(ctx context.Context, cluster map[string]netip.Ad
 		}
 		p.sit(&seat{member, root})
 		defer p.sit(nil)
-		return p.invite(ctx, root, client)
+		return p.invite(ctx, root)
 	})
 	return errors.Join(g.Wait(), member.Close())
 }
@@ -152,10 +157,12 @@ func (p *controlPlane) found(ctx context.Context, root gridstore.Root) error {
 		return err
 	}
 	next, err := p.home.SetFounded()
-	if err == nil {
-		p.keep(next)
+	if err != nil {
+		return err
 	}
-	return err
+	p.keep(next)
+	close(p.founded)
+	return nil
 }
 
 // fail notes why this node's part is not up, and says so.

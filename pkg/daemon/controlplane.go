@@ -56,6 +56,7 @@ type controlPlane struct {
 	log      *slog.Logger
 	begin    chan struct{} // the node has become part of a grid
 	look     chan struct{} // peers may have changed
+	founded  chan struct{} // closed once the grid's first registry is there, at its founder
 	place    chan struct{} // whether this node is a member may have changed
 	opened   chan struct{} // the registry was opened, or opened again
 	own      atomic.Pointer[identity]
@@ -77,7 +78,7 @@ func newControlPlane(version string, node *spec.Node, current func() *spec.Node,
 	}
 	p := &controlPlane{
 		home: grid.NewHome(node.StateDir), node: current, keys: keys, devices: devices, log: log,
-		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), place: make(chan struct{}, 1), opened: make(chan struct{}, 1),
+		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), place: make(chan struct{}, 1), founded: make(chan struct{}), opened: make(chan struct{}, 1),
 		accepted: make(chan struct{}, 1), version: version, up: make(chan struct{}),
 	}
 	if p.state, err = p.home.State(); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -179,8 +180,29 @@ func (p *controlPlane) serve(ctx context.Context) error {
 		return err
 	}
 	unreachable := p.firstInterface(id, state)
-	cfg := p.clientConfig(state, id)
+	g, ctx := errgroup.WithContext(ctx)
+	if unreachable == nil {
+		g.Go(func() error { p.serveRegistry(ctx); return nil })
+	}
+	g.Go(func() error {
+		if state.Founding { // a registry that is not protected yet answers anybody, and then nobody
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-p.founded:
+			}
+		}
+		return p.useRegistry(ctx, unreachable)
+	})
+	return g.Wait()
+}
+
+// useRegistry opens this node's copy of the registry, and keeps this node and the
+// grid to each other's word. Where the grid is unreachable there is the copy alone.
+func (p *controlPlane) useRegistry(ctx context.Context, unreachable error) error {
+	cfg := p.clientConfig(p.current(), p.own.Load())
 	accept := p.node().Accept
+	var err error
 	if cfg.Accept, err = trust.ParseAccept(accept); err != nil {
 		return err
 	}
@@ -202,7 +224,6 @@ func (p *controlPlane) serve(ctx context.Context) error {
 		return unreachable
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { p.serveRegistry(ctx, client); return nil })
 	g.Go(func() error { client.KeepLive(ctx, gridstore.LiveTTL); return nil })
 	g.Go(func() error { return p.follow(ctx, client) })
 	g.Go(func() error { p.renewCertificate(ctx); return nil })
