@@ -4,11 +4,6 @@
 #include "lib/deliver.h"
 #include "lib/mss.h"
 
-INLINE struct overlay *find_overlay(__u32 ifindex)
-{
-	return bpf_map_lookup_elem(&overlays, &ifindex);
-}
-
 INLINE bool is_tcp_syn(const struct packet *p)
 {
 	return p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN);
@@ -26,8 +21,8 @@ INLINE enum drop_reason check_packet(const struct packet *p)
 	return DROP_NONE;
 }
 
-/* The source is a workload's that is behind this overlay. Who sends an error may
- * be a router on the way, so its source has only to be nobody else's. */
+/* The source is a workload's that is behind an overlay of this network. Who sends an
+ * error may be a router on the way, so its source has only to be nobody else's. */
 INLINE enum drop_reason check_remote(struct visit *v, __u32 network)
 {
 	const struct address *a = &v->packet.saddr;
@@ -41,23 +36,26 @@ INLINE enum drop_reason check_remote(struct visit *v, __u32 network)
 			return DROP_SPOOFED_ADDRESS;
 		return v->packet.icmp_error ? DROP_NONE : DROP_UNKNOWN_IDENTITY;
 	}
-	if (b->network != network || b->ifindex != v->ifindex || b->kind != PORT_OVERLAY)
+	if (b->network != network || b->kind != PORT_OVERLAY)
 		return DROP_SPOOFED_ADDRESS;
 	return DROP_NONE;
 }
 
-/* The packet is for a workload of this network on this node. */
-INLINE enum drop_reason find_local(struct visit *v, __u32 network)
+/* The packet is for a workload of this network on this node or, where nodes that do
+ * not reach each other meet here, on another. */
+INLINE enum drop_reason find_receiver(struct visit *v, const struct overlay *o)
 {
 	const struct address *a = &v->packet.daddr;
-	struct network *n = find_network(network);
+	struct network *n = find_network(o->network);
 	struct binding *b;
 
 	if (is_link_local(a))
 		return DROP_NO_ROUTE;
 	b = identify(v, &v->to, a, OUTSIDE);
+	if (b && (b->network != o->network || (b->kind == PORT_OVERLAY && !o->relay)))
+		return DROP_NO_ROUTE;
 	if (b)
-		return b->network != network || b->kind == PORT_OVERLAY ? DROP_NO_ROUTE : DROP_NONE;
+		return address_equal(a, &v->packet.saddr) ? DROP_SPOOFED_ADDRESS : DROP_NONE;
 	if (n && is_gateway(n, a))
 		return DROP_HOST;
 	switch (prefix_of(a)) {
@@ -85,7 +83,7 @@ __noinline int overlay_judge(struct __sk_buff *skb, struct visit *v, __u32 reaso
 	if (!reason)
 		reason = check_remote(v, o->network);
 	if (!reason)
-		reason = find_local(v, o->network);
+		reason = find_receiver(v, o);
 	if (reason)
 		return drop(skb, v, reason);
 	if (v->packet.icmp_error)
@@ -96,6 +94,12 @@ __noinline int overlay_judge(struct __sk_buff *skb, struct visit *v, __u32 reaso
 			return drop(skb, v, reason);
 	}
 	return deliver_judged(skb, v);
+}
+
+/* The flow's sender is behind this interface, or behind the network's other one. */
+INLINE bool sent_over(const struct flow_end *end, const struct visit *v)
+{
+	return end->ifindex == v->ifindex || same_overlay(end->ifindex, v->ifindex);
 }
 
 SEC("tc")
@@ -115,7 +119,7 @@ int overlay_ingress(struct __sk_buff *skb)
 		clamp_mss(skb, v);
 	flow_key_of(v, 0);
 	f = bpf_map_lookup_elem(&flows, &v->key);
-	if (f && sender_of(f, v)->ifindex == v->ifindex && flow_carries(f, v))
+	if (f && sent_over(sender_of(f, v), v) && flow_carries(f, v))
 		return deliver(skb, v, f);
 	return overlay_judge(skb, v, DROP_NONE);
 }

@@ -340,7 +340,8 @@ __noinline int quotes_flow(struct __sk_buff *skb, struct visit *v, __u32 network
 		return 0;
 	heard = v->hook != HOOK_UPLINK_EGRESS && v->hook != HOOK_OVERLAY_EGRESS;
 	end = heard ? receiver_of(f, quoted) : sender_of(f, quoted);
-	if (end->ifindex != (network == OUTSIDE ? 0 : v->ifindex))
+	if (end->ifindex != (network == OUTSIDE ? 0 : v->ifindex) &&
+	    !(!link_header && same_overlay(end->ifindex, v->ifindex)))
 		return 0;
 	return !f->denied && flow_current(f) && !flow_expired(f, quoted->key.proto, v->now);
 }

@@ -44,9 +44,11 @@ struct port {
 	__u16 reserved;
 };
 
-/* The interface to a network's other nodes, by ifindex. */
+/* The interface to a network's other nodes, by ifindex. While keys are changed a
+ * network has two. */
 struct overlay {
 	__u32 network;
+	__u32 relay; /* 1: its nodes may reach each other through this one */
 };
 
 struct binding_key {

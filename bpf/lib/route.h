@@ -122,6 +122,18 @@ INLINE bool fits(struct __sk_buff *skb, const struct packet *p, const struct nex
 	return p->l4_offset - p->l3_offset + p->l4_length + skb->gso_size <= hop->mtu;
 }
 
+/* From one node of a network to another: a packet without an Ethernet header, which
+ * gets none. */
+INLINE bool count_down(struct __sk_buff *skb)
+{
+	struct ipv6hdr *ip6 = (void *)(long)skb->data;
+
+	if ((void *)(ip6 + 1) > (void *)(long)skb->data_end)
+		return false;
+	ip6->hop_limit--;
+	return true;
+}
+
 /* Writes the hop into the frame. A packet that came without an Ethernet header gets
  * one first. */
 INLINE bool rewrite(struct __sk_buff *skb, const struct packet *p, const struct next_hop *hop)
@@ -131,6 +143,8 @@ INLINE bool rewrite(struct __sk_buff *skb, const struct packet *p, const struct 
 
 	if (p->l3_offset != link_header)
 		return false;
+	if (!link_header && hop->kind == HOP_OVERLAY)
+		return count_down(skb);
 	if (!link_header && bpf_skb_change_head(skb, sizeof(*eth), 0))
 		return false;
 	eth = (void *)(long)skb->data;

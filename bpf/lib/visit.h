@@ -92,6 +92,19 @@ INLINE struct port *find_port(__u32 ifindex)
 	return bpf_map_lookup_elem(&ports, &ifindex);
 }
 
+INLINE struct overlay *find_overlay(__u32 ifindex)
+{
+	return bpf_map_lookup_elem(&overlays, &ifindex);
+}
+
+/* Both interfaces are overlays, and of one network. */
+INLINE bool same_overlay(__u32 ifindex, __u32 other)
+{
+	struct overlay *a = find_overlay(ifindex), *b = find_overlay(other);
+
+	return a && b && a->network == b->network;
+}
+
 INLINE struct network *find_network(__u32 network)
 {
 	return bpf_map_lookup_elem(&networks, &network);

@@ -136,7 +136,15 @@ func (p *pass) guardOverlay(o plan.Overlay) error {
 		return err
 	}
 	p.touch(o.NetworkID)
-	return p.config.Datapath.Maps().PutOverlay(uint32(link.Attrs().Index), bpf.Overlay{Network: o.NetworkID})
+	return p.config.Datapath.Maps().PutOverlay(uint32(link.Attrs().Index), overlayEntry(o))
+}
+
+func overlayEntry(o plan.Overlay) bpf.Overlay {
+	entry := bpf.Overlay{Network: o.NetworkID}
+	if o.Relay {
+		entry.Relay = 1
+	}
+	return entry
 }
 
 // keepGuard puts back what an interface that is there has lost. One that cannot be
@@ -144,11 +152,11 @@ func (p *pass) guardOverlay(o plan.Overlay) error {
 func (p *pass) keepGuard(o plan.Overlay, link netlink.Link, have map[uint32]bpf.Overlay) bool {
 	has := p.programs[o.Interface]
 	if slices.Contains(has, "overlay_ingress") && slices.Contains(has, "overlay_egress") &&
-		have[uint32(link.Attrs().Index)] == (bpf.Overlay{Network: o.NetworkID}) {
+		have[uint32(link.Attrs().Index)] == overlayEntry(o) {
 		return true
 	}
 	object := overlayObject(o.Network)
-	if p.change(object, plan.Modify, "programs attached again", func() error { return p.guardOverlay(o) }) {
+	if p.change(object, plan.Modify, "put into the datapath again", func() error { return p.guardOverlay(o) }) {
 		return true
 	}
 	if p.ctx.Err() == nil && isUp(link) {

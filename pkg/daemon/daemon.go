@@ -54,6 +54,7 @@ type Daemon struct {
 	grid      *membership
 	schedule  *schedule
 	rotated   chan struct{} // overlays changed, or what goes over which
+	sessions  *sessions
 	resolvers resolvers
 	service   supervisor
 
@@ -116,6 +117,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	defer devices.Close()
+	d.sessions = newSessions(devices)
 	if d.grid, err = openMembership(node.StateDir); err != nil {
 		return err
 	}
@@ -169,6 +171,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.control.run(ctx) })
 	g.Go(func() error { return d.followGrid(ctx) })
 	g.Go(func() error { return d.followRotations(ctx) })
+	g.Go(func() error { return d.followSessions(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		d.service.stopping()

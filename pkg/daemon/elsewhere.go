@@ -40,7 +40,7 @@ func (f *foresight) foresee(but string) error {
 func (f *foresight) nodes() (list []string) {
 	for _, document := range []*spec.Network{f.from, f.to} {
 		if document != nil {
-			list = append(list, document.Nodes...)
+			list = append(list, document.Carriers()...)
 		}
 	}
 	slices.Sort(list)
@@ -91,7 +91,7 @@ func (f *foresight) node(name string) error {
 }
 
 func names(document *spec.Network, node string) bool {
-	return document != nil && slices.Contains(document.Nodes, node)
+	return document != nil && document.CarriedBy(node)
 }
 
 func (f *foresight) part(network, node string) *gridstore.Part {

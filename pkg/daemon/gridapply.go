@@ -10,7 +10,6 @@ import (
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
-	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
@@ -94,20 +93,20 @@ func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool
 	}
 	for i, document := range documents {
 		name := document.network.Name
-		if slices.Contains(document.network.Nodes, node) {
+		if document.network.CarriedBy(node) {
 			// What this node had for itself becomes the grid's, with its /64.
 			if err := d.grid.adopted.set(name, true); err != nil {
 				return err
 			}
 		}
-		err := client.PutDocument(ctx, gridstore.Document{Document: signed[i], File: document.file, Nodes: audience(document.network)})
+		err := client.PutDocument(ctx, gridstore.Document{Document: signed[i], File: document.file, Nodes: document.network.Carriers()})
 		if err != nil {
 			return err
 		}
 		if !slices.ContainsFunc(response.Networks, func(n *api.AppliedNetwork) bool { return n.Network == name }) {
 			response.Networks = append(response.Networks, &api.AppliedNetwork{Network: name, Action: actionOf(signed[i].Revision)})
 		}
-		if slices.Contains(document.network.Nodes, node) {
+		if document.network.CarriedBy(node) {
 			if err := d.awaitLocal(ctx, name, func(r registry.NetworkRecord, stored bool) bool {
 				return stored && string(r.Document) == string(document.text)
 			}); err != nil {
@@ -122,7 +121,7 @@ func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool
 // it stores nothing.
 func carriedHere(local registry.Snapshot, node string, documents []document) (here []document) {
 	for _, document := range documents {
-		if _, stored := local.Network(document.network.Name); stored || slices.Contains(document.network.Nodes, node) {
+		if _, stored := local.Network(document.network.Name); stored || document.network.CarriedBy(node) {
 			here = append(here, document)
 		}
 	}
@@ -133,7 +132,7 @@ func carriedHere(local registry.Snapshot, node string, documents []document) (he
 func needsPrefix(local registry.Snapshot, node string, documents []document) bool {
 	return slices.ContainsFunc(documents, func(document document) bool {
 		_, has := local.IPAM.Prefix(document.network.Name, node)
-		return !has && slices.Contains(document.network.Nodes, node)
+		return !has && document.network.CarriedBy(node)
 	})
 }
 
@@ -143,14 +142,6 @@ func actionOf(revision uint64) string {
 		return "created"
 	}
 	return "changed"
-}
-
-// audience is who must hear of a network.
-func audience(n *spec.Network) []string {
-	if n.Exit == "" {
-		return n.Nodes
-	}
-	return append(slices.Clone(n.Nodes), n.Exit)
 }
 
 // awaitLocal waits until what the grid says has come about here.

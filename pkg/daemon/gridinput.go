@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/zosnet/zosnet/pkg/plan"
 	"github.com/zosnet/zosnet/pkg/registry"
@@ -116,6 +117,7 @@ func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
 		return err
 	}
 	AddGrid(in, own, snap)
+	in.Sessions = d.sessions.input(time.Now())
 	return nil
 }
 

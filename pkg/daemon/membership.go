@@ -52,7 +52,7 @@ func (m *membership) parts(local registry.Snapshot, snap gridstore.Snapshot, doc
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(document.Nodes, node.Name) || len(document.Nodes) < 2 {
+		if !document.CarriedBy(node.Name) || len(document.Carriers()) < 2 {
 			continue
 		}
 		part, err := m.withKeys(plan.Part{Network: r.Name, Node: node.Name, Prefix: r.Prefix}, made[r.Name], network.Parts)

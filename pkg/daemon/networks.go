@@ -68,7 +68,7 @@ func (d *Daemon) decode(texts []*api.Document) (documents []document, warnings [
 		}
 		seen[network.Name] = text.File
 		for _, w := range append(notes, network.Warnings(d.file.node().Name)...) {
-			if d.inGrid() && strings.HasPrefix(w.Key, "nodes[") {
+			if d.inGrid() && (strings.HasPrefix(w.Key, "nodes[") || w.Key == "exit") {
 				continue // other nodes carry their parts
 			}
 			warnings = append(warnings, w.String())

@@ -9,7 +9,7 @@ import (
 // addRemote tells the oracle of workloads on other nodes.
 func (v view) addRemote(w *policy.World) {
 	for i, o := range v.state.Overlays {
-		overlay := policy.Overlay{Interface: uint32(len(v.state.Workloads) + i + 1), Network: o.Network, MTU: int(o.MTU)}
+		overlay := policy.Overlay{Interface: uint32(len(v.state.Workloads) + i + 1), Network: o.Network, MTU: int(o.MTU), Relay: o.Relay}
 		w.Overlays = append(w.Overlays, overlay)
 		for _, r := range v.input.Remote {
 			if r.Network != o.Network {

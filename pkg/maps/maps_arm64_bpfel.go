@@ -351,6 +351,7 @@ type bpfNode struct {
 type bpfOverlay struct {
 	_       structs.HostLayout
 	Network uint32
+	Relay   uint32
 }
 
 type bpfPacket struct {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/zosnet/zosnet/pkg/ipam"
@@ -35,10 +36,11 @@ func Compute(in Input) (State, error) {
 	}
 	s.Workloads = in.withResolvers(s.Networks, s.Workloads)
 	s.Prefixes = prefixes(blocks, s.Networks)
-	s.Overlays, s.Ignored = in.overlays(s.Networks)
+	var behind map[place]netip.Prefix
+	s.Overlays, behind, s.Ignored = in.overlays(s.Networks)
 	s.Lockdown, s.Trial = in.lockdown(openings(s.Overlays))
-	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned, in.remoteBindings(s.Overlays))
-	s.Resolvers = in.resolvers(s)
+	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned, in.remoteBindings(s.Overlays, behind))
+	s.Resolvers = in.resolvers(s, behind)
 	return s, checkInterfaces(&s)
 }
 
@@ -67,7 +69,7 @@ func (in Input) networks() ([]Network, error) {
 	}
 	for _, r := range in.Networks {
 		name := r.Document.Name
-		if !slices.Contains(r.Document.Nodes, in.Node.Name) {
+		if !r.Document.CarriedBy(in.Node.Name) {
 			continue
 		}
 		program, err := in.program(r)

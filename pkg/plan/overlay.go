@@ -15,11 +15,15 @@ import (
 // 30 s that RFC 4787, 4.3 lets a NAT forget a UDP mapping in practice.
 const keepalive = 25
 
-// overlays gives the overlays of each network that has a part here, by network, and
-// what of other nodes' parts does not fit.
-func (in Input) overlays(networks []Network) ([]Overlay, []Ignored) {
+// place is a network on a node.
+type place struct{ network, node string }
+
+// overlays gives the overlay of each network that has a part here, by network, the
+// /64s behind them, and what of other nodes' parts does not fit.
+func (in Input) overlays(networks []Network) ([]Overlay, map[place]netip.Prefix, []Ignored) {
 	var list []Overlay
 	var ignored []Ignored
+	behind := map[place]netip.Prefix{}
 	nodes := make(map[string]Node, len(in.Nodes))
 	for _, n := range in.Nodes {
 		nodes[n.Name] = n
@@ -42,17 +46,48 @@ func (in Input) overlays(networks []Network) ([]Overlay, []Ignored) {
 		o := Overlay{
 			Network: n.Name, NetworkID: n.ID, PublicKey: own.PublicKey, Port: own.Port,
 			Interface: overlayIdentity(in.Node.Name, n.Name, own.Generation).interfaceName(overlayKind, n.Name),
+			Relay:     documents[n.Name].Exit == in.Node.Name,
 		}
 		var left []Ignored
-		o.Peers, left = in.peers(documents[n.Name], parts[n.Name], nodes)
+		document := documents[n.Name]
+		o.Peers, left = in.peers(document, parts[n.Name], nodes)
+		for _, p := range o.Peers {
+			behind[place{n.Name, p.Node}] = p.AllowedIPs[0]
+		}
+		ignored = append(ignored, left...)
+		o.Peers, left = in.pathsOf(o, document.Exit, nodes, sessions).meet()
+		for _, i := range left {
+			delete(behind, place{n.Name, i.Object})
+			ignored = append(ignored, Ignored{partObject(n.Name, i.Object), i.Reason})
+		}
 		o.MTU = overlayMTU(in.mtu(), o.Peers)
 		both, unpaired := in.generations(o, own, parts[n.Name], sessions)
-		list, ignored = append(list, both...), slices.Concat(ignored, left, unpaired)
+		list, ignored = append(list, both...), append(ignored, unpaired...)
 	}
-	return list, ignored
+	slices.SortStableFunc(ignored, func(a, b Ignored) int { return cmp.Compare(a.Object, b.Object) })
+	return list, behind, ignored
 }
 
-// peers gives the other nodes of a network, by name. What a node claims is checked
+func partObject(network, node string) string {
+	return fmt.Sprintf("network %s on node %s", network, node)
+}
+
+// pathsOf gives the ways to an overlay's peers. The others' endpoints are as their
+// nodes say; this node's is of its own document.
+func (in Input) pathsOf(o Overlay, exit string, nodes map[string]Node, s sessions) paths {
+	return paths{
+		node: in.Node.Name, exit: exit, peers: o.Peers,
+		hidden: func(node string) bool {
+			if node == in.Node.Name {
+				return !in.Node.Endpoint.IsValid()
+			}
+			return !nodes[node].Endpoint.IsValid()
+		},
+		lost: func(p Peer) bool { return s[sessionKey{o.Interface, p.PublicKey}].Lost },
+	}
+}
+
+// peers gives the other nodes of a network, each with its /64, by name. What a node claims is checked
 // against what was delegated to it: two nodes cannot have one /64, nor one node
 // another's.
 func (in Input) peers(document *spec.Network, parts []Part, nodes map[string]Node) (list []Peer, ignored []Ignored) {
@@ -78,23 +113,26 @@ func (in Input) peers(document *spec.Network, parts []Part, nodes map[string]Nod
 			leave(p, fmt.Sprintf("another node claims its prefix %s too", p.Prefix))
 			continue
 		}
-		node := nodes[p.Node]
-		peer := Peer{Node: p.Node, PublicKey: p.PublicKey, AllowedIPs: []netip.Prefix{p.Prefix}}
-		if node.Endpoint.IsValid() {
-			peer.Endpoint = netip.AddrPortFrom(node.Endpoint, p.Port)
-		}
-		if !node.Endpoint.IsValid() || !in.Node.Endpoint.IsValid() {
-			peer.Keepalive = keepalive
-		}
-		list = append(list, peer)
+		list = append(list, in.peer(p, nodes[p.Node]))
 	}
 	slices.SortFunc(list, func(a, b Peer) int { return cmp.Compare(a.Node, b.Node) })
-	slices.SortFunc(ignored, func(a, b Ignored) int { return cmp.Compare(a.Object, b.Object) })
 	return list, ignored
 }
 
-func partObject(network, node string) string {
-	return fmt.Sprintf("network %s on node %s", network, node)
+// peer gives a node as this one would speak to it directly. Who is gone is not called
+// any more: where it was, somebody else may be.
+func (in Input) peer(p Part, node Node) Peer {
+	peer := Peer{Node: p.Node, PublicKey: p.PublicKey, AllowedIPs: []netip.Prefix{p.Prefix}}
+	if node.Gone {
+		return peer
+	}
+	if node.Endpoint.IsValid() {
+		peer.Endpoint = netip.AddrPortFrom(node.Endpoint, p.Port)
+	}
+	if !node.Endpoint.IsValid() || !in.Node.Endpoint.IsValid() {
+		peer.Keepalive = keepalive
+	}
+	return peer
 }
 
 // misfit says why another node's part of a network is left out; empty: it fits.
@@ -103,7 +141,7 @@ func (in Input) misfit(document *spec.Network, p Part, node Node, known bool) st
 		return block.Bits() <= p.Prefix.Bits() && block.Contains(p.Prefix.Addr())
 	}
 	switch {
-	case !slices.Contains(document.Nodes, p.Node):
+	case !document.CarriedBy(p.Node):
 		return "the network's document does not name that node"
 	case !known:
 		return "nothing is known of that node"
@@ -117,8 +155,6 @@ func (in Input) misfit(document *spec.Network, p Part, node Node, known bool) st
 		return "it has no WireGuard key yet"
 	case p.Port == 0:
 		return "it has no listen port yet"
-	case !node.Endpoint.IsValid() && !in.Node.Endpoint.IsValid():
-		return "both nodes are hidden, so neither can reach the other"
 	}
 	return ""
 }
@@ -148,34 +184,38 @@ func openings(overlays []Overlay) []spec.LockdownAllow {
 
 // remoteBindings gives the addresses of workloads behind the overlays. One that is
 // not in its node's /64 is left out: that node cannot send from it either.
-func (in Input) remoteBindings(overlays []Overlay) []Binding {
+func (in Input) remoteBindings(overlays []Overlay, behind map[place]netip.Prefix) []Binding {
 	ids := make(map[string]Record, len(in.Networks))
 	for _, r := range in.Networks {
 		ids[r.Document.Name] = r
 	}
-	type place struct{ network, node string }
-	behind := map[place]Peer{}
-	via := map[place]Overlay{}
+	type way struct {
+		network string
+		prefix  netip.Prefix
+	}
+	via := map[way]Overlay{}
 	for _, o := range overlays {
 		for _, p := range o.Peers {
-			if at := (place{o.Network, p.Node}); !p.Standby {
-				behind[at], via[at] = p, o
+			for _, prefix := range p.AllowedIPs {
+				if !p.Standby {
+					via[way{o.Network, prefix}] = o
+				}
 			}
 		}
 	}
 	var list []Binding
 	for _, r := range in.Remote {
-		at := place{r.Network, r.Node}
-		peer, reachable := behind[at]
+		prefix := behind[place{r.Network, r.Node}]
+		o, reachable := via[way{r.Network, prefix}]
 		service, known := ids[r.Network].Services[r.Service]
 		if !reachable || !known {
 			continue
 		}
 		for _, address := range r.Addresses {
-			if slices.ContainsFunc(peer.AllowedIPs, func(p netip.Prefix) bool { return p.Contains(address) }) {
+			if prefix.Contains(address) {
 				list = append(list, Binding{
-					Address: address, NetworkID: via[at].NetworkID, ServiceID: service,
-					Interface: via[at].Interface, Remote: true,
+					Address: address, NetworkID: o.NetworkID, ServiceID: service,
+					Interface: o.Interface, Remote: true,
 				})
 			}
 		}

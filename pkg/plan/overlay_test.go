@@ -19,8 +19,8 @@ func spanning(t testing.TB) Input {
 	in.Node.Endpoint = netip.MustParseAddr("192.0.2.1")
 	in.Networks[1].Document = decodeNetwork(t, strings.Replace(globexYAML, "[n1, n2]", "[n1, n2, n3]", 1))
 	in.Nodes = []Node{
-		{"n2", netip.MustParseAddr("192.0.2.2"), []netip.Prefix{netip.MustParsePrefix("2001:db8:bbbb::/56")}},
-		{"n3", netip.Addr{}, []netip.Prefix{netip.MustParsePrefix("2001:db8:cccc::/56")}},
+		{Name: "n2", Endpoint: netip.MustParseAddr("192.0.2.2"), Blocks: []netip.Prefix{netip.MustParsePrefix("2001:db8:bbbb::/56")}},
+		{Name: "n3", Blocks: []netip.Prefix{netip.MustParsePrefix("2001:db8:cccc::/56")}},
 	}
 	in.Parts = []Part{
 		{Network: "globex", Node: "n1", Prefix: netip.MustParsePrefix("2001:db8:aaaa:2::/64"), PublicKey: [32]byte{1}, Port: 51001},
@@ -130,7 +130,7 @@ func TestMisfit(t *testing.T) {
 		{"what another claims too", func(in *Input) {
 			in.Parts = append(in.Parts, Part{Network: "globex", Node: "n4", Prefix: in.Parts[1].Prefix, PublicKey: [32]byte{4}, Port: 51004})
 			in.Networks[1].Document.Nodes = append(in.Networks[1].Document.Nodes, "n4")
-			in.Nodes = append(in.Nodes, Node{"n4", netip.MustParseAddr("192.0.2.4"), in.Nodes[0].Blocks})
+			in.Nodes = append(in.Nodes, Node{Name: "n4", Endpoint: netip.MustParseAddr("192.0.2.4"), Blocks: in.Nodes[0].Blocks})
 		}, "another node claims its prefix 2001:db8:bbbb:2::/64 too"},
 		{"more than a /64", func(in *Input) { in.Parts[1].Prefix = netip.MustParsePrefix("2001:db8:bbbb::/56") },
 			"its prefix 2001:db8:bbbb::/56 is no /64"},
@@ -138,7 +138,7 @@ func TestMisfit(t *testing.T) {
 		{"no port", func(in *Input) { in.Parts[1].Port = 0 }, "it has no listen port yet"},
 		{"both hidden", func(in *Input) {
 			in.Node.Endpoint, in.Nodes[0].Endpoint, in.Nodes[1].Endpoint = netip.Addr{}, netip.Addr{}, netip.MustParseAddr("192.0.2.3")
-		}, "both nodes are hidden, so neither can reach the other"},
+		}, "both nodes are hidden, and the network's document names no exit where they could meet"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			in := spanning(t)

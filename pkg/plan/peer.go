@@ -11,6 +11,7 @@ type Node struct {
 	Name     string
 	Endpoint netip.Addr     // where peers reach it; the zero Addr: hidden, it dials out
 	Blocks   []netip.Prefix // what was delegated to it: a /64 that lies elsewhere is not its to give
+	Gone     bool           // nobody has heard of it for so long that it is not looked for any more
 }
 
 // Part is what one node carries of a network. This node's own parts are among an
@@ -46,6 +47,7 @@ type Overlay struct {
 	PublicKey  [32]byte
 	Port       uint16 // UDP, opened in the lockdown
 	MTU        uint16 // bytes, IP packet inside
+	Relay      bool   // its nodes reach each other through this one where they cannot directly
 	Peers      []Peer // by node
 	Generation wireguard.Generation
 	Heir       string   // interface of the overlay that takes its place; empty: none
@@ -53,11 +55,13 @@ type Overlay struct {
 }
 
 // Peer is another node behind an Overlay. Each of its AllowedIPs is a route to
-// the overlay's interface, unless it stands by.
+// the overlay's interface, unless it stands by: its own /64 and, at the network's exit,
+// those of the nodes that are reached through it. A node that does not answer has none
+// until it does.
 type Peer struct {
 	Node       string
 	PublicKey  [32]byte
-	Endpoint   netip.AddrPort // the zero AddrPort: it dials
+	Endpoint   netip.AddrPort // the zero AddrPort: it dials, or is gone
 	AllowedIPs []netip.Prefix
 	Keepalive  uint16 // seconds; 0: none, both sides can be reached
 	Standby    bool   // what is for it goes over the network's other overlay

@@ -67,8 +67,8 @@ func (in Input) withResolvers(networks []Network, workloads []Workload) []Worklo
 }
 
 // resolvers gives what the networks' resolvers answer, by network.
-func (in Input) resolvers(s State) []Resolver {
-	names := in.names(s)
+func (in Input) resolvers(s State, behind map[place]netip.Prefix) []Resolver {
+	names := in.names(s, behind)
 	var list []Resolver
 	namespaces := map[string][]string{}
 	for _, w := range s.Workloads {
@@ -91,15 +91,13 @@ func (in Input) resolvers(s State) []Resolver {
 
 // names gives what the networks' names follow from: their workloads here, and those
 // behind their overlays.
-func (in Input) names(s State) map[string]*resolver.Network {
+func (in Input) names(s State, behind map[place]netip.Prefix) map[string]*resolver.Network {
 	all := map[string]*resolver.Network{}
 	for _, n := range s.Networks {
 		all[n.Name] = &resolver.Network{Name: n.Name, Prefixes: map[string]netip.Prefix{in.Node.Name: n.Prefix}}
 	}
-	for _, o := range s.Overlays {
-		for _, p := range o.Peers {
-			all[o.Network].Prefixes[p.Node] = p.AllowedIPs[0]
-		}
+	for at, prefix := range behind {
+		all[at.network].Prefixes[at.node] = prefix
 	}
 	for _, r := range in.Networks {
 		if n := all[r.Document.Name]; n != nil {

@@ -23,10 +23,14 @@ func flowSets(room, shares, networks uint32) uint32 {
 
 // Warnings says what of the state is as it has to be, but not as it should be.
 func (s State) Warnings() []string {
-	if len(s.Networks) == 0 || s.Networks[0].FlowSets >= enoughFlowSets {
-		return nil
+	var list []string
+	for _, i := range s.Ignored {
+		list = append(list, i.Object+" is left out: "+i.Reason)
 	}
-	return []string{fmt.Sprintf("%d networks share this node's room for flows: each may have %d of a kind at once "+
+	if len(s.Networks) == 0 || s.Networks[0].FlowSets >= enoughFlowSets {
+		return list
+	}
+	return append(list, fmt.Sprintf("%d networks share this node's room for flows: each may have %d of a kind at once "+
 		"(TCP, other protocols, not answered yet; begun from outside, from inside), then its own idle ones make room; "+
-		"with fewer networks on a node each has more", len(s.Networks), s.Networks[0].FlowSets*flowWays)}
+		"with fewer networks on a node each has more", len(s.Networks), s.Networks[0].FlowSets*flowWays))
 }

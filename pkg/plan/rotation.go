@@ -23,10 +23,11 @@ type Session struct {
 	Interface   string
 	PublicKey   [32]byte
 	Established bool // it shook hands within WireGuard's Reject-After-Time, 180 s
+	Lost        bool // it should have been heard for a while, and was not
 }
 
 // sessions tells over which device which peer answers.
-type sessions map[sessionKey]bool
+type sessions map[sessionKey]Session
 
 type sessionKey struct {
 	device string
@@ -36,7 +37,7 @@ type sessionKey struct {
 func (in Input) sessions() sessions {
 	s := make(sessions, len(in.Sessions))
 	for _, is := range in.Sessions {
-		s[sessionKey{is.Interface, is.PublicKey}] = is.Established
+		s[sessionKey{is.Interface, is.PublicKey}] = is
 	}
 	return s
 }
@@ -84,12 +85,12 @@ func (in Input) generations(o Overlay, own Part, parts []Part, s sessions) (list
 	next.Peers, more = ofGeneration(next, all, of)
 	o.Heir = next.Interface
 	for i := range next.Peers {
-		next.Peers[i].settle(&o, s[sessionKey{next.Interface, next.Peers[i].PublicKey}])
+		next.Peers[i].settle(&o, s[sessionKey{next.Interface, next.Peers[i].PublicKey}].Established)
 	}
 	for i := range o.Peers {
 		p := &o.Peers[i]
 		p.Keepalive = keepalive // so that it is known whether it answers
-		silent := own.Overdue && !s[sessionKey{o.Interface, p.PublicKey}]
+		silent := own.Overdue && !s[sessionKey{o.Interface, p.PublicKey}].Established
 		free := len(p.AllowedIPs) == 0 || silent || p.Standby && of[p.Node].sendsOver(next.Generation)
 		if !free {
 			o.Needed = append(o.Needed, p.Node)

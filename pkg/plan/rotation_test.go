@@ -75,7 +75,7 @@ func TestRotation(t *testing.T) {
 				if over == next {
 					key = [32]byte{24}
 				}
-				in.Sessions = append(in.Sessions, Session{devices[over], key, true})
+				in.Sessions = append(in.Sessions, Session{Interface: devices[over], PublicKey: key, Established: true})
 			}
 			s := mustCompute(t, in)
 			if len(s.Overlays) != 2 {
@@ -175,7 +175,7 @@ func TestDiffRotation(t *testing.T) {
 		func(in *Input) { in.Parts[0].Next = nil; in.Parts[1].Next = nil },
 		func(*Input) {},
 		func(in *Input) {
-			in.Sessions = []Session{{deviceOf(3), [32]byte{2}, true}, {deviceOf(4), [32]byte{24}, true}}
+			in.Sessions = []Session{{Interface: deviceOf(3), PublicKey: [32]byte{2}, Established: true}, {Interface: deviceOf(4), PublicKey: [32]byte{24}, Established: true}}
 		},
 		func(in *Input) {
 			in.Parts[0].Generation, in.Parts[0].PublicKey, in.Parts[0].Port, in.Parts[0].Next = 4, [32]byte{14}, 52001, nil

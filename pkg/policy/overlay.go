@@ -26,7 +26,7 @@ func (w *World) overlayTo(e Endpoint) (Overlay, bool) {
 }
 
 // fromOverlay judges what comes from a network's other nodes: their workloads', for
-// workloads of the same network here.
+// workloads of the same network here or, where this node is a relay, on others.
 func (w *World) fromOverlay(index uint32, p *packet, unreadable Reason) Decision {
 	o, ok := w.Overlay(index)
 	if !ok {
@@ -47,7 +47,7 @@ func (w *World) fromOverlay(index uint32, p *packet, unreadable Reason) Decision
 	if d.From, reason = w.remoteSender(o, p); reason != None {
 		return d.drop(reason)
 	}
-	if d.To, reason = w.localReceiver(o, p); reason != None {
+	if d.To, reason = w.overlayReceiver(o, p); reason != None {
 		return d.drop(reason)
 	}
 	if p.isError() {
@@ -63,7 +63,7 @@ func (w *World) remoteSender(o Overlay, p *packet) (Endpoint, Reason) {
 	switch {
 	case isBogusSource(p), !bound && w.outsideSpace(p.source) != None:
 		return Endpoint{}, SpoofedAddress
-	case bound && from.Interface != o.Interface:
+	case bound && (from.Network != o.Network || !w.isRemote(from)):
 		return Endpoint{}, SpoofedAddress
 	case bound:
 		return from.endpoint(), None
@@ -73,13 +73,15 @@ func (w *World) remoteSender(o Overlay, p *packet) (Endpoint, Reason) {
 	return Endpoint{}, UnknownIdentity
 }
 
-// localReceiver gives which workload of this node a packet of an overlay is for.
-func (w *World) localReceiver(o Overlay, p *packet) (Endpoint, Reason) {
+// overlayReceiver gives which workload a packet of an overlay is for.
+func (w *World) overlayReceiver(o Overlay, p *packet) (Endpoint, Reason) {
 	n, _ := w.Network(o.Network)
 	to, bound := w.Binding(p.dest, "")
 	switch {
-	case isLinkLocal(p.dest), bound && (to.Network != o.Network || w.isRemote(to)):
+	case isLinkLocal(p.dest), bound && (to.Network != o.Network || w.isRemote(to) && !o.Relay):
 		return Endpoint{}, NoRoute
+	case bound && p.dest == p.source:
+		return Endpoint{}, SpoofedAddress // it would come from itself
 	case bound:
 		return to.endpoint(), None
 	case n.isGateway(p.dest):

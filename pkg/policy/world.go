@@ -48,11 +48,12 @@ type Port struct {
 	Learnable int // addresses that it may claim by DAD; 0 for a namespace
 }
 
-// Overlay is the interface to a network's other nodes.
+// Overlay is the interface to a network's other nodes. A network may have two.
 type Overlay struct {
 	Interface uint32 // index
 	Network   string
-	MTU       int // bytes, IP packet
+	MTU       int  // bytes, IP packet
+	Relay     bool // the network's nodes may reach each other through this one
 }
 
 // Binding says that an address is a workload's.

@@ -146,8 +146,7 @@ expose:
   - {service: web}
   - {service: web, ipv4: auto, sni: a.test}
 `)
-	const want = `acme.yaml:3:7: exit: an exit is not yet carried by this version; remove it
-acme.yaml:6:3: access.alice: an access device is not yet carried by this version; remove it
+	const want = `acme.yaml:6:3: access.alice: an access device is not yet carried by this version; remove it
 acme.yaml:12:5: expose[1].ipv4: IPv4 exposure is not yet carried by this version; remove it
 acme.yaml:12:5: expose[1].sni: exposure by server name is not yet carried by this version; remove it`
 	if got := errorText(n.NotYet()); got != want {

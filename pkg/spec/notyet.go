@@ -11,9 +11,6 @@ const notYet = " is not yet carried by this version; remove it"
 // yet, so that it is never silently ignored. The error is of type Errors.
 func (n *Network) NotYet() error {
 	var e Errors
-	if n.Exit != "" {
-		e = append(e, Problem{Pos: n.Where["exit"], Key: "exit", Found: "an exit" + notYet})
-	}
 	for _, access := range n.Access {
 		e = append(e, Problem{Pos: access.Pos, Key: "access." + access.Name, Found: "an access device" + notYet})
 	}

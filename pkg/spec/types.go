@@ -8,6 +8,7 @@ package spec
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Pos is a place in a document. Line and Column count from 1; the zero Pos
@@ -91,7 +92,7 @@ type Registry struct {
 type Network struct {
 	Name     string
 	Nodes    []string
-	Exit     string
+	Exit     string // where nodes meet that do not reach each other; empty: nowhere
 	Default  Default
 	Services []Service // in document order
 	Access   []Access  // in document order
@@ -100,6 +101,18 @@ type Network struct {
 	Pos      Pos
 	Where    Where
 }
+
+// Carriers gives the nodes that have a part of the network: those it names, and its
+// exit, which has no workloads if it is not among them.
+func (n *Network) Carriers() []string {
+	if n.Exit == "" || slices.Contains(n.Nodes, n.Exit) {
+		return n.Nodes
+	}
+	return append(slices.Clone(n.Nodes), n.Exit)
+}
+
+// CarriedBy tells whether a node has a part of the network.
+func (n *Network) CarriedBy(node string) bool { return slices.Contains(n.Carriers(), node) }
 
 // Action is what a rule or a default decides.
 type Action string

@@ -50,17 +50,18 @@ func all(list []Selector, is func(Selector) bool) bool {
 // the other nodes' and what only an IPv4 proxy does.
 func (n *Network) Warnings(localNode string) []Warning {
 	var list []Warning
-	here := false
 	for i, node := range n.Nodes {
 		if node == localNode {
-			here = true
 			continue
 		}
 		key := fmt.Sprintf("nodes[%d]", i)
 		list = append(list, Warning{n.Where[key], key, fmt.Sprintf(
 			"%s is another node than %s; its part is not yet carried by this version", node, localNode)})
 	}
-	if !here {
+	if n.Exit != "" && n.Exit != localNode {
+		list = append(list, Warning{n.Where["exit"], "exit", fmt.Sprintf("%s is another node than %s, and reached only in a grid", n.Exit, localNode)})
+	}
+	if !n.CarriedBy(localNode) {
 		list = append(list, Warning{n.Where["nodes"], "nodes", fmt.Sprintf(
 			"%s is not among them; nothing of this network is carried here", localNode)})
 	}

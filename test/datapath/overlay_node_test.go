@@ -172,31 +172,36 @@ func addressOn(t *testing.T, h *netlink.Handle, link netlink.Link, p netip.Prefi
 // in there, and what goes out is read from it. It goes with the file.
 func (n *member) openTun(mtu int) *os.File {
 	n.t.Helper()
-	var file *os.File
+	file, index := n.openOverlay(overlayName, mtu)
+	n.overlay = index
+	return file
+}
+
+func (n *member) openOverlay(name string, mtu int) (file *os.File, index uint32) {
+	n.t.Helper()
 	must(n.t, n.host.Do(func() error {
 		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
-		request, err := unix.NewIfreq(overlayName)
+		request, err := unix.NewIfreq(name)
 		if err != nil {
 			return err
 		}
 		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
-		file = os.NewFile(uintptr(fd), overlayName) // only now can it be waited for
+		file = os.NewFile(uintptr(fd), name) // only now can it be waited for
 		return err
 	}))
 	n.t.Cleanup(func() { _ = file.Close() })
-	must(n.t, n.host.Sysctl("net/ipv6/conf/"+overlayName+"/addr_gen_mode", "1")) // WireGuard's has no address either
+	must(n.t, n.host.Sysctl("net/ipv6/conf/"+name+"/addr_gen_mode", "1")) // WireGuard's has no address either
 	h, err := n.host.Netlink()
 	must(n.t, err)
 	defer h.Close()
-	link := linkNamed(n.t, h, overlayName)
+	link := linkNamed(n.t, h, name)
 	must(n.t, h.LinkSetMTU(link, mtu))
 	must(n.t, h.LinkSetUp(link))
-	n.overlay = uint32(link.Attrs().Index)
-	return file
+	return file, uint32(link.Attrs().Index)
 }
 
 // route leads to the other node.

@@ -58,7 +58,7 @@ func followFlows(t *testing.T, bpffs string, seed uint64) error {
 		}
 	}
 	t.Logf("flows followed: %+v (ZOSNET_SEED=%d)", seen, seed)
-	if seen.Replies == 0 || seen.Errors == 0 || seen.Forged == 0 || seen.Kept == 0 || seen.Stopped == 0 || seen.Remote == 0 {
+	if seen.Replies == 0 || seen.Errors == 0 || seen.Forged == 0 || seen.Kept == 0 || seen.Stopped == 0 || seen.Remote == 0 || seen.Relayed == 0 {
 		t.Errorf("not every fate was met: %+v", seen)
 	}
 	return nil
@@ -68,6 +68,7 @@ func followFlows(t *testing.T, bpffs string, seed uint64) error {
 type fates struct {
 	Replies, Errors, Forged, Kept, Stopped int
 	Remote                                 int // replies, of flows from or to another node
+	Relayed                                int // replies, of flows from another node to another
 }
 
 // otherRules gives the same workloads under other rules.
@@ -179,10 +180,22 @@ func (f *follower) frame(from, to policy.Endpoint, body []byte) (policy.Ingress,
 	binary.BigEndian.PutUint16(header[4:], uint16(len(body)-1))
 	put(header[8:], from.Address)
 	put(header[24:], to.Address)
-	if overlay := f.overlayOf(from); overlay != 0 {
-		return policy.Ingress{Overlay: true, Interface: overlay}, append(header, body[1:]...)
+	if f.overlayOf(from) != 0 {
+		return policy.Ingress{Overlay: true, Interface: f.entry(from.Network)}, append(header, body[1:]...)
 	}
 	return in, append(append(frame, header...), body[1:]...)
+}
+
+// entry gives any of a network's overlays: while keys are changed, packets come by
+// each of them.
+func (f *follower) entry(network string) uint32 {
+	var list []uint32
+	for _, o := range f.before.Overlays {
+		if o.Network == network {
+			list = append(list, o.Interface)
+		}
+	}
+	return list[f.r.IntN(len(list))]
 }
 
 // overlayOf gives the interface behind which an end is; 0: it is none of another node's.
@@ -288,7 +301,10 @@ func (f *follower) live(c conversation) error {
 		return err
 	}
 	f.seen.Replies++
-	if f.overlayOf(c.from) != 0 || f.overlayOf(c.to) != 0 {
+	switch fromOther, toOther := f.overlayOf(c.from) != 0, f.overlayOf(c.to) != 0; {
+	case fromOther && toOther:
+		f.seen.Relayed++
+	case fromOther || toOther:
 		f.seen.Remote++
 	}
 	in, tooBig := f.frame(c.to, c.from, quote(c.there))
@@ -320,7 +336,7 @@ func (f *follower) forge(c conversation) error {
 		if other.Workload == c.from.Workload || other.Workload == c.to.Workload {
 			continue
 		}
-		if f.overlayOf(other) != 0 && (other.Network != c.from.Network || f.overlayOf(other) == f.overlayOf(c.to) ||
+		if f.overlayOf(other) != 0 && (other.Network != c.from.Network || f.overlayOf(c.to) != 0 && c.to.Network == other.Network ||
 			f.overlayOf(c.from) != 0 || c.from.Address.IsLinkLocalUnicast()) {
 			continue // has no way there, or may be a router on the way
 		}

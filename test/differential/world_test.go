@@ -45,7 +45,7 @@ func (p *programs) fill(w world, version uint32, m *machine) error {
 		}
 	}
 	for _, o := range w.Overlays {
-		if err := p.maps.PutOverlay(o.Interface, maps.Overlay{Network: w.ids[o.Network].Network}); err != nil {
+		if err := p.maps.PutOverlay(o.Interface, overlayEntry(w.ids[o.Network].Network, o.Relay)); err != nil {
 			return err
 		}
 	}
@@ -115,6 +115,14 @@ func (p *programs) fillNetwork(w world, n policy.Network, version, bridge uint32
 	}
 	_, err = p.maps.SetBindings(id, w.bindings(name))
 	return err
+}
+
+func overlayEntry(network uint32, relay bool) maps.Overlay {
+	entry := maps.Overlay{Network: network}
+	if relay {
+		entry.Relay = 1
+	}
+	return entry
 }
 
 func (w world) port(p policy.Port) maps.Port {

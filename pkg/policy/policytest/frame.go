@@ -76,22 +76,24 @@ func (f *frame) dest(source netip.Addr) netip.Addr {
 	for {
 		dest := Address(f.r, f.w)
 		sameScope := dest.IsLinkLocalUnicast() == source.IsLinkLocalUnicast()
-		toTenant := Space.Contains(dest) || !f.in.Uplink && !f.in.Overlay
+		toTenant := Space.Contains(dest) || f.in.Overlay && Beyond.Contains(dest) || !f.in.Uplink && !f.in.Overlay
 		if sameScope && toTenant || chance(f.r, 10) {
 			return dest
 		}
 	}
 }
 
-// own gives an address of the port's workload, or of one behind the overlay, or, of an
-// uplink, of the world.
+// own gives an address of the port's workload, or of one behind an overlay of the
+// network, or, of an uplink, of the world.
 func (f *frame) own() netip.Addr {
 	if f.in.Uplink {
 		return pick(f.r, strangers)
 	}
+	entered, _ := f.w.Overlay(f.in.Interface)
 	var list []netip.Addr
 	for _, b := range f.w.Bindings {
-		if b.Interface == f.in.Interface {
+		o, remote := f.w.Overlay(b.Interface)
+		if b.Interface == f.in.Interface || remote && o.Network == entered.Network {
 			list = append(list, b.Address)
 		}
 	}

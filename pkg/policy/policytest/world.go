@@ -59,9 +59,18 @@ func World(r *rand.Rand, shape Shape) *policy.World {
 	for i, index := range attached {
 		attach(r, w, index, i)
 	}
+	relays := make([]bool, len(w.Networks))
+	for i := range relays {
+		relays[i] = chance(r, 50)
+	}
 	for i, overlay := range shape.Overlays {
-		if i < len(w.Networks) && chance(r, 80) {
-			span(r, w, overlay, w.Networks[i], i)
+		n := i
+		if i > 0 && chance(r, 30) {
+			n = 0 // which has two then
+		}
+		if n < len(w.Networks) && chance(r, 80) {
+			overlay.Relay = relays[n]
+			span(r, w, overlay, w.Networks[n], i)
 		}
 	}
 	return w

@@ -1,0 +1,159 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+	"github.com/zosnet/zosnet/pkg/wireguard/device"
+)
+
+const (
+	// sessionLife is how long after its handshake a session may be used
+	// (Reject-After-Time: WireGuard whitepaper, 6.1).
+	sessionLife = 180 * time.Second
+	// sessionsOften and sessionsSeldom are how often a device is read: often while
+	// something happens that may become a session, or after what changed, and less and
+	// less when nothing does.
+	sessionsOften  = 3 * time.Second
+	sessionsSeldom = 24 * time.Second
+)
+
+// sessions is what was last observed of the peers of this node's WireGuard devices.
+type sessions struct {
+	devices *device.Devices
+
+	mu   sync.Mutex
+	seen map[string]*observed // by interface
+}
+
+// observed is one device, as it was read last.
+type observed struct {
+	peers map[wireguard.PublicKey]wireguard.PeerStatus
+	pause time.Duration
+	next  time.Time // when it is read again
+}
+
+func newSessions(devices *device.Devices) *sessions {
+	return &sessions{devices: devices, seen: map[string]*observed{}}
+}
+
+// established tells whether a session of a peer may be used.
+func established(p wireguard.PeerStatus, now time.Time) bool {
+	return !p.LastHandshake.IsZero() && now.Sub(p.LastHandshake) < sessionLife
+}
+
+// input gives what the plan is told, by interface and key.
+func (s *sessions) input(now time.Time) (list []plan.Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.seen)) {
+		peers := s.seen[name].peers
+		for _, key := range slices.SortedFunc(maps.Keys(peers), func(a, b wireguard.PublicKey) int { return slices.Compare(a[:], b[:]) }) {
+			list = append(list, plan.Session{Interface: name, PublicKey: key, Established: established(peers[key], now)})
+		}
+	}
+	return list
+}
+
+// read looks at the devices whose turn it is, and forgets those that are not named.
+func (s *sessions) read(interfaces []string, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.seen, func(name string, _ *observed) bool { return !slices.Contains(interfaces, name) })
+	var errs []error
+	for _, name := range interfaces {
+		if o := s.seen[name]; o != nil && now.Before(o.next) {
+			continue
+		}
+		is, err := s.devices.Read(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			delete(s.seen, name)
+			continue
+		}
+		if err != nil {
+			errs = append(errs, err) // what was known of it stays
+			continue
+		}
+		s.note(is, now)
+	}
+	return errors.Join(errs...)
+}
+
+// note takes a reading. s.mu is held.
+func (s *sessions) note(is wireguard.Status, now time.Time) {
+	o := &observed{peers: map[wireguard.PublicKey]wireguard.PeerStatus{}, pause: sessionsOften}
+	for _, p := range is.Peers {
+		o.peers[p.PublicKey] = p
+	}
+	if last := s.seen[is.Name]; last != nil && !happens(last.peers, o.peers) {
+		o.pause = min(2*last.pause, sessionsSeldom)
+	}
+	o.next = now.Add(o.pause)
+	s.seen[is.Name] = o
+}
+
+// happens tells whether peers came or went, or one of them that had no session tries
+// to have one or has it now.
+func happens(before, after map[wireguard.PublicKey]wireguard.PeerStatus) bool {
+	if len(before) != len(after) {
+		return true
+	}
+	for key, now := range after {
+		was, known := before[key]
+		if !known || was.LastHandshake.IsZero() != now.LastHandshake.IsZero() {
+			return true
+		}
+		if now.LastHandshake.Equal(was.LastHandshake) && now.Sent != was.Sent && now.Received == was.Received {
+			return true
+		}
+	}
+	return false
+}
+
+// followSessions observes the overlays' peers until ctx ends. What changes is planned
+// with.
+func (d *Daemon) followSessions(ctx context.Context) error {
+	tick := time.NewTicker(sessionsOften)
+	defer tick.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		v := d.current()
+		err := d.sessions.read(v.devices(), time.Now())
+		if text := textOf(err); text != said {
+			said = text
+			if err != nil {
+				d.log.Warn("read the sessions of overlays", "error", err)
+			}
+		}
+		if v.node != "" && !slices.Equal(v.input.Sessions, d.sessions.input(time.Now())) {
+			d.enforcer.request()
+		}
+	}
+}
+
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// devices gives the WireGuard interfaces that were planned last.
+func (v view) devices() (names []string) {
+	for _, o := range v.state.Overlays {
+		names = append(names, o.Interface)
+	}
+	return names
+}
