@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +15,7 @@ func prefixCommand(o *options) *cobra.Command {
 		Use:     "prefix",
 		Short:   "Register IPv6 allocations, and show what is used of them",
 		Example: "  zosnet prefix ls\n  zosnet prefix register 2001:db8:aaaa::/48 --source 'LIR example' --contact noc@example.net",
-	}, prefixListCommand(o), prefixShowCommand(o), prefixRegisterCommand(o), prefixReleaseCommand(o))
+	}, prefixListCommand(o), prefixShowCommand(o), prefixRegisterCommand(o), prefixReleaseCommand(o), prefixVerifyCommand(o))
 }
 
 func prefixListCommand(o *options) *cobra.Command {
@@ -171,4 +172,53 @@ blocks are taken back and rest; networks keep their /64s until they are deleted.
 	}
 	cmd.Flags().BoolVar(&request.Force, "force", false, "take the blocks back from nodes that have some")
 	return cmd
+}
+
+func prefixVerifyCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify [PREFIX]",
+		Short: "Test whether the upstream's routing leads here, and say what is wrong",
+		Long: `Test whether the upstream's routing leads here: packets are sent into the prefix by the
+uplink's router, and must come back; then others from an address of it. Without a
+prefix, all that should be routed here is tested, each within seconds. Nobody else is
+let in for it. The exit status is 0 only when everything is routed here.`,
+		Example: "  zosnet prefix verify\n  zosnet prefix verify 2001:db8:aaaa::/48",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			request := &api.VerifyPrefixRequest{Prefix: strings.Join(args, "")}
+			var response *api.VerifyPrefixResponse
+			err = progress(cmd, "sending into the prefixes", func() (err error) {
+				response, err = client.VerifyPrefix(cmd.Context(), request)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if err := o.print(cmd, response, func(w io.Writer) { showChecks(w, response.Checks) }); err != nil {
+				return err
+			}
+			for _, c := range response.Checks {
+				if !c.Routed {
+					return errPrinted
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func showChecks(w io.Writer, checks []*api.PrefixCheck) {
+	t := newTable(w, "prefix", "finding", "uplink", "gateway", "way")
+	for _, c := range checks {
+		t.AppendRow([]any{c.Prefix, c.Finding, orDash(c.Uplink), orDash(c.Gateway), orDash(strings.Join(c.Hops, " "))})
+	}
+	t.Render()
+	for _, c := range checks {
+		fmt.Fprintf(w, "\n%s: %s.\n", c.Prefix, c.Text)
+	}
 }

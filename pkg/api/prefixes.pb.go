@@ -570,6 +570,203 @@ func (x *BlockLease) GetRestsUntil() string {
 	return ""
 }
 
+type VerifyPrefixRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // what is tested, or part of it; empty: all that is routed here
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyPrefixRequest) Reset() {
+	*x = VerifyPrefixRequest{}
+	mi := &file_prefixes_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyPrefixRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyPrefixRequest) ProtoMessage() {}
+
+func (x *VerifyPrefixRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_prefixes_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyPrefixRequest.ProtoReflect.Descriptor instead.
+func (*VerifyPrefixRequest) Descriptor() ([]byte, []int) {
+	return file_prefixes_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *VerifyPrefixRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+type VerifyPrefixResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Checks        []*PrefixCheck         `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyPrefixResponse) Reset() {
+	*x = VerifyPrefixResponse{}
+	mi := &file_prefixes_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyPrefixResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyPrefixResponse) ProtoMessage() {}
+
+func (x *VerifyPrefixResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_prefixes_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyPrefixResponse.ProtoReflect.Descriptor instead.
+func (*VerifyPrefixResponse) Descriptor() ([]byte, []int) {
+	return file_prefixes_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *VerifyPrefixResponse) GetChecks() []*PrefixCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+// PrefixCheck is what became of packets that were sent into a prefix.
+type PrefixCheck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Routed        bool                   `protobuf:"varint,2,opt,name=routed,proto3" json:"routed,omitempty"`  // the upstream's routing leads here, for what we send too
+	Finding       string                 `protobuf:"bytes,3,opt,name=finding,proto3" json:"finding,omitempty"` // what was found, in one word
+	Text          string                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`       // and what to do about it
+	Target        string                 `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`   // address in it that was tried
+	Source        string                 `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`   // of this node, that was sent from
+	Uplink        string                 `protobuf:"bytes,7,opt,name=uplink,proto3" json:"uplink,omitempty"`   // that was sent by
+	Gateway       string                 `protobuf:"bytes,8,opt,name=gateway,proto3" json:"gateway,omitempty"` // router that it was given to
+	Hops          []string               `protobuf:"bytes,9,rep,name=hops,proto3" json:"hops,omitempty"`       // routers that answered on the way, in order; "*": none did
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrefixCheck) Reset() {
+	*x = PrefixCheck{}
+	mi := &file_prefixes_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrefixCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrefixCheck) ProtoMessage() {}
+
+func (x *PrefixCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_prefixes_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrefixCheck.ProtoReflect.Descriptor instead.
+func (*PrefixCheck) Descriptor() ([]byte, []int) {
+	return file_prefixes_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PrefixCheck) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *PrefixCheck) GetRouted() bool {
+	if x != nil {
+		return x.Routed
+	}
+	return false
+}
+
+func (x *PrefixCheck) GetFinding() string {
+	if x != nil {
+		return x.Finding
+	}
+	return ""
+}
+
+func (x *PrefixCheck) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *PrefixCheck) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *PrefixCheck) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *PrefixCheck) GetUplink() string {
+	if x != nil {
+		return x.Uplink
+	}
+	return ""
+}
+
+func (x *PrefixCheck) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *PrefixCheck) GetHops() []string {
+	if x != nil {
+		return x.Hops
+	}
+	return nil
+}
+
 type ListRoutesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Via           string                 `protobuf:"bytes,1,opt,name=via,proto3" json:"via,omitempty"` // next hop of this node; empty: its address on its uplink
@@ -579,7 +776,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_prefixes_proto_msgTypes[9]
+	mi := &file_prefixes_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +788,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_prefixes_proto_msgTypes[9]
+	mi := &file_prefixes_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +801,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_prefixes_proto_rawDescGZIP(), []int{9}
+	return file_prefixes_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListRoutesRequest) GetVia() string {
@@ -624,7 +821,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_prefixes_proto_msgTypes[10]
+	mi := &file_prefixes_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +833,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_prefixes_proto_msgTypes[10]
+	mi := &file_prefixes_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +846,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_prefixes_proto_rawDescGZIP(), []int{10}
+	return file_prefixes_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -678,7 +875,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_prefixes_proto_msgTypes[11]
+	mi := &file_prefixes_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +887,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_prefixes_proto_msgTypes[11]
+	mi := &file_prefixes_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +900,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_prefixes_proto_rawDescGZIP(), []int{11}
+	return file_prefixes_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Route) GetPrefix() string {
@@ -773,7 +970,21 @@ const file_prefixes_proto_rawDesc = "" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x1f\n" +
 	"\vrests_until\x18\x03 \x01(\tR\n" +
-	"restsUntil\"%\n" +
+	"restsUntil\"-\n" +
+	"\x13VerifyPrefixRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\"F\n" +
+	"\x14VerifyPrefixResponse\x12.\n" +
+	"\x06checks\x18\x01 \x03(\v2\x16.zosnet.v1.PrefixCheckR\x06checks\"\xe1\x01\n" +
+	"\vPrefixCheck\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
+	"\x06routed\x18\x02 \x01(\bR\x06routed\x12\x18\n" +
+	"\afinding\x18\x03 \x01(\tR\afinding\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12\x16\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target\x12\x16\n" +
+	"\x06source\x18\x06 \x01(\tR\x06source\x12\x16\n" +
+	"\x06uplink\x18\a \x01(\tR\x06uplink\x12\x18\n" +
+	"\agateway\x18\b \x01(\tR\agateway\x12\x12\n" +
+	"\x04hops\x18\t \x03(\tR\x04hops\"%\n" +
 	"\x11ListRoutesRequest\x12\x10\n" +
 	"\x03via\x18\x01 \x01(\tR\x03via\"Z\n" +
 	"\x12ListRoutesResponse\x12(\n" +
@@ -782,13 +993,14 @@ const file_prefixes_proto_rawDesc = "" +
 	"\x05Route\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x19\n" +
-	"\bnext_hop\x18\x03 \x01(\tR\anextHop2\x80\x03\n" +
+	"\bnext_hop\x18\x03 \x01(\tR\anextHop2\xd1\x03\n" +
 	"\bPrefixes\x12O\n" +
 	"\fListPrefixes\x12\x1e.zosnet.v1.ListPrefixesRequest\x1a\x1f.zosnet.v1.ListPrefixesResponse\x12=\n" +
 	"\n" +
 	"ShowPrefix\x12\x1c.zosnet.v1.ShowPrefixRequest\x1a\x11.zosnet.v1.Prefix\x12E\n" +
 	"\x0eRegisterPrefix\x12 .zosnet.v1.RegisterPrefixRequest\x1a\x11.zosnet.v1.Prefix\x12R\n" +
-	"\rReleasePrefix\x12\x1f.zosnet.v1.ReleasePrefixRequest\x1a .zosnet.v1.ReleasePrefixResponse\x12I\n" +
+	"\rReleasePrefix\x12\x1f.zosnet.v1.ReleasePrefixRequest\x1a .zosnet.v1.ReleasePrefixResponse\x12O\n" +
+	"\fVerifyPrefix\x12\x1e.zosnet.v1.VerifyPrefixRequest\x1a\x1f.zosnet.v1.VerifyPrefixResponse\x12I\n" +
 	"\n" +
 	"ListRoutes\x12\x1c.zosnet.v1.ListRoutesRequest\x1a\x1d.zosnet.v1.ListRoutesResponseB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
@@ -804,7 +1016,7 @@ func file_prefixes_proto_rawDescGZIP() []byte {
 	return file_prefixes_proto_rawDescData
 }
 
-var file_prefixes_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_prefixes_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_prefixes_proto_goTypes = []any{
 	(*ListPrefixesRequest)(nil),   // 0: zosnet.v1.ListPrefixesRequest
 	(*ListPrefixesResponse)(nil),  // 1: zosnet.v1.ListPrefixesResponse
@@ -815,31 +1027,37 @@ var file_prefixes_proto_goTypes = []any{
 	(*Prefix)(nil),                // 6: zosnet.v1.Prefix
 	(*Block)(nil),                 // 7: zosnet.v1.Block
 	(*BlockLease)(nil),            // 8: zosnet.v1.BlockLease
-	(*ListRoutesRequest)(nil),     // 9: zosnet.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),    // 10: zosnet.v1.ListRoutesResponse
-	(*Route)(nil),                 // 11: zosnet.v1.Route
+	(*VerifyPrefixRequest)(nil),   // 9: zosnet.v1.VerifyPrefixRequest
+	(*VerifyPrefixResponse)(nil),  // 10: zosnet.v1.VerifyPrefixResponse
+	(*PrefixCheck)(nil),           // 11: zosnet.v1.PrefixCheck
+	(*ListRoutesRequest)(nil),     // 12: zosnet.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),    // 13: zosnet.v1.ListRoutesResponse
+	(*Route)(nil),                 // 14: zosnet.v1.Route
 }
 var file_prefixes_proto_depIdxs = []int32{
 	6,  // 0: zosnet.v1.ListPrefixesResponse.prefixes:type_name -> zosnet.v1.Prefix
 	7,  // 1: zosnet.v1.ReleasePrefixResponse.taken:type_name -> zosnet.v1.Block
 	7,  // 2: zosnet.v1.Prefix.blocks:type_name -> zosnet.v1.Block
 	8,  // 3: zosnet.v1.Block.leases:type_name -> zosnet.v1.BlockLease
-	11, // 4: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
-	0,  // 5: zosnet.v1.Prefixes.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
-	2,  // 6: zosnet.v1.Prefixes.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
-	3,  // 7: zosnet.v1.Prefixes.RegisterPrefix:input_type -> zosnet.v1.RegisterPrefixRequest
-	4,  // 8: zosnet.v1.Prefixes.ReleasePrefix:input_type -> zosnet.v1.ReleasePrefixRequest
-	9,  // 9: zosnet.v1.Prefixes.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
-	1,  // 10: zosnet.v1.Prefixes.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
-	6,  // 11: zosnet.v1.Prefixes.ShowPrefix:output_type -> zosnet.v1.Prefix
-	6,  // 12: zosnet.v1.Prefixes.RegisterPrefix:output_type -> zosnet.v1.Prefix
-	5,  // 13: zosnet.v1.Prefixes.ReleasePrefix:output_type -> zosnet.v1.ReleasePrefixResponse
-	10, // 14: zosnet.v1.Prefixes.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	11, // 4: zosnet.v1.VerifyPrefixResponse.checks:type_name -> zosnet.v1.PrefixCheck
+	14, // 5: zosnet.v1.ListRoutesResponse.routes:type_name -> zosnet.v1.Route
+	0,  // 6: zosnet.v1.Prefixes.ListPrefixes:input_type -> zosnet.v1.ListPrefixesRequest
+	2,  // 7: zosnet.v1.Prefixes.ShowPrefix:input_type -> zosnet.v1.ShowPrefixRequest
+	3,  // 8: zosnet.v1.Prefixes.RegisterPrefix:input_type -> zosnet.v1.RegisterPrefixRequest
+	4,  // 9: zosnet.v1.Prefixes.ReleasePrefix:input_type -> zosnet.v1.ReleasePrefixRequest
+	9,  // 10: zosnet.v1.Prefixes.VerifyPrefix:input_type -> zosnet.v1.VerifyPrefixRequest
+	12, // 11: zosnet.v1.Prefixes.ListRoutes:input_type -> zosnet.v1.ListRoutesRequest
+	1,  // 12: zosnet.v1.Prefixes.ListPrefixes:output_type -> zosnet.v1.ListPrefixesResponse
+	6,  // 13: zosnet.v1.Prefixes.ShowPrefix:output_type -> zosnet.v1.Prefix
+	6,  // 14: zosnet.v1.Prefixes.RegisterPrefix:output_type -> zosnet.v1.Prefix
+	5,  // 15: zosnet.v1.Prefixes.ReleasePrefix:output_type -> zosnet.v1.ReleasePrefixResponse
+	10, // 16: zosnet.v1.Prefixes.VerifyPrefix:output_type -> zosnet.v1.VerifyPrefixResponse
+	13, // 17: zosnet.v1.Prefixes.ListRoutes:output_type -> zosnet.v1.ListRoutesResponse
+	12, // [12:18] is the sub-list for method output_type
+	6,  // [6:12] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_prefixes_proto_init() }
@@ -853,7 +1071,7 @@ func file_prefixes_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_prefixes_proto_rawDesc), len(file_prefixes_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

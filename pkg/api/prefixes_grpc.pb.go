@@ -22,6 +22,7 @@ const (
 	Prefixes_ShowPrefix_FullMethodName     = "/zosnet.v1.Prefixes/ShowPrefix"
 	Prefixes_RegisterPrefix_FullMethodName = "/zosnet.v1.Prefixes/RegisterPrefix"
 	Prefixes_ReleasePrefix_FullMethodName  = "/zosnet.v1.Prefixes/ReleasePrefix"
+	Prefixes_VerifyPrefix_FullMethodName   = "/zosnet.v1.Prefixes/VerifyPrefix"
 	Prefixes_ListRoutes_FullMethodName     = "/zosnet.v1.Prefixes/ListRoutes"
 )
 
@@ -35,6 +36,8 @@ type PrefixesClient interface {
 	RegisterPrefix(ctx context.Context, in *RegisterPrefixRequest, opts ...grpc.CallOption) (*Prefix, error)
 	// ReleasePrefix gives one up. While it is used that is refused, unless forced.
 	ReleasePrefix(ctx context.Context, in *ReleasePrefixRequest, opts ...grpc.CallOption) (*ReleasePrefixResponse, error)
+	// VerifyPrefix tests whether the upstream's routing leads here.
+	VerifyPrefix(ctx context.Context, in *VerifyPrefixRequest, opts ...grpc.CallOption) (*VerifyPrefixResponse, error)
 	// ListRoutes gives what an upstream's router needs, one route a block.
 	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
 }
@@ -87,6 +90,16 @@ func (c *prefixesClient) ReleasePrefix(ctx context.Context, in *ReleasePrefixReq
 	return out, nil
 }
 
+func (c *prefixesClient) VerifyPrefix(ctx context.Context, in *VerifyPrefixRequest, opts ...grpc.CallOption) (*VerifyPrefixResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyPrefixResponse)
+	err := c.cc.Invoke(ctx, Prefixes_VerifyPrefix_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *prefixesClient) ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListRoutesResponse)
@@ -107,6 +120,8 @@ type PrefixesServer interface {
 	RegisterPrefix(context.Context, *RegisterPrefixRequest) (*Prefix, error)
 	// ReleasePrefix gives one up. While it is used that is refused, unless forced.
 	ReleasePrefix(context.Context, *ReleasePrefixRequest) (*ReleasePrefixResponse, error)
+	// VerifyPrefix tests whether the upstream's routing leads here.
+	VerifyPrefix(context.Context, *VerifyPrefixRequest) (*VerifyPrefixResponse, error)
 	// ListRoutes gives what an upstream's router needs, one route a block.
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
 }
@@ -129,6 +144,9 @@ func (UnimplementedPrefixesServer) RegisterPrefix(context.Context, *RegisterPref
 }
 func (UnimplementedPrefixesServer) ReleasePrefix(context.Context, *ReleasePrefixRequest) (*ReleasePrefixResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleasePrefix not implemented")
+}
+func (UnimplementedPrefixesServer) VerifyPrefix(context.Context, *VerifyPrefixRequest) (*VerifyPrefixResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyPrefix not implemented")
 }
 func (UnimplementedPrefixesServer) ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoutes not implemented")
@@ -225,6 +243,24 @@ func _Prefixes_ReleasePrefix_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Prefixes_VerifyPrefix_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyPrefixRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrefixesServer).VerifyPrefix(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Prefixes_VerifyPrefix_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrefixesServer).VerifyPrefix(ctx, req.(*VerifyPrefixRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Prefixes_ListRoutes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRoutesRequest)
 	if err := dec(in); err != nil {
@@ -265,6 +301,10 @@ var Prefixes_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReleasePrefix",
 			Handler:    _Prefixes_ReleasePrefix_Handler,
+		},
+		{
+			MethodName: "VerifyPrefix",
+			Handler:    _Prefixes_VerifyPrefix_Handler,
 		},
 		{
 			MethodName: "ListRoutes",

@@ -26,6 +26,17 @@ func (p *controlPlane) follow(ctx context.Context, client *gridstore.Client) err
 		return nil
 	case <-client.Complete():
 	}
+	changed := client.Watch(ctx)
+	for !p.admitted(client) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, open := <-changed:
+			if !open {
+				return errCopyClosed
+			}
+		}
+	}
 	if err := client.PutRecord(ctx, p.record()); err != nil {
 		return err
 	}
@@ -37,7 +48,6 @@ func (p *controlPlane) follow(ctx context.Context, client *gridstore.Client) err
 		close(p.up)
 	}
 	p.mu.Unlock()
-	changed := client.Watch(ctx)
 	for {
 		if err := errors.Join(p.learnTrust(ctx, client), p.learnMembers(client), p.followPeers(ctx, client)); err != nil && ctx.Err() == nil {
 			p.log.Warn("the control network is not as the registry says; what is there stays", "error", err)
@@ -48,12 +58,22 @@ func (p *controlPlane) follow(ctx context.Context, client *gridstore.Client) err
 			return nil
 		case _, open := <-changed:
 			if !open {
-				return errors.New("the copy of the grid's registry was closed")
+				return errCopyClosed
 			}
 		case <-p.look:
 		case <-time.After(gridEvery):
 		}
 	}
+}
+
+var errCopyClosed = errors.New("the copy of the grid's registry was closed")
+
+// admitted tells whether the registry has this node's certificate: the one of a grid
+// that is just being made takes anything from anybody before, and then nothing from
+// this node until it has.
+func (p *controlPlane) admitted(client *gridstore.Client) bool {
+	self := client.Snapshot().Nodes[p.current().Node]
+	return self != nil && self.Identity != nil
 }
 
 // record is what this node says of itself.
