@@ -142,49 +142,69 @@ func blocksAfter(node string, have []registry.Block, snap gridstore.Snapshot, ow
 // askForBlocks asks a holder for a further block where those that this node has are
 // nearly used up, and it holds none that it could take itself.
 func (d *Daemon) askForBlocks(ctx context.Context, client *gridstore.Client, snap gridstore.Snapshot, local registry.Snapshot) error {
-	name, now := d.file.node().Name, time.Now()
-	have, err := ipam.ParseBlocks(blocksOf(local.Blocks))
-	if err != nil {
-		return err
-	}
-	more := local.IPAM.Wanted(have, now) - len(have.Prefixes())
-	var asked *ipam.Request
-	if self := snap.Nodes[name]; self != nil {
-		asked = self.Request
-	}
-	if more <= 0 {
-		return nil
-	}
-	if asked != nil && canGive(snap, asked.Holder, name, now) {
-		return d.ask(ctx, client, asked, requestFor(name, asked.Holder, local.Blocks, more))
-	}
-	holdings, err := client.Holdings(ctx)
+	node := d.file.node()
+	a := asking{node: node.Name, exit: node.Exit, snap: snap, local: local, now: time.Now()}
+	next, err := a.request(func() (map[string]ipam.Holding, error) { return client.Holdings(ctx) })
 	if err != nil {
 		return fmt.Errorf("ask for a block: %w", err)
 	}
-	delete(holdings, name)
-	holder, err := chooseHolder(holdings, name, d.file.node().Exit, now)
-	if holder == "" {
-		if len(have.Prefixes()) > 0 {
-			return nil // there are /64s still; who lacks one is told
-		}
-		return err
-	}
-	return d.ask(ctx, client, asked, requestFor(name, holder, local.Blocks, more))
-}
-
-func (d *Daemon) ask(ctx context.Context, client *gridstore.Client, asked *ipam.Request, r ipam.Request) error {
-	if asked != nil && asked.Holder == r.Holder && asked.Blocks == r.Blocks && slices.Equal(asked.Others, r.Others) {
+	if asked := a.asked(); next == nil || asked != nil && asked.Holder == next.Holder && asked.Blocks == next.Blocks && slices.Equal(asked.Others, next.Others) {
 		return nil
 	}
-	d.log.Info("ask for blocks", "holder", r.Holder, "blocks", r.Blocks)
-	return client.PutRequest(ctx, r)
+	d.log.Info("ask for blocks", "holder", next.Holder, "blocks", next.Blocks)
+	return client.PutRequest(ctx, *next)
+}
+
+// asking is what a node's request for blocks follows from.
+type asking struct {
+	node, exit string
+	snap       gridstore.Snapshot
+	local      registry.Snapshot
+	now        time.Time
+}
+
+// asked gives what the node asks already, or nil.
+func (a asking) asked() *ipam.Request {
+	if self := a.snap.Nodes[a.node]; self != nil {
+		return self.Request
+	}
+	return nil
+}
+
+// request gives what the node is to ask, or nil where it has enough. Who holds what in
+// the whole grid is read only where the holder that was asked has no block left. It is
+// an error only for a node without any block that there is none.
+func (a asking) request(every func() (map[string]ipam.Holding, error)) (*ipam.Request, error) {
+	have, err := ipam.ParseBlocks(blocksOf(a.local.Blocks))
+	if err != nil {
+		return nil, err
+	}
+	more := a.local.IPAM.Wanted(have, a.now) - len(have.Prefixes())
+	if more <= 0 {
+		return nil, nil
+	}
+	if asked := a.asked(); asked != nil && canGive(a.snap, asked.Holder, a.node, a.now) {
+		return requestFor(a.node, asked.Holder, a.local.Blocks, more), nil
+	}
+	holdings, err := every()
+	if err != nil {
+		return nil, err
+	}
+	delete(holdings, a.node)
+	holder, err := chooseHolder(holdings, a.node, a.exit, a.now)
+	switch {
+	case holder != "":
+		return requestFor(a.node, holder, a.local.Blocks, more), nil
+	case len(have.Prefixes()) > 0:
+		return nil, nil // there are /64s still; who lacks one is told
+	}
+	return nil, err
 }
 
 // requestFor asks a holder for more blocks than the node has of it, and names those
 // whom it has blocks of besides.
-func requestFor(node, holder string, have []registry.Block, more int) ipam.Request {
-	r := ipam.Request{Holder: holder, Blocks: more}
+func requestFor(node, holder string, have []registry.Block, more int) *ipam.Request {
+	r := &ipam.Request{Holder: holder, Blocks: more}
 	for _, b := range have {
 		switch {
 		case b.Holder == holder:
@@ -230,7 +250,7 @@ func chooseHolder(holdings map[string]ipam.Holding, node, exit string, now time.
 	case holder != "":
 		return holder, nil
 	case len(errs) == 0:
-		return "", errors.New("ask for a block: no node of the grid holds a prefix; register one where it is routed to: zosnet prefix register")
+		return "", errors.New("no node of the grid holds a prefix; register one where it is routed to: zosnet prefix register")
 	}
 	return "", errors.Join(errs...)
 }
