@@ -45,22 +45,28 @@ func (p publisher) publish(ctx context.Context, parts []plan.Part) error {
 }
 
 func (p publisher) publishPart(ctx context.Context, part plan.Part) error {
-	want := gridstore.Part{
-		Prefix: part.Prefix, PublicKey: wireguard.PublicKey(part.PublicKey).String(), Port: part.Port,
-		Generation: uint32(part.Generation), Sends: p.sends[part.Network], Hidden: !p.node.Endpoint.IsValid(),
-	}
-	if next := part.Next; next != nil {
-		want.Next = &gridstore.Successor{Generation: uint32(next.Generation), PublicKey: wireguard.PublicKey(next.PublicKey).String(), Port: next.Port}
-	}
-	for _, b := range p.local.Blocks {
-		if b.Block.Contains(part.Prefix.Addr()) {
-			want.Block, want.Holder = b.Block, b.Holder
-		}
-	}
+	want := p.partOf(part)
 	if have := p.snap.Networks[part.Network].Parts[p.node.Name]; have != nil && p.snap.Source == gridstore.SourceCluster && samePart(*have, want) {
 		return nil
 	}
 	return p.client.PutPart(ctx, part.Network, want)
+}
+
+// partOf gives what the grid is told of a part.
+func (p publisher) partOf(part plan.Part) gridstore.Part {
+	g := gridstore.Part{
+		Prefix: part.Prefix, PublicKey: wireguard.PublicKey(part.PublicKey).String(), Port: part.Port,
+		Generation: uint32(part.Generation), Sends: p.sends[part.Network], Hidden: !p.node.Endpoint.IsValid(),
+	}
+	if next := part.Next; next != nil {
+		g.Next = &gridstore.Successor{Generation: uint32(next.Generation), PublicKey: wireguard.PublicKey(next.PublicKey).String(), Port: next.Port}
+	}
+	for _, b := range p.local.Blocks {
+		if b.Block.Contains(part.Prefix.Addr()) {
+			g.Block, g.Holder = b.Block, b.Holder
+		}
+	}
+	return g
 }
 
 func samePart(a, b gridstore.Part) bool {
