@@ -106,9 +106,20 @@ func inNamespace(path, line string) ([]byte, error) {
 // acrossNodes is the state of network a on this node and on far.
 func acrossNodes(t *testing.T, n *node, farKey wireguard.PublicKey) plan.State {
 	t.Helper()
+	state, err := plan.Compute(acrossInput(t, n, farKey))
+	check(t, err)
+	if len(state.Overlays) != 1 || len(state.Ignored) != 0 {
+		t.Fatalf("overlays %+v, ignored %+v", state.Overlays, state.Ignored)
+	}
+	return state
+}
+
+// acrossInput is what that state follows from.
+func acrossInput(t *testing.T, n *node, farKey wireguard.PublicKey) plan.Input {
+	t.Helper()
 	key, err := n.config.Keys.Make("a")
 	check(t, err)
-	in := plan.Input{
+	return plan.Input{
 		Node: &spec.Node{Name: "n1", Uplinks: []string{"up0"}, Endpoint: netip.MustParseAddr("192.0.2.1"),
 			Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:aaaa::/48")}},
 		FlowSets: 1 << 18, FlowShares: 6, Attachments: []plan.Attachment{netns("a", "web-1", 0x100)},
@@ -125,12 +136,6 @@ func acrossNodes(t *testing.T, n *node, farKey wireguard.PublicKey) plan.State {
 		},
 		Remote: []plan.Remote{{Network: "a", Service: "web", Name: "web-2", Node: "n2", Addresses: []netip.Addr{netip.MustParseAddr(farWeb)}}},
 	}
-	state, err := plan.Compute(in)
-	check(t, err)
-	if len(state.Overlays) != 1 || len(state.Ignored) != 0 {
-		t.Fatalf("overlays %+v, ignored %+v", state.Overlays, state.Ignored)
-	}
-	return state
 }
 
 // pings tells whether one address hears another, from a namespace.
