@@ -16,7 +16,7 @@ func (v view) addRemote(w *policy.World) {
 				continue
 			}
 			for _, b := range v.state.Bindings {
-				if b.Remote && b.NetworkID == o.NetworkID && slices.Contains(r.Addresses, b.Address) {
+				if b.Remote && b.NetworkID == o.NetworkID && b.Interface == o.Interface && slices.Contains(r.Addresses, b.Address) {
 					w.Bindings = append(w.Bindings, policy.Binding{
 						Address: b.Address, Network: r.Network, Service: r.Service, Workload: r.Name, Interface: overlay.Interface,
 					})
