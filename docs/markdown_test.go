@@ -14,7 +14,7 @@ import (
 type block struct {
 	page string
 	line int    // of its opening fence, from 1
-	kind string // what stands after the fence: yaml, yaml bad, console, text, sh
+	kind string // what stands after the fence: yaml, yaml bad, console, machines, text, sh
 	text string
 }
 
@@ -63,11 +63,17 @@ func blocks(t *testing.T, page string) []block {
 // file gives the name of the file that a block shows: its first line is a comment
 // that says so.
 func (b block) file() (string, bool) {
-	found := regexp.MustCompile(`^# ([a-z-]+\.yaml)\n`).FindStringSubmatch(b.text)
+	name, _ := b.fileOn()
+	return name, name != ""
+}
+
+// fileOn gives the machine too, where the comment names one.
+func (b block) fileOn() (name, machine string) {
+	found := regexp.MustCompile(`^# ([a-z-]+\.yaml)(?: of ([a-z0-9]+))?\n`).FindStringSubmatch(b.text)
 	if found == nil {
-		return "", false
+		return "", ""
 	}
-	return found[1], true
+	return found[1], found[2]
 }
 
 // TestBlockKinds says that a block is of a kind that some test looks at, or is
@@ -76,7 +82,7 @@ func TestBlockKinds(t *testing.T) {
 	for _, page := range pages(t) {
 		for _, b := range blocks(t, page) {
 			switch b.kind {
-			case "yaml", "yaml bad", "console", "inspect", "text", "sh", "c", "":
+			case "yaml", "yaml bad", "console", "machines", "inspect", "text", "sh", "c", "":
 			default:
 				t.Errorf("%s:%d: no test knows blocks of kind %q", page, b.line, b.kind)
 			}

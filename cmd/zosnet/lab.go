@@ -37,7 +37,7 @@ a laptop behind NAT at home:
 
   n1       192.0.2.101   2001:db8:1::65   holds 2001:db8:aaaa::/48
   n2       192.0.2.102   2001:db8:1::66   holds 2001:db8:bbbb::/48
-  n3       10.0.3.2                       dials out; holds 2001:db8:cccc::/48
+  n3       10.0.3.2                       dials out; holds no prefix
   laptop   10.0.90.2
   outside  198.51.100.2  2001:db8:2::2
 

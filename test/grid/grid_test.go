@@ -70,19 +70,25 @@ var grids atomic.Int32
 // the others get blocks of that.
 func newGrid(t *testing.T, configs ...lab.NodeConfig) (*lab.Grid, []*node) {
 	t.Helper()
+	return newLab(t, lab.GridConfig{Nodes: configs})
+}
+
+// newLab is newGrid with more than nodes.
+func newLab(t *testing.T, config lab.GridConfig) (*lab.Grid, []*node) {
+	t.Helper()
 	testenv.RequireBPF(t)
 	testenv.RequireTool(t, "nft")
 	id := strconv.FormatInt(int64(os.Getpid()), 36)
-	for i := range configs {
-		c := &configs[i]
+	for i := range config.Nodes {
+		c := &config.Nodes[i]
 		c.Name = fmt.Sprintf("n%d-%s", i+1, id)
 		if i == 0 && !c.Prefix.IsValid() {
 			c.Prefix = allocation
 		}
 	}
-	g, err := lab.NewGrid(t.Context(), lab.GridConfig{
-		Name: fmt.Sprintf("gi-%s-%d", id, grids.Add(1)), Zosnet: testenv.Zosnet(t), Nodes: configs, OwnNames: true,
-	})
+	config.Name, config.OwnNames = fmt.Sprintf("gi-%s-%d", id, grids.Add(1)), true
+	config.Zosnet = testenv.Zosnet(t)
+	g, err := lab.NewGrid(t.Context(), config)
 	check(t, err)
 	t.Cleanup(func() {
 		if err := g.Close(); err != nil {

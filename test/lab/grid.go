@@ -27,6 +27,10 @@ type GridConfig struct {
 	Laptop bool // a person's device, behind a router with NAT of its own
 	Keep   bool // outlives this process; Remove ends it
 
+	// WireGuard is the path of wireguard-go, for the laptop where the kernel has no
+	// WireGuard; empty: it has.
+	WireGuard string
+
 	// OwnNames: no other lab has nodes or networks of these names, so it need not
 	// wait for the others.
 	OwnNames bool
@@ -118,7 +122,7 @@ func (g *Grid) wire(ctx context.Context) error {
 		g.Nodes = append(g.Nodes, node)
 	}
 	if g.Laptop != nil {
-		if err := g.Laptop.ownResolver(); err != nil {
+		if err := g.equip(); err != nil {
 			return err
 		}
 	}
@@ -214,13 +218,8 @@ func (g *Grid) place(i int, c NodeConfig, machines map[string]*Machine) (*Node, 
 // Start starts the daemons of all nodes and waits until they are ready. Unless its
 // names are its own, the grid waits for other labs to end, within ctx.
 func (g *Grid) Start(ctx context.Context) error {
-	if !g.config.OwnNames {
-		if err := g.takeTurn(ctx); err != nil {
-			return err
-		}
-	}
 	for _, n := range g.Nodes {
-		if err := n.Launch(); err != nil {
+		if err := g.launch(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -230,4 +229,21 @@ func (g *Grid) Start(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// StartNode starts the daemon of one node, as Start does.
+func (g *Grid) StartNode(ctx context.Context, n *Node) error {
+	if err := g.launch(ctx, n); err != nil {
+		return err
+	}
+	return n.WaitReady(ctx)
+}
+
+func (g *Grid) launch(ctx context.Context, n *Node) error {
+	if !g.config.OwnNames {
+		if err := g.takeTurn(ctx); err != nil {
+			return err
+		}
+	}
+	return n.Launch()
 }

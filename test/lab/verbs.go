@@ -29,7 +29,7 @@ func Up(ctx context.Context, name, zosnet string) error {
 var ThreeNodes = []NodeConfig{
 	{Name: "n1", Prefix: netip.MustParsePrefix("2001:db8:aaaa::/48")},
 	{Name: "n2", Prefix: netip.MustParsePrefix("2001:db8:bbbb::/48")},
-	{Name: "n3", Prefix: netip.MustParsePrefix("2001:db8:cccc::/48"), NAT: true},
+	{Name: "n3", NAT: true}, // given a block of another node's prefix
 }
 
 // UpGrid makes a lab of three nodes and a laptop, with running daemons that know
@@ -127,8 +127,9 @@ func Find(name, machine string) (*Machine, error) {
 		return nil, fmt.Errorf("lab %s: no machine %q: want one of %s",
 			name, machine, strings.Join(append(s.Machines, s.Workloads...), ", "))
 	}
-	if etc := filepath.Join(configDir, filepath.Base(found.path)); machine == laptop {
-		found.etc = etc
+	if machine == laptop {
+		found.etc = filepath.Join(configDir, filepath.Base(found.path))
+		found.env = append(found.env, laptopEnv(filepath.Join(Dir, name))...)
 	}
 	return found, nil
 }

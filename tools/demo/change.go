@@ -34,7 +34,7 @@ func (d *demo) changeOfRules(ctx context.Context) error {
 	}
 	return d.runAll(ctx, "A rule changes while transfers run", 1, []check{
 		{what: "acme takes a rule away: its own transfer", want: stopped, run: func(ctx context.Context) (string, string, error) {
-			return d.stops(ctx, mine)
+			return stops(ctx, mine, func() error { return d.daemon.Apply(ctx, acmeClosed) })
 		}},
 		{what: "meanwhile globex's transfer", want: flowing, run: func(ctx context.Context) (string, string, error) {
 			return flows(ctx, theirs)
@@ -49,9 +49,10 @@ func (d *demo) changeOfRules(ctx context.Context) error {
 	})
 }
 
-func (d *demo) stops(ctx context.Context, s *probe.Stream) (string, string, error) {
+// stops says whether a transfer stops soon after a change.
+func stops(ctx context.Context, s *probe.Stream, change func() error) (string, string, error) {
 	began := time.Now()
-	if err := d.daemon.Apply(ctx, acmeClosed); err != nil {
+	if err := change(); err != nil {
 		return "", "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -60,7 +61,7 @@ func (d *demo) stops(ctx context.Context, s *probe.Stream) (string, string, erro
 	if err != nil {
 		return "flows on", "", nil
 	}
-	// The last byte may have come before the apply began.
+	// The last byte may have come before the change began.
 	after := max(last.Sub(began), 0)
 	if after > onTime {
 		return "stopped late", after.String(), nil

@@ -14,10 +14,9 @@ import (
 // gridDemo is the part with three nodes, while it runs.
 type gridDemo struct {
 	*board
-	grid      *lab.Grid
-	wireguard string // wireguard-go, for the laptop of a person whose kernel has none
-	owner     string // file of the network owner's key
-	members   []*member
+	grid    *lab.Grid
+	owner   string // file of the network owner's key
+	members []*member
 }
 
 // member is a node with its workload of the network.
@@ -32,8 +31,8 @@ type member struct {
 func (m *member) at() netip.AddrPort { return netip.AddrPortFrom(m.workload.Address, m.port) }
 
 // showGrid shows three nodes that become one grid.
-func showGrid(ctx context.Context, b *board, g *lab.Grid, wireguard string) error {
-	d := &gridDemo{board: b, grid: g, wireguard: wireguard, owner: g.Path("owner.key")}
+func showGrid(ctx context.Context, b *board, g *lab.Grid) error {
+	d := &gridDemo{board: b, grid: g, owner: g.Path("owner.key")}
 	for i, service := range []string{"web", "api", "db"} {
 		port := map[string]uint16{"web": webPort, "api": webPort, "db": dbPort}[service]
 		d.members = append(d.members, &member{Node: g.Nodes[i], service: service, port: port})

@@ -10,7 +10,7 @@ nodes: [n1, n2, n3]
 services:
   web: {ports: [tcp/80]}
   api: {ports: [tcp/80]}
-  db:  {ports: [tcp/5432]}
+  db:  {ports: [tcp/5432, tcp/9000]}
 rules:
   - allow: {from: web, to: db, ports: [tcp/5432]}
   - deny:  {from: inside, to: db}

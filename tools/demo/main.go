@@ -74,7 +74,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	b := &board{}
-	err = labs.show(ctx, b, o)
+	err = labs.show(ctx, b)
 	if o.keep && err == nil {
 		printTable(os.Stdout, b.sections)
 		printTour(os.Stdout, labs)
@@ -103,7 +103,7 @@ func newLabs(ctx context.Context, o options) (labs, error) {
 	}
 	// While the one node's daemon runs, it is this process's turn to have daemons.
 	grid, err := lab.NewGrid(ctx, lab.GridConfig{
-		Name: o.name + "-grid", Zosnet: o.zosnet, Nodes: lab.ThreeNodes, Laptop: true, Keep: o.keep, OwnNames: true,
+		Name: o.name + "-grid", Zosnet: o.zosnet, Nodes: lab.ThreeNodes, Laptop: true, WireGuard: o.wireguard, Keep: o.keep, OwnNames: true,
 	})
 	if err != nil {
 		return labs{}, errors.Join(err, node.Close())
@@ -111,11 +111,11 @@ func newLabs(ctx context.Context, o options) (labs, error) {
 	return labs{node, grid}, nil
 }
 
-func (l labs) show(ctx context.Context, b *board, o options) error {
+func (l labs) show(ctx context.Context, b *board) error {
 	if err := showNode(ctx, b, l.node); err != nil {
 		return err
 	}
-	return showGrid(ctx, b, l.grid, o.wireguard)
+	return showGrid(ctx, b, l.grid)
 }
 
 func (l labs) close() error { return errors.Join(l.grid.Close(), l.node.Close()) }

@@ -36,6 +36,7 @@ var (
 	datapath = slices.Concat(links, traffic, nftables)
 	uplinks  = []string{"bonding", "dummy", "vrf"}
 	tunnels  = []string{"wireguard", "sit", "ip6_tunnel"}
+	nat      = []string{"nft_chain_nat", "nft_masq"}
 )
 
 // suite is every test that runs in a guest, in the order of running: what is
@@ -100,5 +101,9 @@ var suite = []group{
 			"6.12":      "TestDHCP|TestNeighbourChanges|TestPathMTU|TestVM$",
 			"backports": "TestHopLimit|TestStolenIdentity|TestTenantsApart|TestUplinkComesAndGoes",
 		},
+	},
+	{
+		pkg: "test/grid", usual: "TestWire", modules: slices.Concat(datapath, tunnels, nat),
+		limit: 10 * time.Minute, links: true, only: "6.12",
 	},
 }

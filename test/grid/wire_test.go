@@ -1,0 +1,189 @@
+package grid_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/probe"
+)
+
+// marker is what the tenants say to each other, and nobody else may read.
+const marker = "what tenants say to each other"
+
+// TestWire is a network over two nodes, one of them behind NAT, as it looks from
+// between them: while tenants talk, the wires carry WireGuard and what neighbours
+// say, and nothing else.
+func TestWire(t *testing.T) {
+	s := newScene(t)
+	t.Run("WireGuard is the kernel's where it has one", func(t *testing.T) {
+		kernel := s.nodes[0].hasWireGuard()
+		for _, n := range s.nodes {
+			if processes := len(n.carriers()); (processes == 0) != kernel {
+				t.Errorf("%s has %d processes that carry WireGuard; WireGuard in the kernel: %v", n.name, processes, kernel)
+			}
+		}
+	})
+	t.Run("nothing is to be read on the wires", func(t *testing.T) {
+		wires := s.openWires(t)
+		for range 5 {
+			for _, from := range s.workloads {
+				s.talk(t, from)
+			}
+		}
+		carried := 0
+		for at, wire := range wires {
+			wire.Frames(func(p gopacket.Packet) bool {
+				kind := kindOf(p)
+				if kind == wireguardFrame {
+					carried++
+				}
+				if kind == "" || bytes.Contains(p.Data(), []byte(marker)) {
+					t.Errorf("coming in at %s: %v", at, p)
+				}
+				return false
+			})
+		}
+		if want := 5 * len(s.workloads); carried < want {
+			t.Errorf("%d frames of WireGuard were seen, want at least %d", carried, want)
+		}
+	})
+}
+
+// scene is a network over a node on the Internet and one at home behind NAT, with a
+// server on each.
+type scene struct {
+	t         *testing.T
+	grid      *lab.Grid
+	nodes     []*node
+	network   string
+	key       string // file of its owner's key
+	workloads []endpoint
+}
+
+const pagePort = 80
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{t: t, network: "w" + strconv.FormatInt(int64(os.Getpid()), 36)}
+	s.grid, s.nodes = newLab(t, lab.GridConfig{Nodes: []lab.NodeConfig{{}, {NAT: true}}, Laptop: true})
+	for _, n := range s.nodes {
+		n.start()
+	}
+	first, home := s.nodes[0], s.nodes[1]
+	first.place("grid", "init")
+	home.place("grid", "join", first.token())
+	s.key = first.ownerKey("owner.key")
+	check(t, home.ApplyAs(t.Context(), s.key, fmt.Sprintf(
+		"network: %s\nnodes: [%s, %s]\nservices: {web: {ports: [tcp/80]}, db: {ports: [tcp/80]}}\n", s.network, first.name, home.name)))
+	for i, service := range []string{"web", "db"} {
+		n := s.nodes[i]
+		n.hasNetwork(s.network, true)
+		w := n.attach(s.network, service, service+"-1")
+		server, err := probe.ServeHTTP(w.Machine, netip.AddrPortFrom(w.address, pagePort), marker)
+		check(t, err)
+		t.Cleanup(server.Close)
+		s.workloads = append(s.workloads, w)
+	}
+	for i, w := range s.workloads {
+		w.reaches(t, s.workloads[1-i])
+	}
+	return s
+}
+
+// hasWireGuard says whether the node's kernel makes such links.
+func (n *node) hasWireGuard() bool {
+	n.t.Helper()
+	if _, err := n.Run(n.t.Context(), "ip", "link", "add", "try0", "type", "wireguard"); err != nil {
+		return false
+	}
+	_, err := n.Run(n.t.Context(), "ip", "link", "del", "try0")
+	check(n.t, err)
+	return true
+}
+
+// openWires opens where the packets of both nodes come in, before a node's own
+// programs could drop what should not be there: at the home's router from either side.
+func (s *scene) openWires(t *testing.T) map[string]*probe.Wire {
+	t.Helper()
+	wires := map[string]*probe.Wire{}
+	for _, at := range []struct {
+		machine *lab.Machine
+		link    string
+	}{{s.nodes[0].Machine, "eth0"}, {s.nodes[1].NAT, "far"}, {s.nodes[1].NAT, "near"}} {
+		wire, err := probe.OpenWire(at.machine, at.link)
+		check(t, err)
+		t.Cleanup(wire.Close)
+		wires[at.machine.Name+" "+at.link] = wire
+	}
+	return wires
+}
+
+// talk fetches the page of each other workload.
+func (s *scene) talk(t *testing.T, from endpoint) {
+	t.Helper()
+	for _, to := range s.workloads {
+		if to == from {
+			continue
+		}
+		page, outcome, err := probe.Get(t.Context(), from.Machine, netip.AddrPortFrom(to.address, pagePort), 30*time.Second)
+		if err != nil || outcome != probe.Answered || page != marker {
+			t.Fatalf("%v gets from %v: %q %s %v", from.address, to.address, page, outcome, err)
+		}
+	}
+}
+
+const wireguardFrame = "WireGuard"
+
+// kindOf says what a frame between nodes is; empty: nothing that should be there.
+// What is no neighbour's goes from or to a port of WireGuard's: the control network's
+// or a network's (docs/wireguard.md).
+func kindOf(p gopacket.Packet) string {
+	if p.Layer(layers.LayerTypeARP) != nil {
+		return "ARP"
+	}
+	if icmp, ok := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6); ok {
+		switch icmp.TypeCode.Type() {
+		case layers.ICMPv6TypeRouterSolicitation, layers.ICMPv6TypeRouterAdvertisement,
+			layers.ICMPv6TypeNeighborSolicitation, layers.ICMPv6TypeNeighborAdvertisement,
+			layers.ICMPv6TypeMLDv2MulticastListenerReportMessageV2:
+			return "neighbour"
+		}
+	}
+	udp, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
+	if !ok || !isWireGuard(udp.Payload) {
+		return ""
+	}
+	const lowest, highest = 20479, 28671
+	for _, port := range []layers.UDPPort{udp.SrcPort, udp.DstPort} {
+		if port >= lowest && port <= highest {
+			return wireguardFrame
+		}
+	}
+	return ""
+}
+
+// isWireGuard knows WireGuard's messages by their first word, a type of 1 to 4, and
+// their length (WireGuard's paper, 5.4).
+func isWireGuard(message []byte) bool {
+	if len(message) < 32 || !bytes.Equal(message[1:4], []byte{0, 0, 0}) {
+		return false
+	}
+	switch message[0] {
+	case 1:
+		return len(message) == 148
+	case 2:
+		return len(message) == 92
+	case 3:
+		return len(message) == 64
+	}
+	return message[0] == 4 && len(message)%16 == 0
+}
