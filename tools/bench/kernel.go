@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -121,17 +122,21 @@ func (b *bench) filtered(ctx context.Context, s site, rules string, client, serv
 	if !strings.Contains(rules, "ct state") {
 		return p, nil
 	}
-	return p, isTracked(s.machine("middle"), p.source)
+	return p, isTracked(s.machine("middle"), p)
 }
 
 // isTracked fails unless connection tracking learns of every flow that is sent.
-func isTracked(m *lab.Machine, from *source) error {
+func isTracked(m *lab.Machine, p *pair) (err error) {
+	taking, err := p.takeFrames()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, taking.Close()) }()
 	tracked := 0
 	for range 10 { // what is lost once comes again
-		if _, err := from.send(1); err != nil {
+		if _, err := p.source.send(1); err != nil {
 			return err
 		}
-		var err error
 		if tracked, err = trackedFlows(m); err != nil {
 			return err
 		}

@@ -10,12 +10,16 @@ import (
 	"os"
 	"time"
 
+	"github.com/cilium/ebpf/link"
+
 	"github.com/zosnet/zosnet/test/lab"
 )
 
 // pair is two machines with something between them that carries their packets.
 type pair struct {
 	client, server end
+	carrier        *lab.Machine
+	cable          string // the carrier's end of the client's
 	source         *source
 	sink           *sink
 }
@@ -31,10 +35,7 @@ const endLink = "eth0"
 // newPair makes the client ready to send and the server to receive. Cable is the
 // carrier's end of the client's.
 func newPair(ctx context.Context, client, server end, carrier *lab.Machine, cable string) (*pair, error) {
-	p := &pair{client: client, server: server}
-	if err := takesFrames(ctx, carrier, cable); err != nil {
-		return nil, err
-	}
+	p := &pair{client: client, server: server, carrier: carrier, cable: cable}
 	// Asking for the server fills every neighbour table on the way.
 	if _, err := client.machine.Run(ctx, "ping", "-6", "-c1", "-W5", server.address.String()); err != nil {
 		return nil, err
@@ -50,13 +51,6 @@ func newPair(ctx context.Context, client, server end, carrier *lab.Machine, cabl
 		return nil, errors.Join(err, p.sink.close())
 	}
 	return p, nil
-}
-
-// takesFrames makes an end of a veth take XDP frames: it does where it has NAPI,
-// which GRO switches on.
-func takesFrames(ctx context.Context, m *lab.Machine, link string) error {
-	_, err := m.Run(ctx, "ethtool", "-K", link, "gro", "on")
-	return err
 }
 
 func (p *pair) close() error { return errors.Join(p.source.close(), p.sink.close()) }
@@ -79,8 +73,33 @@ func hop(client end, to netip.Addr) (net.HardwareAddr, error) {
 }
 
 // packets gives how many UDP packets arrive, in millions a second.
-func (p *pair) packets(span time.Duration) (float64, error) {
+func (p *pair) packets(span time.Duration) (rate float64, err error) {
+	taking, err := p.takeFrames()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, taking.Close()) }()
 	return p.source.rate(span, p.sink.count)
+}
+
+// takeFrames makes the carrier's end of the cable take XDP frames, which an end of a
+// veth does where it has NAPI. An XDP program brings it, and unlike GRO, which a veth
+// has only when somebody switches it on, it leaves the packets as they are.
+func (p *pair) takeFrames() (taking link.Link, err error) {
+	on, err := interfaceOf(p.carrier, p.cable)
+	if err != nil {
+		return nil, err
+	}
+	err = p.carrier.Do(func() error {
+		taking, err = link.AttachXDP(link.XDPOptions{
+			Program: p.sink.objects.Take, Interface: on.Index, Flags: link.XDPDriverMode,
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: make %s take frames: %w", p.carrier.Name, p.cable, err)
+	}
+	return taking, nil
 }
 
 // stream gives what one TCP connection carries, in Gbit/s.

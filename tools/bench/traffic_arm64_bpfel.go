@@ -27,6 +27,7 @@ const (
 	trafficMapArrived   = "arrived"
 	trafficProgEmit     = "emit"
 	trafficProgSink     = "sink"
+	trafficProgTake     = "take"
 	trafficVarCable     = "cable"
 	trafficVarEthernet  = "ethernet"
 	trafficVarLimitType = "limit_type"
@@ -78,6 +79,7 @@ type trafficSpecs struct {
 type trafficProgramSpecs struct {
 	Emit *ebpf.ProgramSpec `ebpf:"emit"`
 	Sink *ebpf.ProgramSpec `ebpf:"sink"`
+	Take *ebpf.ProgramSpec `ebpf:"take"`
 }
 
 // trafficMapSpecs contains maps before they are loaded into the kernel.
@@ -144,12 +146,14 @@ type trafficVariables struct {
 type trafficPrograms struct {
 	Emit *ebpf.Program `ebpf:"emit"`
 	Sink *ebpf.Program `ebpf:"sink"`
+	Take *ebpf.Program `ebpf:"take"`
 }
 
 func (p *trafficPrograms) Close() error {
 	return _TrafficClose(
 		p.Emit,
 		p.Sink,
+		p.Take,
 	)
 }
 

@@ -54,6 +54,13 @@ int emit(struct xdp_md *ctx)
 	return bpf_redirect(cable, 0);
 }
 
+/* Where it is attached, a veth takes frames, and hands them on like packets. */
+SEC("xdp")
+int take(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
