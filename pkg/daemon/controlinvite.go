@@ -30,7 +30,7 @@ func (p *controlPlane) invite(ctx context.Context, root gridstore.Root) error {
 	}
 	state := p.current()
 	service := &grid.Service{
-		CA: ca, Control: state.Control, Store: p.gridStore(root), Now: time.Now, Log: p.log,
+		CA: ca, Control: state.Control, Foreign: state.Foreign, Store: p.gridStore(root), Now: time.Now, Log: p.log,
 		Own: func() tls.Certificate { return p.own.Load().tls }, Roots: func() *trust.Roots { return p.own.Load().roots },
 	}
 	return service.Serve(ctx, netip.AddrPortFrom(state.Address, grid.ServicePort))

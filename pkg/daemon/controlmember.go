@@ -15,7 +15,7 @@ import (
 
 // seat is what a node administers the grid's registry by.
 type seat struct {
-	member *registry.Member
+	member *registry.Member // nil: somebody else runs the registry
 	root   gridstore.Root
 }
 
@@ -143,7 +143,11 @@ func (p *controlPlane) found(ctx context.Context, root gridstore.Root) error {
 	if !state.Founding {
 		return nil
 	}
-	if err := root.Protect(ctx); err != nil {
+	protect := root.Protect
+	if state.Foreign {
+		protect = root.Protected
+	}
+	if err := protect(ctx); err != nil {
 		return err
 	}
 	self := gridstore.Admission{Node: state.Node, Address: state.Address, ControlKey: id.ControlKey, Admitted: time.Now()}
@@ -153,8 +157,10 @@ func (p *controlPlane) found(ctx context.Context, root gridstore.Root) error {
 	if err := root.PutRevocations(ctx, nil, id.roots.Revocations()); err != nil && !errors.Is(err, gridstore.ErrStale) {
 		return err
 	}
-	if err := root.PutMember(ctx, state.Node, netip.AddrPortFrom(state.Address, gridClientPort), nil); err != nil {
-		return err
+	if !state.Foreign {
+		if err := root.PutMember(ctx, state.Node, netip.AddrPortFrom(state.Address, gridClientPort), nil); err != nil {
+			return err
+		}
 	}
 	next, err := p.home.SetFounded()
 	if err != nil {

@@ -131,12 +131,15 @@ func (p *controlPlane) followPeers(ctx context.Context, client *gridstore.Client
 	state, id := p.current(), p.own.Load()
 	v := grid.View{Self: state.Node, Control: state.Control, Nodes: state.Members, Members: membersOf(state)}
 	self := client.Snapshot().Nodes[state.Node]
-	if self != nil && (self.Member.IsValid() || len(self.Joining) > 0) {
+	if p.isMember(state) || self != nil && len(self.Joining) > 0 {
 		nodes, err := provenNodes(ctx, state, id.roots, client)
 		if err != nil {
 			return err
 		}
-		v.Nodes, v.Pending = nodes, self.Tokens
+		v.Nodes = nodes
+		if self != nil {
+			v.Pending = self.Tokens
+		}
 		if !slices.Contains(v.Members, state.Node) {
 			v.Members = append(v.Members, state.Node)
 		}

@@ -179,13 +179,16 @@ func (p *controlPlane) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if foreign(p.node()) != state.Foreign {
+		return errOtherRegistry(state.Foreign)
+	}
 	unreachable := p.firstInterface(id, state)
 	g, ctx := errgroup.WithContext(ctx)
-	if unreachable == nil {
+	if unreachable == nil && !state.Foreign {
 		g.Go(func() error { p.serveRegistry(ctx); return nil })
 	}
 	g.Go(func() error {
-		if state.Founding { // a registry that is not protected yet answers anybody, and then nobody
+		if state.Founding && !state.Foreign { // a registry that is not protected yet answers anybody, and then nobody
 			select {
 			case <-ctx.Done():
 				return nil
@@ -200,9 +203,11 @@ func (p *controlPlane) serve(ctx context.Context) error {
 // useRegistry opens this node's copy of the registry, and keeps this node and the
 // grid to each other's word. Where the grid is unreachable there is the copy alone.
 func (p *controlPlane) useRegistry(ctx context.Context, unreachable error) error {
-	cfg := p.clientConfig(p.current(), p.own.Load())
+	cfg, err := p.clientConfig(p.current(), p.own.Load())
+	if err != nil {
+		return errors.Join(unreachable, err)
+	}
 	accept := p.node().Accept
-	var err error
 	if cfg.Accept, err = trust.ParseAccept(accept); err != nil {
 		return err
 	}
@@ -211,6 +216,12 @@ func (p *controlPlane) useRegistry(ctx context.Context, unreachable error) error
 		return errors.Join(unreachable, err)
 	}
 	defer func() { _ = client.Close() }()
+	foreign := p.current().Foreign
+	if foreign && unreachable == nil {
+		if err := p.found(ctx, client.Root()); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
 	p.client = client // what it kept of an earlier run is there at once, whatever becomes of the rest
 	p.mu.Unlock()
@@ -227,6 +238,13 @@ func (p *controlPlane) useRegistry(ctx context.Context, unreachable error) error
 	g.Go(func() error { client.KeepLive(ctx, gridstore.LiveTTL); return nil })
 	g.Go(func() error { return p.follow(ctx, client) })
 	g.Go(func() error { p.renewCertificate(ctx); return nil })
+	if foreign {
+		g.Go(func() error {
+			p.sit(&seat{root: client.Root()})
+			defer p.sit(nil)
+			return p.invite(ctx, client.Root())
+		})
+	}
 	return g.Wait()
 }
 
@@ -254,11 +272,18 @@ func membersOf(s *grid.State) (names []string) {
 }
 
 // clientConfig says how this node speaks to the grid's registry.
-func (p *controlPlane) clientConfig(state *grid.State, id *identity) gridstore.Config {
-	return gridstore.Config{
+func (p *controlPlane) clientConfig(state *grid.State, id *identity) (gridstore.Config, error) {
+	c := gridstore.Config{
 		Node: state.Node, Key: id.key, Identity: id.Identity, Roots: id.roots, CacheFile: p.home.CacheFile(), Log: p.log,
 		Endpoints: registryEndpoints(state.Members), TLS: p.registryTLS(),
 	}
+	if state.Foreign {
+		is := p.node().Registry
+		config, err := foreignTLS(is, state.Node)
+		c.Endpoints, c.TLS = is.Endpoints, config
+		return c, err
+	}
+	return c, nil
 }
 
 // registryEndpoints gives where members serve the registry's clients.

@@ -49,7 +49,7 @@ func (d *Daemon) InitGrid(ctx context.Context, _ *api.InitGridRequest) (*api.Gri
 	if err != nil {
 		return nil, err
 	}
-	state, err := d.control.home.Found(node.Name, trust.ControlKey(key.Public()), endpoint, time.Now())
+	state, err := d.control.home.Found(node.Name, trust.ControlKey(key.Public()), endpoint, foreign(node), time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -22,15 +22,29 @@ const (
 	startEvery    = 200 * time.Millisecond
 )
 
+var errForeign = precondition("somebody else runs this grid's registry: its members are for them to choose")
+
+// chooseMembers gives what this node changes the members by.
+func (p *controlPlane) chooseMembers() (*seat, error) {
+	s, err := p.administer()
+	if err == nil && s.member == nil {
+		err = errForeign
+	}
+	return s, err
+}
+
 // ListMembers implements the API.
 func (d *Daemon) ListMembers(ctx context.Context, _ *api.ListMembersRequest) (*api.GridMembers, error) {
 	s, err := d.control.administer()
-	if err == nil {
+	if err == nil && s.member != nil {
 		return membersText(ctx, s)
 	}
 	state := d.control.current()
-	if state == nil {
+	switch {
+	case state == nil:
 		return nil, err
+	case state.Foreign:
+		return nil, errForeign
 	}
 	list := &api.GridMembers{}
 	for _, m := range state.Members {
@@ -41,7 +55,7 @@ func (d *Daemon) ListMembers(ctx context.Context, _ *api.ListMembersRequest) (*a
 
 // PromoteNode implements the API.
 func (d *Daemon) PromoteNode(ctx context.Context, r *api.PromoteNodeRequest) (*api.GridMembers, error) {
-	s, err := d.control.administer()
+	s, err := d.control.chooseMembers()
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +67,7 @@ func (d *Daemon) PromoteNode(ctx context.Context, r *api.PromoteNodeRequest) (*a
 
 // DemoteNode implements the API.
 func (d *Daemon) DemoteNode(ctx context.Context, r *api.DemoteNodeRequest) (*api.GridMembers, error) {
-	s, err := d.control.administer()
+	s, err := d.control.chooseMembers()
 	if err != nil {
 		return nil, err
 	}

@@ -57,12 +57,17 @@ func fixedChanges(old, next *spec.Node) []string {
 		{"stateDir", old.StateDir, next.StateDir},
 		{"runDir", old.RunDir, next.RunDir},
 		{"bpffs", old.BPFFS, next.BPFFS},
+		{"registry", registryText(old.Registry), registryText(next.Registry)},
 	} {
 		if field.old != field.next {
 			list = append(list, field.key)
 		}
 	}
 	return list
+}
+
+func registryText(r spec.Registry) string {
+	return strings.Join(append(slices.Clone(r.Endpoints), r.CA, r.Cert, r.Key), " ")
 }
 
 // sameLockdown tells whether two lists of openings let the same in, wherever

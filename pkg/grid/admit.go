@@ -105,7 +105,7 @@ func (s *Service) welcome(ctx context.Context, certificate []byte) (*joinAnswer,
 	if err != nil {
 		return nil, fmt.Errorf("look up the members: %w", err)
 	}
-	answer := &joinAnswer{Certificate: string(certificate), CAs: string(s.Roots().PEM()), Control: s.Control}
+	answer := &joinAnswer{Certificate: string(certificate), CAs: string(s.Roots().PEM()), Control: s.Control, Foreign: s.Foreign}
 	for _, n := range nodes {
 		if slices.Contains(members, n.Name) {
 			answer.Members = append(answer.Members, n)

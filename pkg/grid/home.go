@@ -52,6 +52,10 @@ type State struct {
 	// Founding says that this node's registry is the grid's first and not there yet.
 	// Nothing else makes a new one: a member that lost its directory must not.
 	Founding bool `json:"founding,omitempty"`
+
+	// Foreign says that somebody else runs the grid's registry. Its members are then
+	// those that let nodes in.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // errInGrid says that a node that is in a grid cannot make or join one.
@@ -134,13 +138,14 @@ func (h Home) Draft() (*trust.NodeKey, error) {
 func (h Home) Joined(node string, m *Membership) error {
 	return h.settle(map[string][]byte{
 		certificateFile: m.Certificate, casFile: m.Roots.PEM(),
-		stateFile: encodeState(State{Node: node, Control: m.Control, Address: m.Address, Members: m.Members}),
+		stateFile: encodeState(State{Node: node, Control: m.Control, Address: m.Address, Members: m.Members, Foreign: m.Foreign}),
 	}, nil)
 }
 
 // Found makes a grid, and the draft the home of its first node: a member that can
-// let others in. Its control network and its CA are new.
-func (h Home) Found(node string, control trust.ControlKey, endpoint netip.AddrPort, now time.Time) (*State, error) {
+// let others in. Its control network and its CA are new. Foreign: somebody else runs
+// its registry.
+func (h Home) Found(node string, control trust.ControlKey, endpoint netip.AddrPort, foreign bool, now time.Time) (*State, error) {
 	key, err := h.Draft()
 	if err != nil {
 		return nil, err
@@ -173,7 +178,7 @@ func (h Home) Found(node string, control trust.ControlKey, endpoint netip.AddrPo
 	if err != nil {
 		return nil, err
 	}
-	state := State{Version: formatVersion, Node: node, Control: prefix, Address: address, Founding: true,
+	state := State{Version: formatVersion, Node: node, Control: prefix, Address: address, Founding: true, Foreign: foreign,
 		Members: []Node{{Name: node, Address: address, ControlKey: control, Endpoint: endpoint}}}
 	return &state, h.settle(map[string][]byte{
 		stateFile: encodeState(state), casFile: ca.CertificatePEM(), ownCAFile: ca.CertificatePEM(), certificateFile: certificate,

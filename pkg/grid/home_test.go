@@ -27,7 +27,7 @@ func TestFound(t *testing.T) {
 	home := grid.NewHome(t.TempDir())
 	_, err := home.State()
 	fails(t, err, fs.ErrNotExist)
-	state, err := home.Found("n1", trust.ControlKey{1}, endpoint, noon)
+	state, err := home.Found("n1", trust.ControlKey{1}, endpoint, false, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestFound(t *testing.T) {
 		t.Errorf("%+v cannot be used by etcd", f)
 	}
 
-	_, err = home.Found("n1", trust.ControlKey{1}, endpoint, noon)
+	_, err = home.Found("n1", trust.ControlKey{1}, endpoint, false, noon)
 	if err == nil || !strings.Contains(err.Error(), "in a grid already") {
 		t.Errorf("a second grid is made: %v", err)
 	}
@@ -69,7 +69,7 @@ func must2[A, B any](a A, b B, err error) (A, B) {
 func TestHomeIsItsOwners(t *testing.T) {
 	dir := t.TempDir()
 	home := grid.NewHome(dir)
-	if _, err := home.Found("n1", trust.ControlKey{1}, endpoint, noon); err != nil {
+	if _, err := home.Found("n1", trust.ControlKey{1}, endpoint, false, noon); err != nil {
 		t.Fatal(err)
 	}
 	count := 0
@@ -108,7 +108,7 @@ func TestDraft(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "grid.new", "ca.key"), []byte("half a k"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_ = must(home.Found("n1", trust.ControlKey{1}, endpoint, noon))
+	_ = must(home.Found("n1", trust.ControlKey{1}, endpoint, false, noon))
 	_ = must(home.CA())
 	if _, err := os.Stat(filepath.Join(dir, "grid.new")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the draft is still there: %v", err)
@@ -119,7 +119,7 @@ func TestDraft(t *testing.T) {
 // a restart.
 func TestFromFoundingToJoining(t *testing.T) {
 	first, second := grid.NewHome(t.TempDir()), grid.NewHome(t.TempDir())
-	state := must(first.Found("n1", trust.ControlKey{1}, endpoint, noon))
+	state := must(first.Found("n1", trust.ControlKey{1}, endpoint, false, noon))
 	addAddress(t, state.Address)
 	in := &inviter{
 		ca: must(first.CA()), roots: must(first.Roots()), log: &journal{}, key: trust.ControlKey{1},

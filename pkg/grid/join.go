@@ -32,6 +32,7 @@ type Membership struct {
 	Control     netip.Prefix
 	Address     netip.Addr // control address
 	Members     []Node
+	Foreign     bool // somebody else runs the grid's registry
 }
 
 // errRefused is a refusal whose reason this program does not know.
@@ -96,7 +97,7 @@ func (a joinAnswer) check(token *trust.Token, c Candidate, now time.Time) (*Memb
 		return nil, fmt.Errorf("the node that invites is not among the members: %w", trust.ErrMalformed)
 	}
 	return &Membership{
-		Certificate: []byte(a.Certificate), Roots: roots, Control: a.Control, Address: id.Address, Members: a.Members,
+		Certificate: []byte(a.Certificate), Roots: roots, Control: a.Control, Address: id.Address, Members: a.Members, Foreign: a.Foreign,
 	}, nil
 }
 

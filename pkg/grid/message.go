@@ -25,6 +25,7 @@ type joinAnswer struct {
 	CAs         string       `json:"cas"`
 	Control     netip.Prefix `json:"control"`
 	Members     []Node       `json:"members"`
+	Foreign     bool         `json:"foreign,omitempty"` // somebody else runs the registry
 }
 
 type renewRequest struct {

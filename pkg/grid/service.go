@@ -36,6 +36,7 @@ type Service struct {
 	CA      *trust.CA
 	Control netip.Prefix
 	Store   Store
+	Foreign bool // somebody else runs the grid's registry
 	// Own gives this node's certificate, one of a member, with its key; Roots whom
 	// the grid believes. Both may change while it runs.
 	Own   func() tls.Certificate

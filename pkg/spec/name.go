@@ -71,7 +71,7 @@ func (v value) host() (string, bool) {
 }
 
 // directory decodes an absolute, clean path.
-func (v value) directory(into *string) {
+func (v value) absolute(into *string) {
 	clean := func(s string) bool {
 		return strings.HasPrefix(s, "/") && s != "/" && path.Clean(s) == s && !strings.ContainsFunc(s, unicode.IsControl)
 	}

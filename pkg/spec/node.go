@@ -17,7 +17,7 @@ const (
 
 const (
 	expectUnderlay = "auto, dc-ipv4, dc-dual, home-ipv4 or home-ipv6"
-	expectEndpoint = "the URL of an etcd endpoint: http:// or https://, then HOST:PORT, and nothing else"
+	expectEndpoint = "the URL of an etcd endpoint: https://, then HOST:PORT, and nothing else"
 )
 
 // DecodeNode decodes and validates a node.yaml. The name of the file is only
@@ -54,9 +54,9 @@ func (n *Node) decode(top value) {
 		field{"lockdown", "", n.decodeLockdown},
 		field{"accept", "", n.decodeAccept},
 		field{"registry", "", n.decodeRegistry},
-		field{"stateDir", "", func(v value) { v.directory(&n.StateDir) }},
+		field{"stateDir", "", func(v value) { v.absolute(&n.StateDir) }},
 		field{"runDir", "", n.decodeRunDir},
-		field{"bpffs", "", func(v value) { v.directory(&n.BPFFS) }},
+		field{"bpffs", "", func(v value) { v.absolute(&n.BPFFS) }},
 	)
 	if n.StateDir == n.RunDir || n.StateDir == n.BPFFS || n.RunDir == n.BPFFS {
 		top.wrong("one directory used twice", "stateDir, runDir and bpffs to differ")
@@ -134,12 +134,29 @@ func decodeLockdownAllow(v value) LockdownAllow {
 
 func (n *Node) decodeRegistry(v value) {
 	n.Registry.Pos = v.pos()
-	v.fields(field{"endpoints", "", func(v value) {
-		n.Registry.Endpoints = v.distinct("a list of URLs", value.endpoint)
-	}})
+	r := &n.Registry
+	endpoints, files := false, 0 // that are given, right or wrong
+	file := func(into *string) func(value) {
+		return func(v value) { files++; v.absolute(into) }
+	}
+	v.fields(
+		field{"endpoints", "", func(v value) {
+			endpoints = len(v.node.Content) > 0
+			r.Endpoints = v.distinct("a list of URLs", value.endpoint)
+		}},
+		field{"ca", "", file(&r.CA)},
+		field{"certificate", "", file(&r.Cert)},
+		field{"key", "", file(&r.Key)},
+	)
+	switch {
+	case endpoints && files < 3:
+		v.wrong("endpoints without all of ca, certificate and key", "the files by which the node and that etcd know each other")
+	case !endpoints && files > 0:
+		v.wrong("files without endpoints", "the etcd that they are for, or none of them")
+	}
 }
 
-var endpointPattern = regexp.MustCompile(`^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})$`)
+var endpointPattern = regexp.MustCompile(`^https://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})$`)
 
 // endpoint decodes a URL. One that may hold a password is not repeated in the
 // error, which ends up in logs.
@@ -172,7 +189,7 @@ func isEndpoint(s string) bool {
 }
 
 func (n *Node) decodeRunDir(v value) {
-	v.directory(&n.RunDir)
+	v.absolute(&n.RunDir)
 	if length := len(n.RunDir); length > maxRunDir {
 		v.wrong(fmt.Sprintf("a path of %d bytes", length),
 			fmt.Sprintf("at most %d, since a unix socket in it can have 107", maxRunDir))

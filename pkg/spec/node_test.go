@@ -43,7 +43,7 @@ lockdown:
   allow:
     - {from: 203.0.113.0/24, ports: [tcp/22, any, udp/5-6, sctp/any]}
 accept: ['ed25519:gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=']
-registry: {endpoints: ['https://[2001:db8::1]:2379']}
+registry: {endpoints: ['https://[2001:db8::1]:2379'], ca: /t/ca.pem, certificate: /t/n1.pem, key: /t/n1.key}
 stateDir: /s
 runDir: /r
 bpffs: /b
@@ -58,8 +58,10 @@ bpffs: /b
 				Ports: []spec.Ports{tcp(22), {Any: true}, {Proto: spec.ProtoUDP, First: 5, Last: 6},
 					{Proto: spec.ProtoSCTP, First: 0, Last: 65535}},
 			}}},
-			Accept:   []string{"ed25519:gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA="},
-			Registry: spec.Registry{Endpoints: []string{"https://[2001:db8::1]:2379"}},
+			Accept: []string{"ed25519:gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA="},
+			Registry: spec.Registry{
+				Endpoints: []string{"https://[2001:db8::1]:2379"}, CA: "/t/ca.pem", Cert: "/t/n1.pem", Key: "/t/n1.key",
+			},
 			StateDir: "/s", RunDir: "/r", BPFFS: "/b",
 		}},
 	}
@@ -89,7 +91,7 @@ func TestNodeNotYet(t *testing.T) {
 		{"underlay: home-ipv4", `n.yaml:2:11: underlay: "home-ipv4" is not yet carried by this version; remove it`},
 		{"exit: auto", "n.yaml:2:7: exit: an exit is not yet carried by this version; remove it"},
 		{"exitPoint: {}", "n.yaml:2:12: exitPoint: serving as an exit is not yet carried by this version; remove it"},
-		{"registry: {endpoints: ['http://a:1']}", "n.yaml:2:11: registry.endpoints: another registry than the embedded one is not yet carried by this version; remove it"},
+		{"registry: {endpoints: ['https://a:1'], ca: /c, certificate: /n, key: /k}", ""},
 		{"exitPoint: {}\nunderlay: dc-ipv4", `n.yaml:2:12: exitPoint: serving as an exit is not yet carried by this version; remove it
 n.yaml:3:11: underlay: "dc-ipv4" is not yet carried by this version; remove it`},
 	}

@@ -38,8 +38,5 @@ func (n *Node) NotYet() error {
 	if n.ExitPoint != nil {
 		e = append(e, Problem{Pos: n.ExitPoint.Pos, Key: "exitPoint", Found: "serving as an exit" + notYet})
 	}
-	if len(n.Registry.Endpoints) > 0 {
-		e = append(e, Problem{Pos: n.Registry.Pos, Key: "registry.endpoints", Found: "another registry than the embedded one" + notYet})
-	}
 	return e.asError()
 }

@@ -82,9 +82,12 @@ type LockdownAllow struct {
 	Pos   Pos
 }
 
-// Registry names the etcd endpoints; empty means the embedded one.
+// Registry names an etcd that somebody else runs, and the PEM files by which the node
+// and it know each other; no endpoints: the embedded one.
 type Registry struct {
 	Endpoints []string
+	CA        string // whom the node believes to be it
+	Cert, Key string // the node's there; its CN is the node's name
 	Pos       Pos
 }
 

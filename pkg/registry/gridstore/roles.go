@@ -19,6 +19,10 @@ const (
 // RootClient.
 type Root func(ctx context.Context, request func(context.Context, *clientv3.Client) error) error
 
+// Root is root of an etcd that somebody else runs, if this node's user there has the
+// role root.
+func (c *Client) Root() Root { return RootClient(c.etcd) }
+
 // RootClient is root of an etcd that somebody else runs: a client whose certificate
 // names a user with the role root.
 func RootClient(etcd *clientv3.Client) Root {
@@ -50,6 +54,25 @@ func (r Root) Protect(ctx context.Context) error {
 			if err := step(); err != nil {
 				return fmt.Errorf("protect the grid's registry: %w", err)
 			}
+		}
+		return nil
+	})
+}
+
+// ErrUnprotected says that an etcd that somebody else runs asks nobody who they are.
+var ErrUnprotected = errors.New("this etcd lets everybody in: its operator must make the user of this node, give it the role root, and switch authentication on (etcdctl user add NODE --no-password; user grant-role NODE root; auth enable)")
+
+// Protected gives ErrUnprotected where etcd does not ask who calls. An etcd that
+// somebody else runs is not ours to protect: who did so without being its root would
+// lock everybody out.
+func (r Root) Protected(ctx context.Context) error {
+	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+		status, err := etcd.AuthStatus(ctx)
+		if err != nil {
+			return fmt.Errorf("ask the grid's registry whether it is protected: %w", err)
+		}
+		if !status.Enabled {
+			return ErrUnprotected
 		}
 		return nil
 	})

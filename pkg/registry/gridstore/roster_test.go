@@ -91,6 +91,11 @@ func TestRoster(t *testing.T) {
 // its role root there.
 func TestForeignEtcd(t *testing.T) {
 	t.Parallel()
+	open := newGrid(t)
+	open.start(1, nil)
+	if err := open.root().Protected(t.Context()); !errors.Is(err, ErrUnprotected) {
+		t.Errorf("of an etcd that lets everybody in: %v", err)
+	}
 	g := single(t, 1)
 	g.asRoot(func(ctx context.Context, etcd *clientv3.Client) error {
 		_, err := etcd.UserGrantRole(ctx, "n1", rootRole)
@@ -98,7 +103,7 @@ func TestForeignEtcd(t *testing.T) {
 	})
 	etcd := g.etcd(1)
 	root := RootClient(etcd)
-	g.ok(root.Protect(t.Context()))
+	g.ok(root.Protected(t.Context()))
 	node := g.node(2)
 	g.ok(root.Admit(t.Context(), Admission{Node: "n2", Address: controlAddress(2), ControlKey: node.identity.ControlKey}, node.pem, "", nil))
 	n2 := g.open(2)
