@@ -21,6 +21,17 @@ INLINE __u32 lockdown_version(const struct node *n)
 	return n->lockdown;
 }
 
+/* The port is open to everybody. */
+INLINE bool is_open_port(__u32 version, const struct address *stranger, __u32 proto, __u16 port)
+{
+	struct lockdown_port_key key = {.version = version,
+					.family = is_ipv4(stranger) ? 4 : 6,
+					.proto = proto,
+					.port = port};
+
+	return bpf_map_lookup_elem(&lockdown_ports, &key);
+}
+
 /* The failsafe lets this stranger use this port of the host. */
 INLINE bool failsafe_allows(const struct address *stranger, __u32 proto, __be16 host_port)
 {
@@ -32,6 +43,8 @@ INLINE bool failsafe_allows(const struct address *stranger, __u32 proto, __be16 
 
 	if (!version)
 		return false;
+	if (is_open_port(version, stranger, proto, port))
+		return true;
 	key.version = bpf_htonl(version);
 	__builtin_memcpy(&key.address, stranger, sizeof(key.address));
 	allow = bpf_map_lookup_elem(&lockdown_allow, &key);

@@ -37,6 +37,15 @@ struct lockdown_allow {
 	struct lockdown_range ranges[LOCKDOWN_RANGES];
 };
 
+/* A single port that is open to everybody of a family. There may be thousands: each
+ * network's WireGuard listens on one of its own. */
+struct lockdown_port_key {
+	__u32 version; /* as in struct node */
+	__u32 family;  /* 4 or 6 */
+	__u32 proto;
+	__u32 port; /* host order */
+};
+
 /* What comes in by an uplink: a VLAN whose interface is an uplink too, or, without
  * one, all the rest. */
 struct uplink_key {

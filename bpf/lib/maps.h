@@ -50,6 +50,7 @@ MAP(policy_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct policy_cidr_key, __u32, 1 << 22,
 MAP(policy_ports, BPF_MAP_TYPE_LPM_TRIE, struct policy_port_key, __u32, 1 << 22, BPF_F_NO_PREALLOC);
 MAP(lockdown_allow, BPF_MAP_TYPE_LPM_TRIE, struct lockdown_key, struct lockdown_allow, 4096,
     BPF_F_NO_PREALLOC);
+MAP(lockdown_ports, BPF_MAP_TYPE_HASH, struct lockdown_port_key, __u32, 1 << 16, BPF_F_NO_PREALLOC);
 
 /* What is going on: written by the programs. */
 MAP(flows, BPF_MAP_TYPE_HASH, struct flow_key, struct flow, FLOW_TABLE_SIZE, BPF_F_NO_PREALLOC);

@@ -29,7 +29,7 @@ func TestManyNetworks(t *testing.T) {
 	if alone(t) {
 		return
 	}
-	most := 30
+	most := 40
 	if text := os.Getenv(manyNetworks); text != "" {
 		var err error
 		most, err = strconv.Atoi(text)

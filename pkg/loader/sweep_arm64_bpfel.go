@@ -28,6 +28,7 @@ const (
 	sweepMapHostFlows     = "host_flows"
 	sweepMapLockdownAllow = "lockdown_allow"
 	sweepMapLockdownDrops = "lockdown_drops"
+	sweepMapLockdownPorts = "lockdown_ports"
 	sweepMapNetworks      = "networks"
 	sweepMapNode          = "node"
 	sweepMapOverlays      = "overlays"
@@ -106,6 +107,7 @@ type sweepMapSpecs struct {
 	HostFlows     *ebpf.MapSpec `ebpf:"host_flows"`
 	LockdownAllow *ebpf.MapSpec `ebpf:"lockdown_allow"`
 	LockdownDrops *ebpf.MapSpec `ebpf:"lockdown_drops"`
+	LockdownPorts *ebpf.MapSpec `ebpf:"lockdown_ports"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	Node          *ebpf.MapSpec `ebpf:"node"`
 	Overlays      *ebpf.MapSpec `ebpf:"overlays"`
@@ -160,6 +162,7 @@ type sweepMaps struct {
 	HostFlows     *ebpf.Map `ebpf:"host_flows"`
 	LockdownAllow *ebpf.Map `ebpf:"lockdown_allow"`
 	LockdownDrops *ebpf.Map `ebpf:"lockdown_drops"`
+	LockdownPorts *ebpf.Map `ebpf:"lockdown_ports"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	Node          *ebpf.Map `ebpf:"node"`
 	Overlays      *ebpf.Map `ebpf:"overlays"`
@@ -188,6 +191,7 @@ func (m *sweepMaps) Close() error {
 		m.HostFlows,
 		m.LockdownAllow,
 		m.LockdownDrops,
+		m.LockdownPorts,
 		m.Networks,
 		m.Node,
 		m.Overlays,

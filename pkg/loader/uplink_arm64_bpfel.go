@@ -28,6 +28,7 @@ const (
 	uplinkMapHostFlows      = "host_flows"
 	uplinkMapLockdownAllow  = "lockdown_allow"
 	uplinkMapLockdownDrops  = "lockdown_drops"
+	uplinkMapLockdownPorts  = "lockdown_ports"
 	uplinkMapNetworks       = "networks"
 	uplinkMapNewFlow        = "new_flow"
 	uplinkMapNode           = "node"
@@ -112,6 +113,7 @@ type uplinkMapSpecs struct {
 	HostFlows     *ebpf.MapSpec `ebpf:"host_flows"`
 	LockdownAllow *ebpf.MapSpec `ebpf:"lockdown_allow"`
 	LockdownDrops *ebpf.MapSpec `ebpf:"lockdown_drops"`
+	LockdownPorts *ebpf.MapSpec `ebpf:"lockdown_ports"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	NewFlow       *ebpf.MapSpec `ebpf:"new_flow"`
 	Node          *ebpf.MapSpec `ebpf:"node"`
@@ -168,6 +170,7 @@ type uplinkMaps struct {
 	HostFlows     *ebpf.Map `ebpf:"host_flows"`
 	LockdownAllow *ebpf.Map `ebpf:"lockdown_allow"`
 	LockdownDrops *ebpf.Map `ebpf:"lockdown_drops"`
+	LockdownPorts *ebpf.Map `ebpf:"lockdown_ports"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	NewFlow       *ebpf.Map `ebpf:"new_flow"`
 	Node          *ebpf.Map `ebpf:"node"`
@@ -197,6 +200,7 @@ func (m *uplinkMaps) Close() error {
 		m.HostFlows,
 		m.LockdownAllow,
 		m.LockdownDrops,
+		m.LockdownPorts,
 		m.Networks,
 		m.NewFlow,
 		m.Node,

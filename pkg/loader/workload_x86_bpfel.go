@@ -28,6 +28,7 @@ const (
 	workloadMapHostFlows        = "host_flows"
 	workloadMapLockdownAllow    = "lockdown_allow"
 	workloadMapLockdownDrops    = "lockdown_drops"
+	workloadMapLockdownPorts    = "lockdown_ports"
 	workloadMapNetworks         = "networks"
 	workloadMapNewFlow          = "new_flow"
 	workloadMapNode             = "node"
@@ -110,6 +111,7 @@ type workloadMapSpecs struct {
 	HostFlows     *ebpf.MapSpec `ebpf:"host_flows"`
 	LockdownAllow *ebpf.MapSpec `ebpf:"lockdown_allow"`
 	LockdownDrops *ebpf.MapSpec `ebpf:"lockdown_drops"`
+	LockdownPorts *ebpf.MapSpec `ebpf:"lockdown_ports"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	NewFlow       *ebpf.MapSpec `ebpf:"new_flow"`
 	Node          *ebpf.MapSpec `ebpf:"node"`
@@ -166,6 +168,7 @@ type workloadMaps struct {
 	HostFlows     *ebpf.Map `ebpf:"host_flows"`
 	LockdownAllow *ebpf.Map `ebpf:"lockdown_allow"`
 	LockdownDrops *ebpf.Map `ebpf:"lockdown_drops"`
+	LockdownPorts *ebpf.Map `ebpf:"lockdown_ports"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	NewFlow       *ebpf.Map `ebpf:"new_flow"`
 	Node          *ebpf.Map `ebpf:"node"`
@@ -195,6 +198,7 @@ func (m *workloadMaps) Close() error {
 		m.HostFlows,
 		m.LockdownAllow,
 		m.LockdownDrops,
+		m.LockdownPorts,
 		m.Networks,
 		m.NewFlow,
 		m.Node,

@@ -2,6 +2,7 @@ package maps
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,8 +10,33 @@ import (
 	"github.com/zosnet/zosnet/pkg/spec"
 )
 
+// openPort tells whether an opening is a single port for everybody of a family: such
+// stand in a map of their own, which takes as many as there may be.
+func openPort(from netip.Prefix, p spec.Ports) bool {
+	return from.Bits() == 0 && !p.Any && p.First == p.Last
+}
+
+// encodePorts gives the single ports that are open to everybody.
+func encodePorts(version uint32, allow []spec.LockdownAllow) []entry[LockdownPortKey, uint32] {
+	var entries []entry[LockdownPortKey, uint32]
+	for _, each := range allow {
+		family := uint32(6)
+		if each.From.Addr().Is4() {
+			family = 4
+		}
+		for _, p := range each.Ports {
+			if openPort(each.From, p) {
+				key := LockdownPortKey{Version: version, Family: family, Proto: uint32(p.Proto), Port: uint32(p.First)}
+				entries = append(entries, entry[LockdownPortKey, uint32]{key, 1})
+			}
+		}
+	}
+	return entries
+}
+
 // encodeLockdown gives the entries of a version: one for each prefix, holding
-// what it and every prefix around it allow, since the longest match alone counts.
+// what it and every prefix around it allow, since the longest match alone counts, but
+// for what encodePorts gives.
 func encodeLockdown(version uint32, allow []spec.LockdownAllow) ([]entry[LockdownKey, LockdownAllow], error) {
 	var entries []entry[LockdownKey, LockdownAllow]
 	seen := map[netip.Prefix]bool{}
@@ -56,6 +82,9 @@ func rangesFor(prefix netip.Prefix, allow []spec.LockdownAllow) []LockdownRange 
 			continue
 		}
 		for _, p := range each.Ports {
+			if openPort(from, p) {
+				continue
+			}
 			r := LockdownRange{First: p.First, Last: p.Last, Proto: uint32(p.Proto)}
 			if p.Any {
 				r = LockdownRange{Last: 65535}
@@ -77,23 +106,35 @@ func (m *Maps) PutLockdown(version uint32, allow []spec.LockdownAllow) error {
 	if err != nil {
 		return err
 	}
-	want := map[LockdownKey]bool{}
+	want, ports := map[LockdownKey]bool{}, map[LockdownPortKey]bool{}
 	for _, e := range entries {
 		want[e.Key] = true
 	}
-	if err := putAll(m.LockdownAllow, entries); err != nil {
+	open := encodePorts(version, allow)
+	for _, e := range open {
+		ports[e.Key] = true
+	}
+	if err := errors.Join(putAll(m.LockdownAllow, entries), putAll(m.LockdownPorts, open)); err != nil {
 		return err
 	}
-	return deleteWhere(m.LockdownAllow, func(key LockdownKey, _ LockdownAllow) bool {
-		return key.Version == networkOrder(version) && !want[key]
-	})
+	return errors.Join(
+		deleteWhere(m.LockdownAllow, func(key LockdownKey, _ LockdownAllow) bool {
+			return key.Version == networkOrder(version) && !want[key]
+		}),
+		deleteWhere(m.LockdownPorts, func(key LockdownPortKey, _ uint32) bool {
+			return key.Version == version && !ports[key]
+		}))
 }
 
 // DeleteLockdown removes every version but those named, once no packet that saw
 // another can still be judged by it.
 func (m *Maps) DeleteLockdown(keep ...uint32) error {
 	waitForReaders()
-	return deleteWhere(m.LockdownAllow, func(key LockdownKey, _ LockdownAllow) bool {
-		return !slices.Contains(keep, networkOrder(key.Version))
-	})
+	return errors.Join(
+		deleteWhere(m.LockdownAllow, func(key LockdownKey, _ LockdownAllow) bool {
+			return !slices.Contains(keep, networkOrder(key.Version))
+		}),
+		deleteWhere(m.LockdownPorts, func(key LockdownPortKey, _ uint32) bool {
+			return !slices.Contains(keep, key.Version)
+		}))
 }

@@ -1,11 +1,13 @@
 package maps
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zosnet/zosnet/pkg/spec"
@@ -31,7 +33,7 @@ func TestEncodeLockdown(t *testing.T) {
 		allow("203.0.113.7/32", "udp/any"),
 		allow("203.0.113.7/32", "tcp/80-81"), // again
 		allow("2001:db8::/32", "any"),
-		allow("0.0.0.0/0", "tcp/443"), // around the others, but not around IPv6
+		allow("0.0.0.0/0", "tcp/443-444", "udp/51820"), // around the others, but not around IPv6
 	})
 	must(t, err)
 	got := map[string][]LockdownRange{}
@@ -41,14 +43,43 @@ func TestEncodeLockdown(t *testing.T) {
 	tcp := func(first, last uint16) LockdownRange { return LockdownRange{First: first, Last: last, Proto: 6} }
 	udp := LockdownRange{Last: 65535, Proto: 17}
 	want := map[string][]LockdownRange{
-		"80000000" + "00000102" + "00000000000000000000ffff00000000": {tcp(443, 443)},
-		"98000000" + "00000102" + "00000000000000000000ffffcb007100": {tcp(22, 22), tcp(443, 443)},
-		"a0000000" + "00000102" + "00000000000000000000ffffcb007107": {tcp(22, 22), tcp(80, 81), tcp(443, 443), udp},
+		"80000000" + "00000102" + "00000000000000000000ffff00000000": {tcp(443, 444)},
+		"98000000" + "00000102" + "00000000000000000000ffffcb007100": {tcp(22, 22), tcp(443, 444)},
+		"a0000000" + "00000102" + "00000000000000000000ffffcb007107": {tcp(22, 22), tcp(80, 81), tcp(443, 444), udp},
 		"40000000" + "00000102" + "20010db8000000000000000000000000": {{Last: 65535}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestOpenPorts: of single ports that are open to everybody there are as many as
+// networks need, and each is of one family.
+func TestOpenPorts(t *testing.T) {
+	m := openMaps(t, bpffs(t))
+	var open []spec.LockdownAllow
+	for i := range 1000 {
+		port := fmt.Sprintf("udp/%d", 20480+i)
+		open = append(open, allow("0.0.0.0/0", port), allow("::/0", port))
+	}
+	must(t, m.PutLockdown(1, open))
+	assertEntries(t, m, map[string]int{"lockdown_ports": 2000, "lockdown_allow": 2})
+	must(t, m.PutLockdown(2, open[:3]))
+	var one uint32
+	for key, want := range map[LockdownPortKey]error{
+		{Version: 2, Family: 4, Proto: 17, Port: 20480}: nil,
+		{Version: 2, Family: 6, Proto: 17, Port: 20480}: nil,
+		{Version: 2, Family: 6, Proto: 17, Port: 20481}: ebpf.ErrKeyNotExist,
+		{Version: 2, Family: 4, Proto: 6, Port: 20480}:  ebpf.ErrKeyNotExist,
+	} {
+		if err := m.LockdownPorts.Lookup(&key, &one); !errors.Is(err, want) {
+			t.Errorf("%+v: %v, want %v", key, err, want)
+		}
+	}
+	must(t, m.PutLockdown(2, open[:1])) // again
+	assertEntries(t, m, map[string]int{"lockdown_ports": 2001})
+	must(t, m.DeleteLockdown(2))
+	assertEntries(t, m, map[string]int{"lockdown_ports": 1})
 }
 
 func TestLockdownHasLimits(t *testing.T) {

@@ -295,6 +295,14 @@ type bpfLockdownKey struct {
 	}
 }
 
+type bpfLockdownPortKey struct {
+	_       structs.HostLayout
+	Version uint32
+	Family  uint32
+	Proto   uint32
+	Port    uint32
+}
+
 type bpfLockdownRange struct {
 	_     structs.HostLayout
 	First uint16
@@ -526,6 +534,7 @@ const (
 	bpfMapHostFlows           = "host_flows"
 	bpfMapLockdownAllow       = "lockdown_allow"
 	bpfMapLockdownDrops       = "lockdown_drops"
+	bpfMapLockdownPorts       = "lockdown_ports"
 	bpfMapNetworks            = "networks"
 	bpfMapNode                = "node"
 	bpfMapOverlays            = "overlays"
@@ -614,6 +623,7 @@ type bpfMapSpecs struct {
 	HostFlows     *ebpf.MapSpec `ebpf:"host_flows"`
 	LockdownAllow *ebpf.MapSpec `ebpf:"lockdown_allow"`
 	LockdownDrops *ebpf.MapSpec `ebpf:"lockdown_drops"`
+	LockdownPorts *ebpf.MapSpec `ebpf:"lockdown_ports"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	Node          *ebpf.MapSpec `ebpf:"node"`
 	Overlays      *ebpf.MapSpec `ebpf:"overlays"`
@@ -680,6 +690,7 @@ type bpfMaps struct {
 	HostFlows     *ebpf.Map `ebpf:"host_flows"`
 	LockdownAllow *ebpf.Map `ebpf:"lockdown_allow"`
 	LockdownDrops *ebpf.Map `ebpf:"lockdown_drops"`
+	LockdownPorts *ebpf.Map `ebpf:"lockdown_ports"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	Node          *ebpf.Map `ebpf:"node"`
 	Overlays      *ebpf.Map `ebpf:"overlays"`
@@ -707,6 +718,7 @@ func (m *bpfMaps) Close() error {
 		m.HostFlows,
 		m.LockdownAllow,
 		m.LockdownDrops,
+		m.LockdownPorts,
 		m.Networks,
 		m.Node,
 		m.Overlays,

@@ -45,6 +45,8 @@ type (
 	RuleCount = bpfRuleCount
 	// LockdownKey is a stranger's prefix in one version of the openings.
 	LockdownKey = bpfLockdownKey
+	// LockdownPortKey is a single port that is open to everybody of a family.
+	LockdownPortKey = bpfLockdownPortKey
 	// LockdownAllow is what strangers of a prefix may reach.
 	LockdownAllow = bpfLockdownAllow
 	// LockdownRange is a range of ports, inclusive, in host order.

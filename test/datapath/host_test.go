@@ -98,6 +98,28 @@ func TestTheFailsafe(t *testing.T) {
 	m.knocks("pass", "past the trial's deadline", tcp(world, host, 1, 22, "S", 1, 0))
 }
 
+// Each network's WireGuard listens on a port that is open to everybody: more of them
+// than ranges fit an entry of the failsafe.
+func TestManyPortsAreOpenToEverybody(t *testing.T) {
+	m := newMachine(t, plain, plainGlobex)
+	host := netip.MustParseAddr(hostAddress)
+	var allow []spec.LockdownAllow
+	for port := uint16(20480); port < 20480+500; port++ {
+		allow = append(allow, spec.LockdownAllow{From: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Ports: []spec.Ports{{Proto: spec.ProtoUDP, First: port, Last: port}}})
+	}
+	must(t, m.maps.PutLockdown(1, allow))
+	must(t, m.maps.SetLockdown(1))
+	for _, port := range []uint16{20480, 20979} {
+		m.knocks("pass", "a stranger at an open port", udp(world, host, 999, port))
+		m.knocks("lockdown", "the same of TCP", tcp(world, host, 999, port, "S", 1, 0))
+	}
+	m.knocks("lockdown", "a stranger at the next port", udp(world, host, 999, 20980))
+	must(t, m.maps.PutLockdown(2, allow[1:]))
+	must(t, m.maps.TryLockdown(2, maps.BootTime()+uint64(3600e9)))
+	m.knocks("lockdown", "during a trial without it", udp(world, host, 999, 20480))
+	m.knocks("pass", "during a trial with it", udp(world, host, 999, 20481))
+}
+
 func TestTheFailsafeCarriesFragmentsAndPathMTU(t *testing.T) {
 	m := newMachine(t, plain, plainGlobex)
 	host := netip.MustParseAddr(hostAddress)

@@ -15,7 +15,8 @@ import (
 const (
 	firstPause    = 100 * time.Millisecond // before the registry is tried again
 	longestPause  = 5 * time.Second
-	progressEvery = 100 * time.Millisecond // while something is under way
+	progressEvery = 100 * time.Millisecond // while something is under way, at first
+	progressMost  = 2 * time.Second        // and at most: a registry that is slow is asked less
 	confirmEvery  = 10 * time.Second       // while nothing happens
 	cacheEvery    = time.Minute            // that only time has passed
 )
@@ -96,7 +97,7 @@ func (c *Client) listen(ctx context.Context, s *stream) error {
 				}
 			}
 		case <-tick.C:
-			if !l.busy && time.Since(l.confirmed) < confirmEvery {
+			if !l.due() {
 				continue
 			}
 			if err := c.ask(ctx, s, &l); err != nil {
@@ -111,6 +112,22 @@ type listening struct {
 	pending   []*mvccpb.Event // after the copy's revision
 	busy      bool            // something is under way, or we do not know
 	confirmed time.Time       // when we knew last that nothing is
+	asked     time.Time       // when we asked last whether something is
+	pause     time.Duration   // until we ask again
+}
+
+// due tells whether to ask how far the registry is. Each answer costs its leader a
+// round, and every node may be busy at once.
+func (l *listening) due() bool {
+	if !l.busy {
+		l.pause = 0
+		return time.Since(l.confirmed) >= confirmEvery
+	}
+	if time.Since(l.asked) < l.pause {
+		return false
+	}
+	l.asked, l.pause = time.Now(), min(max(progressEvery, 2*l.pause), progressMost)
+	return true
 }
 
 // hear takes in one answer of the stream.
@@ -125,14 +142,17 @@ func (c *Client) hear(ctx context.Context, s *stream, l *listening, resp *pb.Wat
 			return nil
 		}
 		l.busy = true
-		if err := s.askProgress(); err != nil {
-			return c.whyBroken(s, err)
-		}
+		return c.askProgress(s)
 	case told > 0 && told >= c.revision:
 		if l.pending, err = c.advance(ctx, s, l.pending, told); err != nil {
 			return err
 		}
-		l.busy, l.confirmed = len(l.pending) > 0 || s.opening > 0, time.Now()
+		l.busy, l.confirmed, l.pause = len(l.pending) > 0 || s.opening > 0, time.Now(), 0
+		if len(l.pending) > 0 {
+			return c.askProgress(s)
+		}
+	case resp.Created && s.opening == 0: // only now it can say so
+		return c.askProgress(s)
 	}
 	return nil
 }
@@ -148,6 +168,10 @@ func (c *Client) ask(ctx context.Context, s *stream, l *listening) error {
 		l.busy, l.confirmed = false, time.Now()
 		return nil
 	}
+	return c.askProgress(s)
+}
+
+func (c *Client) askProgress(s *stream) error {
 	if err := s.askProgress(); err != nil {
 		return c.whyBroken(s, err)
 	}
