@@ -49,7 +49,7 @@ func (p *controlPlane) follow(ctx context.Context, client *gridstore.Client) err
 	}
 	p.mu.Unlock()
 	for {
-		if err := errors.Join(p.learnTrust(ctx, client), p.learnMembers(client), p.followPeers(ctx, client)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(p.learnTrust(ctx, client), p.learnMembers(client), p.followPeers(ctx, client), p.tell(ctx, client)); err != nil && ctx.Err() == nil {
 			p.log.Warn("the control network is not as the registry says; what is there stays", "error", err)
 		}
 		wake(p.place)
@@ -74,6 +74,21 @@ var errCopyClosed = errors.New("the copy of the grid's registry was closed")
 func (p *controlPlane) admitted(client *gridstore.Client) bool {
 	self := client.Snapshot().Nodes[p.current().Node]
 	return self != nil && self.Identity != nil
+}
+
+// tell publishes what node.yaml says of this node where that is another now, such as
+// its endpoint.
+func (p *controlPlane) tell(ctx context.Context, client *gridstore.Client) error {
+	self := client.Snapshot().Nodes[p.current().Node]
+	if self == nil || self.Record == nil {
+		return nil // it is on its way
+	}
+	is, want := *self.Record, p.record()
+	if is.Class == want.Class && is.Endpoint == want.Endpoint && is.ControlEndpoint == want.ControlEndpoint && is.Exit == want.Exit {
+		return nil
+	}
+	is.Class, is.Endpoint, is.ControlEndpoint, is.Exit = want.Class, want.Endpoint, want.ControlEndpoint, want.Exit
+	return client.PutRecord(ctx, is)
 }
 
 // record is what this node says of itself.

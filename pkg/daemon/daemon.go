@@ -259,6 +259,7 @@ func (d *Daemon) reread(ctx context.Context) error {
 		return err
 	}
 	wake(d.reloaded)
+	wake(d.control.look) // the grid is told
 	return d.enforcer.wait(ctx, d.enforcer.request())
 }
 

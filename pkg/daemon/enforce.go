@@ -33,7 +33,7 @@ func (d *Daemon) enforce(ctx context.Context) error {
 	if err == nil && d.current().node == "" && len(state.Overlays) > 0 {
 		// What goes which way follows from the sessions that the devices have: those of
 		// the last daemon.
-		if err := d.sessions.read(view{state: state}.devices(), time.Now()); err != nil {
+		if err := d.sessions.read(devicesOf(state), time.Now()); err != nil {
 			d.log.Warn("read the sessions of overlays", "error", err)
 		}
 		input, state, err = d.compute(snap)

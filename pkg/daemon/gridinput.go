@@ -118,6 +118,7 @@ func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
 	}
 	AddGrid(in, own, snap)
 	in.Sessions = d.sessions.input(time.Now())
+	markGone(in, snap)
 	return nil
 }
 

@@ -23,6 +23,9 @@ const (
 	// less when nothing does.
 	sessionsOften  = 3 * time.Second
 	sessionsSeldom = 24 * time.Second
+	// pathPatience is how long a peer that is spoken to may say nothing: WireGuard
+	// answers what has come within 10 s (Keepalive-Timeout), and calls again every 5 s.
+	pathPatience = 25 * time.Second
 )
 
 // sessions is what was last observed of the peers of this node's WireGuard devices.
@@ -35,9 +38,15 @@ type sessions struct {
 
 // observed is one device, as it was read last.
 type observed struct {
-	peers map[wireguard.PublicKey]wireguard.PeerStatus
+	peers map[wireguard.PublicKey]observedPeer
 	pause time.Duration
 	next  time.Time // when it is read again
+}
+
+// observedPeer is a peer, and since when it has been spoken to without an answer.
+type observedPeer struct {
+	wireguard.PeerStatus
+	unheard time.Time // zero: it answers, or nothing is said to it
 }
 
 func newSessions(devices *device.Devices) *sessions {
@@ -49,6 +58,31 @@ func established(p wireguard.PeerStatus, now time.Time) bool {
 	return !p.LastHandshake.IsZero() && now.Sub(p.LastHandshake) < sessionLife
 }
 
+func (p observedPeer) lost(now time.Time) bool {
+	return !p.unheard.IsZero() && now.Sub(p.unheard) >= pathPatience
+}
+
+// follow gives what is known of a peer after it was read again.
+func (p observedPeer) follow(is wireguard.PeerStatus, now time.Time) observedPeer {
+	next := observedPeer{is, p.unheard}
+	switch {
+	case is.LastHandshake.After(p.LastHandshake), established(is, now) && is.Received > p.Received:
+		next.unheard = time.Time{}
+	case p.unheard.IsZero() && is.Sent > p.Sent:
+		next.unheard = now
+	}
+	return next
+}
+
+// firstSeen gives what is known of a peer that was not read before. One that has no
+// prefix and no session did not answer the daemon before this one.
+func firstSeen(is wireguard.PeerStatus, now time.Time) observedPeer {
+	if len(is.AllowedIPs) == 0 && !established(is, now) {
+		return observedPeer{is, now.Add(-pathPatience)}
+	}
+	return observedPeer{is, time.Time{}}
+}
+
 // input gives what the plan is told, by interface and key.
 func (s *sessions) input(now time.Time) (list []plan.Session) {
 	s.mu.Lock()
@@ -56,7 +90,8 @@ func (s *sessions) input(now time.Time) (list []plan.Session) {
 	for _, name := range slices.Sorted(maps.Keys(s.seen)) {
 		peers := s.seen[name].peers
 		for _, key := range slices.SortedFunc(maps.Keys(peers), func(a, b wireguard.PublicKey) int { return slices.Compare(a[:], b[:]) }) {
-			list = append(list, plan.Session{Interface: name, PublicKey: key, Established: established(peers[key], now)})
+			p := peers[key]
+			list = append(list, plan.Session{Interface: name, PublicKey: key, Established: established(p.PeerStatus, now), Lost: p.lost(now)})
 		}
 	}
 	return list
@@ -88,11 +123,18 @@ func (s *sessions) read(interfaces []string, now time.Time) error {
 
 // note takes a reading. s.mu is held.
 func (s *sessions) note(is wireguard.Status, now time.Time) {
-	o := &observed{peers: map[wireguard.PublicKey]wireguard.PeerStatus{}, pause: sessionsOften}
+	o := &observed{peers: map[wireguard.PublicKey]observedPeer{}, pause: sessionsOften}
+	last := s.seen[is.Name]
 	for _, p := range is.Peers {
-		o.peers[p.PublicKey] = p
+		if last == nil {
+			o.peers[p.PublicKey] = firstSeen(p, now)
+		} else if was, known := last.peers[p.PublicKey]; known {
+			o.peers[p.PublicKey] = was.follow(p, now)
+		} else {
+			o.peers[p.PublicKey] = observedPeer{PeerStatus: p}
+		}
 	}
-	if last := s.seen[is.Name]; last != nil && !happens(last.peers, o.peers) {
+	if last != nil && !happens(last.peers, o.peers) {
 		o.pause = min(2*last.pause, sessionsSeldom)
 	}
 	o.next = now.Add(o.pause)
@@ -101,7 +143,7 @@ func (s *sessions) note(is wireguard.Status, now time.Time) {
 
 // happens tells whether peers came or went, or one of them that had no session tries
 // to have one or has it now.
-func happens(before, after map[wireguard.PublicKey]wireguard.PeerStatus) bool {
+func happens(before, after map[wireguard.PublicKey]observedPeer) bool {
 	if len(before) != len(after) {
 		return true
 	}
@@ -130,14 +172,14 @@ func (d *Daemon) followSessions(ctx context.Context) error {
 		case <-tick.C:
 		}
 		v := d.current()
-		err := d.sessions.read(v.devices(), time.Now())
+		err := d.sessions.read(devicesOf(v.state), time.Now())
 		if text := textOf(err); text != said {
 			said = text
 			if err != nil {
 				d.log.Warn("read the sessions of overlays", "error", err)
 			}
 		}
-		if v.node != "" && !slices.Equal(v.input.Sessions, d.sessions.input(time.Now())) {
+		if client := d.control.registry(); v.node != "" && client != nil && v.observes(d.sessions.input(time.Now()), client.Snapshot()) {
 			d.enforcer.request()
 		}
 	}
@@ -150,9 +192,9 @@ func textOf(err error) string {
 	return err.Error()
 }
 
-// devices gives the WireGuard interfaces that were planned last.
-func (v view) devices() (names []string) {
-	for _, o := range v.state.Overlays {
+// devicesOf gives the WireGuard interfaces of overlays.
+func devicesOf(s plan.State) (names []string) {
+	for _, o := range s.Overlays {
 		names = append(names, o.Interface)
 	}
 	return names

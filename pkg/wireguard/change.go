@@ -61,6 +61,10 @@ func Difference(is Status, want Device, endpoints map[PublicKey]netip.AddrPort, 
 		}
 		have, known := is.Peer(p.PublicKey)
 		last, configured := endpoints[p.PublicKey]
+		if known && configured && forgotten(have, p, now) {
+			c.Steps = append(c.Steps, Step{PublicKey: p.PublicKey, Remove: true})
+			have, known = PeerStatus{}, false
+		}
 		if s, differs := change(have, p, known, moved(have, p.Endpoint, last, configured, now)); differs {
 			c.Steps = append(c.Steps, s)
 		}
@@ -100,6 +104,13 @@ func moved(is PeerStatus, want, last netip.AddrPort, configured bool, now time.T
 		return false
 	}
 	return configured && last != want || !is.Endpoint.IsValid() || now.Sub(is.LastHandshake) > stale
+}
+
+// forgotten tells whether a peer is not to be called any more where it was configured
+// to be. WireGuard forgets an endpoint only with the peer, which costs one nothing that
+// has been silent for as long as a session lives.
+func forgotten(is PeerStatus, want Peer, now time.Time) bool {
+	return !want.Endpoint.IsValid() && is.Endpoint.IsValid() && now.Sub(is.LastHandshake) > stale
 }
 
 // withdraw takes away what peers that stay shall have no more and no other peer

@@ -95,6 +95,36 @@ func TestDifference(t *testing.T) {
 	}
 }
 
+// A peer that is not to be called any more forgets where it was, once it is silent: it
+// is made anew. One that is heard, or that was never configured to be anywhere, stays.
+func TestDifferenceForgets(t *testing.T) {
+	gone := peer('a', "1")
+	gone.Endpoint = netip.AddrPort{}
+	configured := map[PublicKey]netip.AddrPort{key('a'): here}
+	for _, row := range []struct {
+		what      string
+		silent    time.Duration
+		endpoints map[PublicKey]netip.AddrPort
+		says      string
+	}{
+		{"heard", time.Minute, configured, ""},
+		{"silent", stale + time.Second, configured, "peer A removed; peer A allowed 2001:db8:aaaa:1::/64"},
+		{"it dialled, and may again", stale + time.Second, nil, ""},
+	} {
+		is := after(device(peer('a', "1")))
+		is.Peers[0].LastHandshake = now.Add(-row.silent)
+		change := Difference(is, device(gone), row.endpoints, now)
+		if says := strings.ReplaceAll(strings.Join(change.Lines(), "; "), key('a').String(), "A"); says != row.says {
+			t.Errorf("%s: changes %q, want %q", row.what, says, row.says)
+		}
+		if row.says != "" {
+			if p, _ := perform(is, change).Peer(key('a')); p.Endpoint.IsValid() || len(p.AllowedIPs) != 1 {
+				t.Errorf("%s: the peer is %+v then", row.what, p)
+			}
+		}
+	}
+}
+
 // What a crash left of a withdrawal goes.
 func TestDifferenceRemovesNobody(t *testing.T) {
 	left := after(device(peer('a', "1"), Peer{PublicKey: nobody, AllowedIPs: prefixes("2001:db8:aaaa:2::/64")}))

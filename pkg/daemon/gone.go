@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+)
+
+// goneAfter is for how long a node has not been live when it counts as gone, if this
+// one has no session with it either.
+const goneAfter = 5 * time.Minute
+
+// markGone marks the nodes that are gone: where they were, somebody else may be, so
+// they are not called there any more. It goes by what the registry has confirmed: while
+// that is away nobody goes, and who has only lost the registry still has sessions.
+func markGone(in *plan.Input, snap gridstore.Snapshot) {
+	heard := map[[32]byte]bool{}
+	for _, s := range in.Sessions {
+		heard[s.PublicKey] = heard[s.PublicKey] || s.Established
+	}
+	speaks := map[string]bool{}
+	for _, p := range in.Parts {
+		speaks[p.Node] = speaks[p.Node] || heard[p.PublicKey] || p.Next != nil && heard[p.Next.PublicKey]
+	}
+	for i := range in.Nodes {
+		n := snap.Nodes[in.Nodes[i].Name]
+		left := n != nil && !n.Live && !n.Left.IsZero() && snap.Confirmed.Sub(n.Left) >= goneAfter
+		in.Nodes[i].Gone = left && !speaks[in.Nodes[i].Name]
+	}
+}
+
+// observes tells whether the sessions of now, or who is gone now, make another plan
+// than those of a view: a peer's being heard or not, where keys are changed its
+// answers.
+func (v view) observes(now []plan.Session, snap gridstore.Snapshot) bool {
+	rotating := map[string]bool{}
+	for _, o := range v.state.Overlays {
+		if o.Heir != "" {
+			rotating[o.Interface], rotating[o.Heir] = true, true
+		}
+	}
+	type peer struct {
+		device string
+		key    [32]byte
+	}
+	then := map[peer]plan.Session{}
+	for _, s := range v.input.Sessions {
+		then[peer{s.Interface, s.PublicKey}] = s
+	}
+	for _, s := range now {
+		was := then[peer{s.Interface, s.PublicKey}]
+		if s.Lost != was.Lost || rotating[s.Interface] && s.Established != was.Established {
+			return true
+		}
+	}
+	in := plan.Input{Sessions: now, Parts: v.input.Parts, Nodes: make([]plan.Node, len(v.input.Nodes))}
+	copy(in.Nodes, v.input.Nodes)
+	markGone(&in, snap)
+	for i, n := range in.Nodes {
+		if n.Gone != v.input.Nodes[i].Gone {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"testing"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+)
+
+// TestGone: a node is gone that the registry has said for five minutes not to be live,
+// and that has no session with this one.
+func TestGone(t *testing.T) {
+	left := time.Unix(1_000_000, 0)
+	old, next := [32]byte{2}, [32]byte{22}
+	for _, row := range []struct {
+		what      string
+		node      *gridstore.Node
+		confirmed time.Duration // after it left
+		session   [32]byte
+		want      bool
+	}{
+		{"live", &gridstore.Node{Live: true}, time.Hour, [32]byte{}, false},
+		{"never heard of", nil, time.Hour, [32]byte{}, false},
+		{"never live", &gridstore.Node{}, time.Hour, [32]byte{}, false},
+		{"away for a moment", &gridstore.Node{Left: left}, goneAfter - time.Second, [32]byte{}, false},
+		{"gone", &gridstore.Node{Left: left}, goneAfter, [32]byte{}, true},
+		{"it has lost the registry", &gridstore.Node{Left: left}, time.Hour, old, false},
+		{"and changes its key", &gridstore.Node{Left: left}, time.Hour, next, false},
+		{"somebody else speaks", &gridstore.Node{Left: left}, time.Hour, [32]byte{3}, true},
+	} {
+		v := view{input: plan.Input{
+			Nodes: []plan.Node{{Name: "n2"}},
+			Parts: []plan.Part{{Node: "n2", PublicKey: old, Next: &plan.Successor{PublicKey: next}}, {Node: "n3", PublicKey: [32]byte{3}}},
+		}}
+		sessions := []plan.Session{{Interface: "zoacme-1", PublicKey: row.session, Established: true}}
+		snap := gridstore.Snapshot{Confirmed: left.Add(row.confirmed), Nodes: map[string]*gridstore.Node{"n2": row.node}}
+		if got := v.observes(sessions, snap); got != row.want {
+			t.Errorf("%s: another plan %v, want %v", row.what, got, row.want)
+		}
+		in := v.input
+		in.Sessions = sessions
+		markGone(&in, snap)
+		if in.Nodes[0].Gone != row.want {
+			t.Errorf("%s: gone %v, want %v", row.what, in.Nodes[0].Gone, row.want)
+		}
+	}
+}
+
+// TestObserves: what a session does not change in the plan wakes nobody.
+func TestObserves(t *testing.T) {
+	const alone, old, heir = "zoacme-1", "zoglobex-1", "zoglobex-2"
+	session := func(device string, established, lost bool) []plan.Session {
+		return []plan.Session{{Interface: device, PublicKey: [32]byte{2}, Established: established, Lost: lost}}
+	}
+	v := view{state: plan.State{Overlays: []plan.Overlay{{Interface: alone}, {Interface: old, Heir: heir}, {Interface: heir}}}}
+	for _, row := range []struct {
+		what string
+		now  []plan.Session
+		want bool
+	}{
+		{"a session begins", session(alone, true, false), false},
+		{"a peer does not answer", session(alone, false, true), true},
+		{"the new key answers", session(heir, true, false), true},
+		{"the old one, too", session(old, true, false), true},
+		{"nothing", session(heir, false, false), false},
+	} {
+		if got := v.observes(row.now, gridstore.Snapshot{}); got != row.want {
+			t.Errorf("%s: another plan %v, want %v", row.what, got, row.want)
+		}
+	}
+}
