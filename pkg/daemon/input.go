@@ -54,7 +54,7 @@ func (d *decoder) input(node *spec.Node, mtu uint16, snap registry.Snapshot, now
 		if err != nil {
 			return plan.Input{}, err
 		}
-		in.Networks = append(in.Networks, plan.Record{Document: document, ID: r.ID, Prefix: r.Prefix, Services: r.Services})
+		in.Networks = append(in.Networks, plan.Record{Document: document, ID: r.ID, Prefix: r.Prefix, Services: r.Services, Access: r.Access})
 	}
 	for _, a := range snap.Attachments {
 		in.Attachments = append(in.Attachments, plan.Attachment{

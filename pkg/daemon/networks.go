@@ -140,6 +140,9 @@ func (d *Daemon) write(ctx context.Context, node *spec.Node, documents []documen
 		for _, service := range document.network.Services {
 			stored[i].Services = append(stored[i].Services, service.Name)
 		}
+		for _, device := range document.network.Access {
+			stored[i].Access = append(stored[i].Access, device.Name)
+		}
 	}
 	if _, err := d.store.PutNetworks(ctx, node.Name, node.Prefixes, stored); err != nil {
 		return registry.Snapshot{}, d.exhausted(err)

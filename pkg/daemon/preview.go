@@ -47,6 +47,16 @@ func withDocuments(snap registry.Snapshot, node *spec.Node, documents []document
 			}
 			r.Services[service.Name] = id
 		}
+		for _, device := range d.network.Access {
+			id, known := old.Access[device.Name]
+			if !known {
+				state, id = state.AllocateService()
+			}
+			if r.Access == nil {
+				r.Access = map[string]uint32{}
+			}
+			r.Access[device.Name] = id
+		}
 		if err := namesApart(snap, r); err != nil {
 			return snap, err
 		}
@@ -58,11 +68,15 @@ func withDocuments(snap registry.Snapshot, node *spec.Node, documents []document
 	return next, nil
 }
 
-// namesApart refuses, as the registry would, a service named like a workload.
+// namesApart refuses, as the registry would, a service or an access device named like
+// a workload.
 func namesApart(snap registry.Snapshot, r registry.NetworkRecord) error {
 	for _, a := range snap.Attachments {
 		if _, clash := r.Services[a.Name]; clash && a.Network == r.Name {
 			return &registry.ExistsError{Network: r.Name, Name: fmt.Sprintf("the name %q of a service", a.Name), By: "a workload of " + a.Service}
+		}
+		if _, clash := r.Access[a.Name]; clash && a.Network == r.Name {
+			return &registry.ExistsError{Network: r.Name, Name: fmt.Sprintf("the name %q of an access device", a.Name), By: "a workload of " + a.Service}
 		}
 	}
 	return nil

@@ -26,6 +26,9 @@ func (in Input) check() error {
 		for service, id := range r.Services {
 			services.add(id, "service "+name+"/"+service)
 		}
+		for device, id := range r.Access {
+			services.add(id, "access "+name+"/"+device)
+		}
 		if !r.Prefix.IsValid() || r.Prefix != r.Prefix.Masked() || r.Prefix.Bits() != ipam.NetworkBits || !r.Prefix.Addr().Is6() {
 			errs = append(errs, fmt.Errorf("network %s has the prefix %s, which is no IPv6 /%d", name, r.Prefix, ipam.NetworkBits))
 		}
@@ -65,6 +68,9 @@ func checkInterfaces(s *State) error {
 	}
 	for _, o := range s.Overlays {
 		names.add(o.Interface, "overlay of network "+o.Network)
+	}
+	for _, e := range s.Entrances {
+		names.add(e.Interface, "entrance of network "+e.Network)
 	}
 	for _, w := range s.Workloads {
 		names.add(w.Interface, "workload "+w.Network+"/"+w.Name)

@@ -34,12 +34,13 @@ func Compute(in Input) (State, error) {
 	if s.Workloads, err = in.workloads(s.Networks); err != nil {
 		return State{}, err
 	}
-	s.Workloads = in.withResolvers(s.Networks, s.Workloads)
-	s.Prefixes = prefixes(blocks, s.Networks)
 	var behind map[place]netip.Prefix
 	s.Overlays, behind, s.Ignored = in.overlays(s.Networks)
-	s.Lockdown, s.Trial = in.lockdown(openings(s.Overlays))
-	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned, in.remoteBindings(s.Overlays, behind))
+	in.addAccess(&s, behind)
+	s.Workloads = in.withResolvers(s)
+	s.Prefixes = prefixes(blocks, s.Networks)
+	s.Lockdown, s.Trial = in.lockdown(openings(s.Overlays, s.Entrances))
+	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned, slices.Concat(in.remoteBindings(s.Overlays, behind), deviceBindings(s.Devices)))
 	s.Resolvers = in.resolvers(s, behind)
 	return s, checkInterfaces(&s)
 }

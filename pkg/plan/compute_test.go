@@ -136,7 +136,7 @@ func TestPrefixes(t *testing.T) {
 			in := Input{Node: decodeNode(t, "node: n1\nprefixes: ['"+strings.Join(row.prefixes, "', '")+"']"),
 				FlowSets: room, FlowShares: shares}
 			if row.network != "" {
-				in.Networks = []Record{{decodeNetwork(t, "network: a\nnodes: [n1]"), 1, netip.MustParsePrefix(row.network), nil}}
+				in.Networks = []Record{{decodeNetwork(t, "network: a\nnodes: [n1]"), 1, netip.MustParsePrefix(row.network), nil, nil}}
 			}
 			if d := cmp.Diff(row.want, prefixTexts(mustCompute(t, in).Prefixes)); d != "" {
 				t.Error(d)
@@ -160,7 +160,7 @@ func prefixTexts(prefixes []Prefix) (texts []string) {
 // blocks, and those that networks lie in.
 func TestWidePrefix(t *testing.T) {
 	in := Input{Node: decodeNode(t, "node: n1\nprefixes: ['2001::/16']"), FlowSets: room, FlowShares: shares,
-		Networks: []Record{{decodeNetwork(t, "network: a\nnodes: [n1]"), 1, netip.MustParsePrefix("2001:db8:0:133::/64"), nil}}}
+		Networks: []Record{{decodeNetwork(t, "network: a\nnodes: [n1]"), 1, netip.MustParsePrefix("2001:db8:0:133::/64"), nil, nil}}}
 	got := mustCompute(t, in).Prefixes
 	own := Prefix{netip.MustParsePrefix("2001:db8:0:100::/64"), true}
 	if len(got) != 1+256+1 || !slices.Contains(got, own) {

@@ -65,6 +65,8 @@ func (d *diff) networks(from, to State) {
 	compare(d, attached(from), attached(to), Workload.object, Workload.fields)
 	compare(d, from.Overlays, to.Overlays, Overlay.object, Overlay.fields)
 	d.peers(from.Overlays, to.Overlays)
+	compare(d, from.Entrances, to.Entrances, Entrance.object, Entrance.fields)
+	compare(d, from.Devices, to.Devices, Device.object, Device.fields)
 	compare(d, learnedOf(from), learnedOf(to), Binding.object, Binding.fields)
 }
 
@@ -215,7 +217,7 @@ func attached(s State) []Workload {
 // learnedOf gives the addresses that VMs took for themselves, and those of
 // workloads on other nodes.
 func learnedOf(s State) []Binding {
-	return slices.DeleteFunc(slices.Clone(s.Bindings), func(b Binding) bool { return !b.Learned && !b.Remote })
+	return slices.DeleteFunc(slices.Clone(s.Bindings), func(b Binding) bool { return !b.Learned && !b.Remote || b.Device })
 }
 
 func list(texts []string) string { return cmp.Or(strings.Join(texts, ", "), "(none)") }

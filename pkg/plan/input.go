@@ -17,11 +17,12 @@ type Input struct {
 	Networks    []Record
 	Attachments []Attachment
 	Learned     []Learned
-	Nodes       []Node    // the others, for the overlays
-	Parts       []Part    // of networks, this node's own among them
-	Remote      []Remote  // workloads on other nodes
-	Sessions    []Session // of the overlays' peers; one that is not listed is not established
-	Trial       *Trial    // nil: node.yaml's lockdown counts
+	Nodes       []Node        // the others, for the overlays
+	Parts       []Part        // of networks, this node's own among them
+	Remote      []Remote      // workloads on other nodes
+	Sessions    []Session     // of the overlays' peers; one that is not listed is not established
+	Entrances   []EntranceKey // of this node, for networks whose access ends here
+	Trial       *Trial        // nil: node.yaml's lockdown counts
 }
 
 // Record is a network's document with what the registry allocated for it.
@@ -30,6 +31,7 @@ type Record struct {
 	ID       uint32       // dense, from 1
 	Prefix   netip.Prefix // its /64 on this node
 	Services map[string]uint32
+	Access   map[string]uint32 // ids of its access devices
 }
 
 // Attachment is a workload as it was asked for.

@@ -76,9 +76,9 @@ func twoNetworks(t testing.TB) Input {
 		FlowSets:   room,
 		FlowShares: shares,
 		Networks: []Record{
-			{decodeNetwork(t, acmeYAML), 1, netip.MustParsePrefix("2001:db8:aaaa:1::/64"), map[string]uint32{"web": 1, "db": 2}},
-			{decodeNetwork(t, globexYAML), 2, netip.MustParsePrefix("2001:db8:aaaa:2::/64"), map[string]uint32{"batch": 3, "vm": 4}},
-			{decodeNetwork(t, elsewhereYAML), 3, netip.MustParsePrefix("2001:db8:aaaa:3::/64"), map[string]uint32{"web": 5}},
+			{decodeNetwork(t, acmeYAML), 1, netip.MustParsePrefix("2001:db8:aaaa:1::/64"), map[string]uint32{"web": 1, "db": 2}, nil},
+			{decodeNetwork(t, globexYAML), 2, netip.MustParsePrefix("2001:db8:aaaa:2::/64"), map[string]uint32{"batch": 3, "vm": 4}, nil},
+			{decodeNetwork(t, elsewhereYAML), 3, netip.MustParsePrefix("2001:db8:aaaa:3::/64"), map[string]uint32{"web": 5}, nil},
 		},
 		Attachments: []Attachment{
 			{Network: "acme", Service: "web", Name: "web-1", Kind: WorkloadNetns, Host: 0x100},

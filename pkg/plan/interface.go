@@ -12,6 +12,7 @@ import (
 // What the names of zosnet's interfaces begin with.
 const (
 	bridgeKind   = "zb"
+	entranceKind = "za"
 	overlayKind  = "zo"
 	workloadKind = "zw"
 )

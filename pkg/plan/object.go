@@ -93,6 +93,27 @@ func (p Peer) fields() []field {
 	}
 }
 
+func (e Entrance) object() string { return "entrance of network " + e.Network }
+
+func (e Entrance) fields() []field {
+	return []field{
+		{"interface", e.Interface},
+		{"public key", keyText(e.PublicKey)},
+		{"port", fmt.Sprint(e.Port)},
+		{"mtu", fmt.Sprint(e.MTU)},
+	}
+}
+
+func (d Device) object() string { return "access device " + d.Network + "/" + d.Name }
+
+func (d Device) fields() []field {
+	return []field{
+		{"address", d.Address.String()},
+		{"at", d.Node},
+		{"public key", keyText(d.PublicKey)},
+	}
+}
+
 // keyText gives a key as wg(8) writes it.
 func keyText(key [32]byte) string { return base64.StdEncoding.EncodeToString(key[:]) }
 

@@ -169,12 +169,19 @@ func overlayMTU(uplink uint16, peers []Peer) uint16 {
 	return uint16(wireguard.MTU(paths...))
 }
 
-// openings gives what the lockdown must let in for the overlays: WireGuard answers
-// nobody who has no key of it.
-func openings(overlays []Overlay) []spec.LockdownAllow {
-	var list []spec.LockdownAllow
+// openings gives what the lockdown must let in for the overlays and entrances:
+// WireGuard answers nobody who has no key of it.
+func openings(overlays []Overlay, entrances []Entrance) []spec.LockdownAllow {
+	var open []uint16
 	for _, o := range overlays {
-		port := []spec.Ports{{Proto: spec.ProtoUDP, First: o.Port, Last: o.Port}}
+		open = append(open, o.Port)
+	}
+	for _, e := range entrances {
+		open = append(open, e.Port)
+	}
+	var list []spec.LockdownAllow
+	for _, number := range open {
+		port := []spec.Ports{{Proto: spec.ProtoUDP, First: number, Last: number}}
 		list = append(list,
 			spec.LockdownAllow{From: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Ports: port},
 			spec.LockdownAllow{From: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Ports: port})

@@ -50,14 +50,15 @@ func (in Input) resolverWorkload(n Network) Workload {
 	}
 }
 
-// withResolvers adds a resolver to each network that has a workload here: elsewhere
-// nobody could ask it.
-func (in Input) withResolvers(networks []Network, workloads []Workload) []Workload {
-	list := slices.Clone(workloads)
-	for i, n := range networks {
-		if slices.ContainsFunc(workloads, func(w Workload) bool { return w.Network == n.Name }) {
+// withResolvers adds a resolver to each network that has a workload here, or whose
+// access ends here: elsewhere nobody could ask it.
+func (in Input) withResolvers(s State) []Workload {
+	list := slices.Clone(s.Workloads)
+	for i, n := range s.Networks {
+		if slices.ContainsFunc(s.Workloads, func(w Workload) bool { return w.Network == n.Name }) ||
+			slices.ContainsFunc(s.Entrances, func(e Entrance) bool { return e.Network == n.Name }) {
 			w := in.resolverWorkload(n)
-			list, networks[i].Resolver = append(list, w), w.Address
+			list, s.Networks[i].Resolver = append(list, w), w.Address
 		}
 	}
 	slices.SortFunc(list, func(a, b Workload) int {

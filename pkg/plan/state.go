@@ -25,6 +25,8 @@ type State struct {
 	Workloads []Workload
 	Resolvers []Resolver
 	Overlays  []Overlay
+	Entrances []Entrance
+	Devices   []Device
 	Bindings  []Binding
 	Ignored   []Ignored // of what other nodes say; it keeps nothing else from being enforced
 }
@@ -48,7 +50,11 @@ type Network struct {
 	MTU         uint16 // bytes
 	FlowSets    uint32 // sets of four flows in each of its flow shares
 	AdvertiseRA bool   // it has a tap here
-	Policy      policy.Program
+
+	// Proxied are addresses of its /64 that are not on the bridge but behind its
+	// entrance: the bridge answers for them in neighbour discovery (RFC 4861, 7.2.8).
+	Proxied []netip.Addr
+	Policy  policy.Program
 }
 
 // WorkloadKind says what a workload is attached by.
@@ -85,10 +91,11 @@ type Binding struct {
 	Address   netip.Addr
 	NetworkID uint32
 	ServiceID uint32
-	Workload  uint32 // 0: on another node
-	Interface string // the workload's, or the overlay's that leads there
+	Workload  uint32 // 0: on another node, or an access device
+	Interface string // the workload's, or the overlay's or entrance's that leads there
 	MAC       [6]byte
 	Tap       bool
 	Learned   bool // from DAD, not from the plan
-	Remote    bool // of a workload on another node
+	Remote    bool // not of a workload on this node
+	Device    bool // of an access device
 }

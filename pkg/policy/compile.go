@@ -9,10 +9,10 @@ import (
 
 // Compile turns a network's document into the form that the datapath reads. The
 // ids name what is on this node: a NETWORK/SERVICE without an id matches nothing
-// (it is not here, or not yet). An IPv4 CIDR, an access device and an IPv4
-// exposure match nothing that the datapath sees, but keep their entries.
+// (it is not here, or not yet). An IPv4 CIDR and an IPv4 exposure match nothing
+// that the datapath sees, but keep their entries.
 //
-// It fails where a service of the network has no id, and where there are more
+// It fails where a service or an access device of the network has no id, and where there are more
 // than MaxEntries entries.
 func Compile(doc *spec.Network, ids IDs) (Program, error) {
 	entries := EntriesOf(doc, ids.Resolver != 0)
@@ -26,7 +26,7 @@ func Compile(doc *spec.Network, ids IDs) (Program, error) {
 	}
 	c.addPeers()
 	position := 0
-	for _, rules := range [][]spec.Rule{ownRules(ids.Resolver != 0), doc.Rules} {
+	for _, rules := range [][]spec.Rule{ownRules(doc, ids.Resolver != 0), doc.Rules} {
 		for _, r := range rules {
 			c.match(&c.from, position, r.From)
 			c.match(&c.to, position, r.To)
@@ -34,13 +34,19 @@ func Compile(doc *spec.Network, ids IDs) (Program, error) {
 			position++
 		}
 	}
-	position += len(doc.Access)
+	for _, a := range admissions(doc) {
+		c.admit(position, a)
+		position++
+	}
 	for _, e := range doc.Expose {
 		c.expose(position, e)
 		position++
 	}
 	for i, side := range defaultSides {
 		c.fallback(position+i, side)
+	}
+	if len(doc.Access) > 0 {
+		c.refuse(position + len(defaultSides))
 	}
 	return c.program(entries), nil
 }
@@ -58,6 +64,7 @@ type compiler struct {
 	ids       IDs
 	words     int
 	own       []uint32 // ids of its services
+	devices   []uint32 // and of its access devices
 	elsewhere []uint32 // 0, and ids of other networks' services that it names
 	from, to  sides
 	ports     portSweep
@@ -92,6 +99,15 @@ func (c *compiler) addServices() error {
 		c.own = append(c.own, id)
 		c.addClass(id)
 	}
+	for _, a := range c.doc.Access {
+		id, ok := c.ids.Access[a.Name]
+		if !ok || id == 0 {
+			return fmt.Errorf("compile policy of network %s: access device %s has no id; apply the network's document first",
+				c.doc.Name, a.Name)
+		}
+		c.devices = append(c.devices, id)
+		c.addClass(id)
+	}
 	return nil
 }
 
@@ -124,6 +140,7 @@ func (c *compiler) match(side *sides, position int, selectors []spec.Selector) {
 		switch s.Kind {
 		case spec.SelectAny:
 			side.set(position, c.own)
+			side.set(position, c.devices)
 			side.set(position, c.elsewhere)
 		case spec.SelectInside:
 			side.set(position, c.own)
@@ -133,6 +150,8 @@ func (c *compiler) match(side *sides, position int, selectors []spec.Selector) {
 			if id := c.ids.Service(s.Name); id != 0 {
 				side.set(position, []uint32{id})
 			}
+		case spec.SelectAccess:
+			side.set(position, []uint32{c.ids.Access[s.Name]})
 		case spec.SelectPeerService:
 			if id := c.peer(s); id != 0 {
 				side.set(position, []uint32{id})
@@ -166,6 +185,24 @@ func (c *compiler) expose(position int, e spec.Expose) {
 	c.from.set(position, c.elsewhere)
 	c.to.set(position, []uint32{id})
 	c.ports.add(position, ports, false)
+}
+
+// admit lets an access device reach a service.
+func (c *compiler) admit(position int, a admission) {
+	c.from.set(position, []uint32{c.ids.Access[a.device]})
+	c.to.set(position, []uint32{c.ids.Services[a.service]})
+	c.ports.add(position, a.ports, false)
+}
+
+// refuse matches everything: it stands last, and the defaults decide all between
+// workloads and outside.
+func (c *compiler) refuse(position int) {
+	for _, side := range []*sides{&c.from, &c.to} {
+		for _, ids := range [][]uint32{c.own, c.devices, c.elsewhere} {
+			side.set(position, ids)
+		}
+	}
+	c.ports.add(position, nil, true)
 }
 
 // fallback is the default of a side.

@@ -10,15 +10,47 @@ import (
 // EntriesOf gives what decides in a network, by position: what keeps its resolver
 // where it has one, rules, access, expose, defaults.
 func EntriesOf(doc *spec.Network, resolver bool) []Entry {
-	entries := make([]Entry, len(ownRules(resolver))+len(doc.Rules)+len(doc.Access)+len(doc.Expose)+len(defaultSides))
+	own, access := ownRules(doc, resolver), admissions(doc)
+	entries := make([]Entry, len(own)+len(doc.Rules)+len(access)+len(doc.Expose)+len(defaultSides))
 	for i := range entries {
-		entries[i] = entryAt(doc, resolver, i)
+		entries[i] = entryAt(doc, own, access, i)
+	}
+	if len(doc.Access) > 0 {
+		entries = append(entries, refusal(doc))
 	}
 	return entries
 }
 
-func entryAt(doc *spec.Network, resolver bool, i int) Entry {
-	own := ownRules(resolver)
+// admission is what access admits a device to: one service.
+type admission struct {
+	device, service string
+	ports           []spec.Ports
+	pos             spec.Pos
+}
+
+// admissions gives those of all devices, each service under its own ports where the
+// device names none.
+func admissions(doc *spec.Network) (list []admission) {
+	for _, a := range doc.Access {
+		for _, s := range a.Allow {
+			ports := a.Ports
+			if len(ports) == 0 {
+				service, _ := doc.Service(s.Name)
+				ports = service.Ports
+			}
+			list = append(list, admission{a.Name, s.Name, ports, a.Pos})
+		}
+	}
+	return list
+}
+
+// refusal stands behind all else of a network with access: what no entry before it
+// decides is from an access device or to one.
+func refusal(doc *spec.Network) Entry {
+	return Entry{Kind: EntryRefusal, Pos: doc.Access[0].Pos, Text: "deny what is from or to an access device"}
+}
+
+func entryAt(doc *spec.Network, own []spec.Rule, access []admission, i int) Entry {
 	if i < len(own) {
 		return Entry{Kind: EntryOwn, Index: i, Allow: own[i].Action == spec.Allow, Pos: doc.Pos, Text: ruleText(own[i])}
 	}
@@ -30,14 +62,14 @@ func entryAt(doc *spec.Network, resolver bool, i int) Entry {
 		}
 	}
 	i -= len(doc.Rules)
-	if i < len(doc.Access) {
-		a := doc.Access[i]
+	if i < len(access) {
+		a := access[i]
 		return Entry{
-			Kind: EntryAccess, Index: i, Allow: true, Pos: a.Pos,
-			Text: "allow from " + a.Name + " to " + listText(a.Allow) + portsText(a.Ports),
+			Kind: EntryAccess, Index: i, Name: a.device + "." + a.service, Allow: true, Pos: a.pos,
+			Text: "allow from " + a.device + " to " + a.service + portsText(a.ports),
 		}
 	}
-	i -= len(doc.Access)
+	i -= len(access)
 	if i < len(doc.Expose) {
 		e := doc.Expose[i]
 		return Entry{Kind: EntryExpose, Index: i, Allow: true, Pos: e.Pos, Text: exposeText(doc, e)}

@@ -11,7 +11,8 @@ type Ruling struct {
 }
 
 // Judge gives what each network that a flow concerns says about its first packet:
-// one ruling where both ends are of one network, else the one that the flow
+// one ruling where both ends are of one network (its access devices among them), else
+// the one that the flow
 // leaves, then the one that it enters. The flow is allowed when all rulings allow
 // it, and denied by the first that does not. Between two strangers there is
 // nothing to rule. The port is the destination's, or the ICMPv6 type.
@@ -32,13 +33,21 @@ func (w *World) rule(rulings []Ruling, network string, side Side, from, to Endpo
 		return rulings
 	}
 	position := n.decides(side, from, to, proto, port)
-	return append(rulings, Ruling{network, side, position, entryAt(n.Document, n.Resolver, position)})
+	return append(rulings, Ruling{network, side, position, n.entry(position)})
+}
+
+func (n Network) entry(position int) Entry {
+	own, access := ownRules(n.Document, n.Resolver), admissions(n.Document)
+	if position == len(own)+len(n.Document.Rules)+len(access)+len(n.Document.Expose)+len(defaultSides) {
+		return refusal(n.Document)
+	}
+	return entryAt(n.Document, own, access, position)
 }
 
 // decides gives the position of the entry that decides.
 func (n Network) decides(side Side, from, to Endpoint, proto uint8, port uint16) int {
 	doc, position := n.Document, 0
-	for _, rules := range [][]spec.Rule{ownRules(n.Resolver), doc.Rules} {
+	for _, rules := range [][]spec.Rule{ownRules(doc, n.Resolver), doc.Rules} {
 		for _, r := range rules {
 			if oneMatches(doc, r.From, from) && oneMatches(doc, r.To, to) && portsMatch(r.Ports, proto, port) {
 				return position
@@ -46,19 +55,34 @@ func (n Network) decides(side Side, from, to Endpoint, proto uint8, port uint16)
 			position++
 		}
 	}
-	position += len(doc.Access)
+	for _, a := range admissions(doc) {
+		if from.Network == doc.Name && from.Access == a.device && to.Network == doc.Name && to.Service == a.service &&
+			len(a.ports) > 0 && portsMatch(a.ports, proto, port) {
+			return position
+		}
+		position++
+	}
 	for i, e := range doc.Expose {
 		if side == Inbound && exposed(doc, e, to, proto, port) {
 			return position + i
 		}
 	}
 	position += len(doc.Expose)
+	if n.isDevice(from) || n.isDevice(to) {
+		return position + len(defaultSides) // no default is about them
+	}
 	for i, s := range defaultSides {
 		if s == side {
 			position += i
 		}
 	}
 	return position
+}
+
+// isDevice says whether an end is one of the network's access devices. For another
+// network it is somebody outside, like its workloads.
+func (n Network) isDevice(e Endpoint) bool {
+	return e.Network == n.Document.Name && e.Access != ""
 }
 
 func oneMatches(doc *spec.Network, selectors []spec.Selector, e Endpoint) bool {
@@ -75,7 +99,9 @@ func matches(doc *spec.Network, s spec.Selector, e Endpoint) bool {
 	case spec.SelectAny:
 		return true
 	case spec.SelectInside:
-		return e.Network == doc.Name
+		return e.Network == doc.Name && e.Access == ""
+	case spec.SelectAccess:
+		return e.Network == doc.Name && e.Access == s.Name
 	case spec.SelectOutside:
 		return e.Network != doc.Name
 	case spec.SelectService:
@@ -85,7 +111,7 @@ func matches(doc *spec.Network, s spec.Selector, e Endpoint) bool {
 	case spec.SelectCIDR:
 		return s.CIDR.Contains(e.Address)
 	}
-	return false // an access device is no endpoint of packets yet
+	return false
 }
 
 // portsMatch says whether a rule's ports hold this one; a rule without ports

@@ -129,7 +129,28 @@ func TestWhatDocumentsMean(t *testing.T) {
 		{"an allow from outside needs no expose", "rules: [{allow: {from: outside, to: db, ports: [tcp/9]}}]", "", stranger + " acme/db-1 tcp/9", "allowed inbound:rules[0]"},
 		{"a service's ports restrict nothing by themselves", "", "", "acme/web-1 acme/db-1 tcp/1", "allowed inside:default.inside"},
 		{"an IPv4 exposure admits no packet of the world's", "expose: [{service: web, ipv4: auto, ports: [tcp/443]}]", "", stranger + " acme/web-1 tcp/443", "denied policy_inbound inbound:default.inbound"},
-		{"a rule of an access device matches no packet yet", "access: {alice: {publicKey: \"" + key + "\", allow: [web]}}\nrules: [{deny: {from: alice, to: db}}]", "", "acme/web-1 acme/db-1 tcp/1", "allowed inside:default.inside"},
+
+		{"an access device reaches what it is allowed", alice, "", "acme/alice acme/web-1 tcp/443", "allowed inside:access.alice.web"},
+		{"under the service's own ports", alice, "", "acme/alice acme/web-1 tcp/22", "denied policy_inside inside:default.access"},
+		{"each service under its own", "access: {alice: {publicKey: \"" + key + "\", allow: [web, db]}}\n", "", "acme/alice acme/web-1 tcp/5432", "denied policy_inside inside:default.access"},
+		{"or under the ports that access names", "access: {alice: {publicKey: \"" + key + "\", allow: [web], ports: [tcp/22]}}\n", "", "acme/alice acme/web-1 tcp/22", "allowed inside:access.alice.web"},
+		{"and in place of the service's", "access: {alice: {publicKey: \"" + key + "\", allow: [web], ports: [tcp/22]}}\n", "", "acme/alice acme/web-1 tcp/443", "denied policy_inside inside:default.access"},
+		{"nothing else, whatever inside may", alice, "", "acme/alice acme/db-1 tcp/5432", "denied policy_inside inside:default.access"},
+		{"whatever outside may", alice + "default: {inbound: allow}", "", "acme/alice acme/db-1 tcp/5432", "denied policy_inside inside:default.access"},
+		{"and no expose", alice + "expose: [{service: db}]", "", "acme/alice acme/db-1 tcp/5432", "denied policy_inside inside:default.access"},
+		{"a rule names it", alice + "rules: [{allow: {from: alice, to: db}}]", "", "acme/alice acme/db-1 tcp/1", "allowed inside:rules[0]"},
+		{"a deny rule beats what it is allowed", alice + "rules: [{deny: {from: alice, to: web, ports: [tcp/443]}}]", "", "acme/alice acme/web-1 tcp/443", "denied policy_inside inside:rules[0]"},
+		{"any is an access device too", alice + "rules: [{allow: {from: any, to: db}}]", "", "acme/alice acme/db-1 tcp/1", "allowed inside:rules[0]"},
+		{"inside is none", alice + "rules: [{allow: {from: inside, to: db}}]", "", "acme/alice acme/db-1 tcp/1", "denied policy_inside inside:default.access"},
+		{"nor is outside", alice + "rules: [{allow: {from: outside, to: db}}]", "", "acme/alice acme/db-1 tcp/1", "denied policy_inside inside:default.access"},
+		{"one device is not another", alice + "rules: [{allow: {from: bob, to: db}}]", "", "acme/alice acme/db-1 tcp/1", "denied policy_inside inside:default.access"},
+		{"a workload does not reach it", alice, "", "acme/web-1 acme/alice tcp/22", "denied policy_inside inside:default.access"},
+		{"also not where a rule lets it reach all that is inside", alice + "rules: [{allow: {from: web, to: inside}}]", "", "acme/web-1 acme/alice tcp/22", "denied policy_inside inside:default.access"},
+		{"but where a rule names it", alice + "rules: [{allow: {from: web, to: alice}}]", "", "acme/web-1 acme/alice tcp/22", "allowed inside:rules[0]"},
+		{"nobody outside does", alice + "default: {inbound: allow}", "", stranger + " acme/alice tcp/22", "denied policy_inbound inbound:default.access"},
+		{"and it reaches nobody there", alice, "", "acme/alice " + stranger + " tcp/22", "denied policy_outbound outbound:default.access"},
+		{"two devices do not reach each other", alice, "", "acme/alice acme/bob tcp/22", "denied policy_inside inside:default.access"},
+		{"its network's rules on workloads stay what they are", alice + "rules: [{deny: {from: alice, to: db}}]", "", "acme/web-1 acme/db-1 tcp/1", "allowed inside:default.inside"},
 
 		{"the gateway answers a ping without rules", "rules: [{deny: {}}]", "", "acme/web-1 2001:db8:100:1::1 icmpv6/echo-request", "allowed"},
 		{"and nothing else", "", "", "acme/web-1 2001:db8:100:1::1 tcp/22", "denied host"},
@@ -156,6 +177,8 @@ func TestWhatDocumentsMean(t *testing.T) {
 		})
 	}
 }
+
+const alice = "access: {alice: {publicKey: \"" + key + "\", allow: [web]}, bob: {publicKey: \"gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=\"}}\n"
 
 const key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 

@@ -13,8 +13,9 @@ import (
 const MaxEntries = 4096
 
 // Program is one network's policy as the datapath reads it. Its entries are those
-// of its resolver, if it has one, then the rules, then the access entries, then the expose entries, each in document
-// order, then the three defaults. For each dimension of a packet a class gives
+// of its resolver, if it has one, then the rules, then the access entries (one for each
+// device and service), then the expose entries, each in document order, then the three
+// defaults and, where there is access, the one that refuses it all else. For each dimension of a packet a class gives
 // the entries that match it; the first entry that matches in every dimension
 // decides:
 //
@@ -26,8 +27,8 @@ type Program struct {
 	Network uint32
 	Entries []Entry // position → what it came from
 
-	// By service id. 0 is outside; the network's own services all stand here,
-	// another network's only where an entry names it (else it is outside).
+	// By service id. 0 is outside; the network's own services and access devices all
+	// stand here, another network's only where an entry names it (else it is outside).
 	FromService, ToService map[uint32]Bits
 
 	FromCIDR, ToCIDR []Bits      // by class
@@ -42,8 +43,9 @@ type Program struct {
 // Entry is what decides: one line of a document, or a default.
 type Entry struct {
 	Kind  EntryKind
-	Index int  // in its document list
-	Side  Side // of a default
+	Index int    // in its document list
+	Name  string // of an access entry: DEVICE.SERVICE
+	Side  Side   // of a default
 	Allow bool
 	Log   bool
 	Pos   spec.Pos // of what the document leaves out: the document's
@@ -60,6 +62,7 @@ const (
 	EntryAccess  EntryKind = "access"
 	EntryExpose  EntryKind = "expose"
 	EntryDefault EntryKind = "default"
+	EntryRefusal EntryKind = "refusal" // of what access devices say and are told, but for all that stands before
 )
 
 // Key gives the entry's place in its document, such as "rules[1]" or
@@ -71,9 +74,11 @@ func (e Entry) Key() string {
 	case EntryRule:
 		return fmt.Sprintf("rules[%d]", e.Index)
 	case EntryAccess:
-		return fmt.Sprintf("access[%d]", e.Index)
+		return "access." + e.Name
 	case EntryExpose:
 		return fmt.Sprintf("expose[%d]", e.Index)
+	case EntryRefusal:
+		return "default.access"
 	}
 	return "default." + e.Side.String()
 }
@@ -89,12 +94,12 @@ type Side uint8
 
 // The sides, in the order of enum policy_side of the datapath.
 const (
-	Inside   Side = iota // workload to workload of one network
+	Inside   Side = iota // workload to workload of one network, or an access device
 	Outbound             // by the network that the flow leaves
 	Inbound              // by the network that the flow enters
 )
 
-// The order in which the defaults stand as a Program's last three entries.
+// The order in which a Program's defaults stand.
 var defaultSides = [...]Side{Inside, Inbound, Outbound}
 
 // String gives the side as `default` of a document names it.
@@ -142,6 +147,7 @@ type IDs struct {
 	Network  uint32
 	Resolver uint32                       // of the network's resolver as a service; 0: it has none
 	Services map[string]uint32            // the network's own
+	Access   map[string]uint32            // its access devices, as services that nothing but their names means
 	Peer     map[string]map[string]uint32 // other networks on this node: network → service → id
 }
 
@@ -152,6 +158,15 @@ func (ids IDs) Service(name string) uint32 {
 		return ids.Resolver
 	}
 	return ids.Services[name]
+}
+
+// Endpoint gives the id by which the rules of its own network know an end: its
+// service's or its access device's; 0 where there is none.
+func (ids IDs) Endpoint(e Endpoint) uint32 {
+	if e.Access != "" {
+		return ids.Access[e.Access]
+	}
+	return ids.Service(e.Service)
 }
 
 // HasCIDRs says whether any entry names an address.

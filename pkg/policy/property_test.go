@@ -57,7 +57,7 @@ func decide(p *policy.Program, numbers map[string]policy.IDs, from, to policy.En
 // serviceClass gives the entries that match an endpoint's service: another
 // network's where an entry names it, else outside.
 func serviceClass(classes map[uint32]policy.Bits, e policy.Endpoint, numbers map[string]policy.IDs) policy.Bits {
-	if bits, ok := classes[numbers[e.Network].Service(e.Service)]; ok {
+	if bits, ok := classes[numbers[e.Network].Endpoint(e)]; ok {
 		return bits
 	}
 	return classes[0]

@@ -16,7 +16,7 @@ func (w *World) resolve(name string) ([]Endpoint, error) {
 	}
 	network, part, ok := strings.Cut(name, "/")
 	if !ok {
-		return nil, fmt.Errorf("trace: %q is neither an address nor NETWORK/SERVICE nor NETWORK/WORKLOAD", name)
+		return nil, fmt.Errorf("trace: %q is neither an address nor NETWORK/SERVICE, NETWORK/WORKLOAD or NETWORK/ACCESS", name)
 	}
 	n, ok := w.Network(network)
 	if !ok {
@@ -31,19 +31,22 @@ func (w *World) resolve(name string) ([]Endpoint, error) {
 			endpoint.Service, endpoint.Workload = p.Service, p.Workload
 		}
 	}
+	if _, isDevice := n.Document.Device(part); isDevice {
+		endpoint.Access = part
+	}
 	for _, b := range w.Bindings { // on other nodes
 		if b.Network == network && b.Workload == part {
 			endpoint.Service, endpoint.Workload = b.Service, b.Workload
 		}
 	}
-	if endpoint.Service == "" {
-		return nil, fmt.Errorf("trace: network %s has no service or workload %q here; `zosnet network show %s` lists them",
+	if endpoint.Service == "" && endpoint.Access == "" {
+		return nil, fmt.Errorf("trace: network %s has no service, workload or access device %q here; `zosnet network show %s` lists them",
 			network, part, network)
 	}
 	var list []Endpoint
 	for _, b := range w.Bindings {
 		sameWorkload := endpoint.Workload == "" || b.Workload == endpoint.Workload
-		if b.Network == network && b.Service == endpoint.Service && sameWorkload && !isLinkLocal(b.Address) {
+		if b.Network == network && b.Service == endpoint.Service && b.Access == endpoint.Access && sameWorkload && !isLinkLocal(b.Address) {
 			list = append(list, b.endpoint())
 		}
 	}

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/zosnet/zosnet/pkg/spec"
 )
 
@@ -28,10 +30,19 @@ var resolverRules = func() []spec.Rule {
 	}
 }()
 
-// ownRules gives the rules that a network has without anybody writing them.
-func ownRules(resolver bool) []spec.Rule {
-	if resolver {
+// ownRules gives the rules that a network has without anybody writing them. Its access
+// devices ask its resolver as its workloads do.
+func ownRules(doc *spec.Network, resolver bool) []spec.Rule {
+	if !resolver {
+		return nil
+	}
+	if len(doc.Access) == 0 {
 		return resolverRules
 	}
-	return nil
+	rules := slices.Clone(resolverRules)
+	rules[0].From = slices.Clone(rules[0].From)
+	for _, a := range doc.Access {
+		rules[0].From = append(rules[0].From, spec.Selector{Kind: spec.SelectAccess, Name: a.Name})
+	}
+	return rules
 }

@@ -11,14 +11,15 @@ import (
 // A network's resolver is there for the network, whatever its document says, and for
 // nobody else, whatever that says.
 func TestResolver(t *testing.T) {
-	closed := decode(t, "network: acme\nnodes: [n1]\ndefault: {inside: deny, inbound: deny, outbound: deny}\nservices: {web: {}}\n")
-	open := decode(t, "network: acme\nnodes: [n1]\ndefault: {inside: allow, inbound: allow, outbound: allow}\nservices: {web: {}}\nrules: [{allow: {from: any, to: any}}]\n")
+	closed := decode(t, "network: acme\nnodes: [n1]\ndefault: {inside: deny, inbound: deny, outbound: deny}\nservices: {web: {}}\naccess: {alice: {publicKey: \""+key+"\"}}\n")
+	open := decode(t, "network: acme\nnodes: [n1]\ndefault: {inside: allow, inbound: allow, outbound: allow}\nservices: {web: {}}\naccess: {alice: {publicKey: \""+key+"\"}}\nrules: [{allow: {from: any, to: any}}]\n")
 	end := func(network, service, address string) policy.Endpoint {
 		return policy.Endpoint{Address: netip.MustParseAddr(address), Network: network, Service: service}
 	}
 	var (
 		web      = end("acme", "web", "2001:db8:0:1::100")
 		resolver = end("acme", policy.ResolverService, "2001:db8:0:1::53")
+		device   = policy.Endpoint{Address: netip.MustParseAddr("2001:db8:0:1:a11c:e::"), Network: "acme", Access: "alice"}
 		server   = end("", "", "2001:db8:77::53")
 		other    = end("globex", "api", "2001:db8:0:2::100")
 		others   = end("globex", policy.ResolverService, "2001:db8:0:2::53")
@@ -34,6 +35,9 @@ func TestResolver(t *testing.T) {
 		{"a question by UDP", web, resolver, spec.ProtoUDP, 53, "own[0]", true},
 		{"a question by TCP", web, resolver, spec.ProtoTCP, 53, "own[0]", true},
 		{"a ping", web, resolver, spec.ProtoICMPv6, 128, "own[0]", true},
+		{"an access device's question", device, resolver, spec.ProtoUDP, 53, "own[0]", true},
+		{"something else of an access device", device, resolver, spec.ProtoTCP, 22, "own[1]", false},
+		{"something to an access device", resolver, device, spec.ProtoTCP, 22, "own[3]", false},
 		{"another port", web, resolver, spec.ProtoTCP, 22, "own[1]", false},
 		{"a question from outside", server, resolver, spec.ProtoUDP, 53, "own[1]", false},
 		{"a question from another network", other, resolver, spec.ProtoUDP, 53, "own[1]", false},
@@ -60,8 +64,8 @@ func TestResolver(t *testing.T) {
 			} else if ruling.Entry.Key() != tt.want || ruling.Entry.Allow != tt.allow {
 				t.Errorf("%s: decided by %s, want %s", tt.name, ruling.Entry, tt.want)
 			}
-			p, err := policy.Compile(doc, policy.IDs{Network: 1, Resolver: 9, Services: map[string]uint32{"web": 1}})
-			numbers := map[string]policy.IDs{"acme": {Resolver: 9, Services: map[string]uint32{"web": 1}}, "globex": {Resolver: 8, Services: map[string]uint32{"api": 2}}}
+			p, err := policy.Compile(doc, policy.IDs{Network: 1, Resolver: 9, Services: map[string]uint32{"web": 1}, Access: map[string]uint32{"alice": 3}})
+			numbers := map[string]policy.IDs{"acme": {Resolver: 9, Services: map[string]uint32{"web": 1}, Access: map[string]uint32{"alice": 3}}, "globex": {Resolver: 8, Services: map[string]uint32{"api": 2}}}
 			if err != nil || decide(&p, numbers, tt.from, tt.to, tt.proto, tt.port) != ruling.Position {
 				t.Errorf("%s: compiled, another entry decides: %v", tt.name, err)
 			}

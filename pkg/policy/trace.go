@@ -8,7 +8,7 @@ import (
 )
 
 // Query asks what becomes of a new flow. From and To are NETWORK/SERVICE,
-// NETWORK/WORKLOAD or an IPv6 address.
+// NETWORK/WORKLOAD, NETWORK/ACCESS or an IPv6 address.
 type Query struct {
 	From  string
 	To    string
@@ -33,6 +33,7 @@ type TraceEnd struct {
 	Network  string `json:"network,omitempty"` // empty: outside
 	Service  string `json:"service,omitempty"`
 	Workload string `json:"workload,omitempty"`
+	Access   string `json:"access,omitempty"` // an access device
 }
 
 // TraceSide is what one network says.
@@ -135,7 +136,7 @@ func sideOf(r Ruling) TraceSide {
 }
 
 func endOf(e Endpoint) TraceEnd {
-	end := TraceEnd{Network: e.Network, Service: e.Service, Workload: e.Workload}
+	end := TraceEnd{Network: e.Network, Service: e.Service, Workload: e.Workload, Access: e.Access}
 	if e.Address.IsValid() {
 		end.Address = e.Address.String()
 	}
@@ -149,6 +150,8 @@ func (e TraceEnd) String() string {
 		return e.Network + "/" + e.Workload
 	case e.Service != "":
 		return e.Network + "/" + e.Service
+	case e.Access != "":
+		return e.Network + "/" + e.Access
 	}
 	return e.Address
 }

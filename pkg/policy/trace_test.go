@@ -103,7 +103,7 @@ func TestTraceRefuses(t *testing.T) {
 	}{
 		{tcp("web-1", "acme/db"), `"web-1" is neither an address nor NETWORK/SERVICE`},
 		{tcp("initech/web", "acme/db"), `no network "initech"`},
-		{tcp("acme/web", "acme/gone"), `no service or workload "gone"`},
+		{tcp("acme/web", "acme/gone"), `no service, workload or access device "gone"`},
 		{tcp("203.0.113.5", "acme/web"), "IPv6 only inside"},
 		{tcp("fe80::1", "acme/web"), "name the workload"},
 		{tcp("2001:db8:77::1", "2001:db8:66::1"), "neither is in a network of this node"},

@@ -62,6 +62,7 @@ type Binding struct {
 	Network   string
 	Service   string
 	Workload  string
+	Access    string // the access device that has it, in place of a workload
 	Interface uint32 // an Overlay's: the workload is on another node
 	Learned   bool   // by DAD
 }
@@ -72,6 +73,7 @@ type Endpoint struct {
 	Network  string // empty: outside
 	Service  string
 	Workload string // empty where only the service is known
+	Access   string // an access device of the network; then there is no service
 }
 
 // Network gives the network of that name.
@@ -106,7 +108,7 @@ func (w *World) Binding(address netip.Addr, network string) (Binding, bool) {
 }
 
 func (b Binding) endpoint() Endpoint {
-	return Endpoint{Address: b.Address, Network: b.Network, Service: b.Service, Workload: b.Workload}
+	return Endpoint{Address: b.Address, Network: b.Network, Service: b.Service, Workload: b.Workload, Access: b.Access}
 }
 
 // route gives the most specific route to an address.

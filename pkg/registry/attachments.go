@@ -15,7 +15,8 @@ import (
 // given as it is.
 //
 // Errors, besides the registry's own: *NotFoundError for the network or the
-// service; *ExistsError when the name belongs to another workload or a service.
+// service; *ExistsError when the name belongs to another workload, a service or
+// an access device.
 func (s *Store) PutAttachment(ctx context.Context, a Attachment) (Attachment, error) {
 	if err := a.check(); err != nil {
 		return Attachment{}, err
@@ -85,6 +86,9 @@ func (c *change) checkService(a Attachment) error {
 	}
 	if _, clash := network.Services[a.Name]; clash {
 		return &ExistsError{Network: a.Network, Name: fmt.Sprintf("the name %q", a.Name), By: "a service"}
+	}
+	if _, clash := network.Access[a.Name]; clash {
+		return &ExistsError{Network: a.Network, Name: fmt.Sprintf("the name %q", a.Name), By: "an access device"}
 	}
 	return nil
 }

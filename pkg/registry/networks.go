@@ -23,13 +23,13 @@ func (s *Store) PutNetwork(ctx context.Context, node string, prefixes []netip.Pr
 
 // PutNetworks stores documents, all or none, in one transaction with what is
 // allocated for them: a /64 of the node's prefixes, a network id, an id for each
-// service. What a network has it keeps, its /64 also when the node's prefixes no
+// service and each access device. What a network has it keeps, its /64 also when the node's prefixes no
 // longer hold it (ipam.State.Stranded). A document that is stored already, from
 // the same file, changes nothing. The records come in the order of docs.
 //
 // Errors, besides the registry's own: *ipam.ExhaustedError; *InUseError for a
 // service that would go while workloads of it are attached; *ExistsError for a
-// service named like an attached workload.
+// service or an access device named like an attached workload.
 func (s *Store) PutNetworks(ctx context.Context, node string, prefixes []netip.Prefix, docs []NetworkDocument) ([]NetworkRecord, error) {
 	blocks, err := ipam.ParseBlocks(prefixes)
 	if err != nil {
@@ -92,6 +92,11 @@ func checkDocuments(node string, docs []NetworkDocument) error {
 				return err
 			}
 		}
+		for _, device := range doc.Access {
+			if err := checkName("access device", device); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -111,13 +116,9 @@ func (c *change) network(state *ipam.State, blocks ipam.Blocks, node string, doc
 	if *state, r.ID, err = state.AllocateID(doc.Name, c.store.now()); err != nil {
 		return r, false, err
 	}
-	r.Services = make(map[string]uint32, len(doc.Services))
-	for _, service := range doc.Services {
-		id, known := old.Services[service]
-		if !known {
-			*state, id = state.AllocateService()
-		}
-		r.Services[service] = id
+	r.Services = number(state, doc.Services, old.Services)
+	if len(doc.Access) > 0 {
+		r.Access = number(state, doc.Access, old.Access)
 	}
 	if revision == 0 {
 		return r, false, nil
@@ -128,9 +129,22 @@ func (c *change) network(state *ipam.State, blocks ipam.Blocks, node string, doc
 	return r, false, c.checkServices(r)
 }
 
+// number gives each name the id that it has, else the next one.
+func number(state *ipam.State, names []string, old map[string]uint32) map[string]uint32 {
+	ids := make(map[string]uint32, len(names))
+	for _, name := range names {
+		id, known := old[name]
+		if !known {
+			*state, id = state.AllocateService()
+		}
+		ids[name] = id
+	}
+	return ids
+}
+
 func (r NetworkRecord) sameAs(old networkValue) bool {
 	return r.File == old.File && r.ID == old.ID && r.Prefix == old.Prefix &&
-		bytes.Equal(r.Document, []byte(old.Document)) && maps.Equal(r.Services, old.Services)
+		bytes.Equal(r.Document, []byte(old.Document)) && maps.Equal(r.Services, old.Services) && maps.Equal(r.Access, old.Access)
 }
 
 // checkServices refuses a record whose services do not fit what is attached.
@@ -143,6 +157,9 @@ func (c *change) checkServices(r NetworkRecord) error {
 	for _, a := range attached {
 		if _, clash := r.Services[a.Name]; clash {
 			return &ExistsError{Network: r.Name, Name: fmt.Sprintf("the name %q of a service", a.Name), By: "a workload of " + a.Service}
+		}
+		if _, clash := r.Access[a.Name]; clash {
+			return &ExistsError{Network: r.Name, Name: fmt.Sprintf("the name %q of an access device", a.Name), By: "a workload of " + a.Service}
 		}
 		if _, kept := r.Services[a.Service]; kept {
 			continue

@@ -43,6 +43,7 @@ type NetworkDocument struct {
 	File     string   // where the document was read, for messages
 	Document []byte   // its text, UTF-8
 	Services []string // every service that it names
+	Access   []string // every access device
 }
 
 // NetworkRecord is a stored document with what was allocated for it.
@@ -53,6 +54,7 @@ type NetworkRecord struct {
 	File     string
 	Document []byte
 	Services map[string]uint32 // service name to service id, from 1
+	Access   map[string]uint32 // access device to its id, one of the services'
 	Applied  time.Time         // when this text was stored first
 	Revision int64             // of the last change
 }

@@ -18,20 +18,21 @@ type networkValue struct {
 	File     string            `json:"file"`
 	Document string            `json:"document"`
 	Services map[string]uint32 `json:"services"`
+	Access   map[string]uint32 `json:"access,omitempty"`
 	Applied  time.Time         `json:"applied"`
 }
 
 func (r NetworkRecord) value() networkValue {
 	return networkValue{
 		Version: formatVersion, ID: r.ID, Prefix: r.Prefix, File: r.File,
-		Document: string(r.Document), Services: r.Services, Applied: r.Applied,
+		Document: string(r.Document), Services: r.Services, Access: r.Access, Applied: r.Applied,
 	}
 }
 
 func (v networkValue) record(name string, revision int64) NetworkRecord {
 	return NetworkRecord{
 		Name: name, ID: v.ID, Prefix: v.Prefix, File: v.File, Document: []byte(v.Document),
-		Services: v.Services, Applied: v.Applied, Revision: revision,
+		Services: v.Services, Access: v.Access, Applied: v.Applied, Revision: revision,
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // Limits of one network.
 const (
 	MaxServices = 256
-	MaxRules    = 4000  // rules, access and expose entries together
+	MaxRules    = 4000  // rules, access (for each device and service) and expose entries together
 	MaxCIDRs    = 20000 // CIDRs in all its rules together; MaxDocument has room for them at 45 bytes each
 )
 
@@ -55,12 +55,20 @@ func (n *networkDecoder) decode(top value) {
 		field{"rules", "", n.decodeRules},
 		field{"expose", "", n.decodeExposeList},
 	)
-	if count := len(n.Rules) + len(n.Access) + len(n.Expose); count > MaxRules {
+	if count := len(n.Rules) + n.admissions() + len(n.Expose); count > MaxRules {
 		top.wrong(fmt.Sprintf("%d rules, access and expose entries", count), fmt.Sprintf("at most %d", MaxRules))
 	}
 	if n.cidrs > MaxCIDRs {
 		top.wrong(fmt.Sprintf("%d CIDRs", n.cidrs), fmt.Sprintf("at most %d in one network: fewer and wider ones", MaxCIDRs))
 	}
+}
+
+// admissions counts what access admits: one for each device and service.
+func (n *Network) admissions() (count int) {
+	for _, a := range n.Access {
+		count += max(len(a.Allow), 1)
+	}
+	return count
 }
 
 func (n *networkDecoder) decodeNodes(v value) {

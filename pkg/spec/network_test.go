@@ -54,7 +54,7 @@ services:
   batch:
 access:
   alice: {publicKey: "` + key + `", allow: web}
-  bob: {publicKey: "gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=", allow: [web, batch], ports: [tcp/22]}
+  bob: {publicKey: "gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=", allow: [web, batch], ports: [tcp/22], at: n2}
 rules:
   - allow: {from: web, to: [db, alice], ports: [tcp/5432, icmpv6/echo-request, icmpv6/any], log: true}
   - deny: {from: [inside, 2001:db8::/32], to: other/db}
@@ -70,7 +70,7 @@ expose:
 			Access: []spec.Access{
 				{Name: "alice", PublicKey: key, Allow: []spec.Selector{service("web")}},
 				{Name: "bob", PublicKey: "gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=",
-					Allow: []spec.Selector{service("web"), service("batch")}, Ports: []spec.Ports{tcp(22)}},
+					Allow: []spec.Selector{service("web"), service("batch")}, Ports: []spec.Ports{tcp(22)}, At: "n2"},
 			},
 			Rules: []spec.Rule{
 				{Action: spec.Allow, From: []spec.Selector{service("web")},
@@ -146,8 +146,7 @@ expose:
   - {service: web}
   - {service: web, ipv4: auto, sni: a.test}
 `)
-	const want = `acme.yaml:6:3: access.alice: an access device is not yet carried by this version; remove it
-acme.yaml:12:5: expose[1].ipv4: IPv4 exposure is not yet carried by this version; remove it
+	const want = `acme.yaml:12:5: expose[1].ipv4: IPv4 exposure is not yet carried by this version; remove it
 acme.yaml:12:5: expose[1].sni: exposure by server name is not yet carried by this version; remove it`
 	if got := errorText(n.NotYet()); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

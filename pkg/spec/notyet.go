@@ -11,9 +11,6 @@ const notYet = " is not yet carried by this version; remove it"
 // yet, so that it is never silently ignored. The error is of type Errors.
 func (n *Network) NotYet() error {
 	var e Errors
-	for _, access := range n.Access {
-		e = append(e, Problem{Pos: access.Pos, Key: "access." + access.Name, Found: "an access device" + notYet})
-	}
 	for i, expose := range n.Expose {
 		if expose.IPv4 != "" {
 			e = append(e, Problem{Pos: expose.Pos, Key: fmt.Sprintf("expose[%d].ipv4", i), Found: "IPv4 exposure" + notYet})

@@ -3,10 +3,12 @@ package spec
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 )
 
 const (
 	expectService   = "a service of this network"
+	expectEnd       = "one of the network's nodes or its exit, where it ends"
 	expectPublicKey = "a WireGuard public key: 32 bytes in base64, as `wg pubkey` prints it"
 )
 
@@ -34,6 +36,9 @@ func (n *networkDecoder) decodeAccess(e entry) Access {
 	e.fields(
 		field{"publicKey", expectPublicKey, func(v value) { access.PublicKey, _ = v.publicKey() }},
 		field{"ports", "", func(v value) { access.Ports, hasPorts = v.ports(), true }},
+		field{"at", "", func(v value) {
+			access.At, _ = v.matching(expectEnd, func(s string) bool { return slices.Contains(n.Carriers(), s) })
+		}},
 		field{"allow", "", func(v value) {
 			for _, item := range v.oneOrMore(expectService) {
 				if service, ok := n.service(item, hasPorts); ok {

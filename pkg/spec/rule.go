@@ -31,15 +31,21 @@ func (r Rule) String() string {
 func oneOrList(selectors []Selector) string {
 	texts := make([]string, len(selectors))
 	for i, s := range selectors {
-		switch texts[i] = s.String(); texts[i] {
-		case "null", "true", "false": // names too, but not to YAML
-			texts[i] = strconv.Quote(texts[i])
-		}
+		texts[i] = oneWord(s.String())
 	}
 	if len(texts) == 1 {
 		return texts[0]
 	}
 	return "[" + strings.Join(texts, ", ") + "]"
+}
+
+// oneWord quotes what is a name, but not to YAML.
+func oneWord(text string) string {
+	switch text {
+	case "null", "true", "false":
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 func (n *networkDecoder) decodeRules(v value) {

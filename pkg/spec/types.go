@@ -148,6 +148,7 @@ type Access struct {
 	PublicKey string // WireGuard public key, base64
 	Allow     []Selector
 	Ports     []Ports // empty: each allowed service's own ports
+	At        string  // the node where it ends; empty: the network's exit, else its first node that can be reached
 	Pos       Pos
 }
 
@@ -227,6 +228,16 @@ type Expose struct {
 	IPv4    string  // empty: IPv6; else "auto" or an IPv4 address of an exit
 	SNI     []string
 	Pos     Pos
+}
+
+// Device gives the access device of that name, or false.
+func (n *Network) Device(name string) (Access, bool) {
+	for _, a := range n.Access {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	return Access{}, false
 }
 
 // Service gives the service of that name, or false.

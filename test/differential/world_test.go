@@ -155,7 +155,8 @@ func (w world) bindings(network string) map[maps.BindingKey]maps.Binding {
 func (w world) binding(b policy.Binding) maps.Binding {
 	if _, remote := w.Overlay(b.Interface); remote {
 		ids := w.ids[b.Network]
-		return maps.Binding{Network: ids.Network, Service: ids.Services[b.Service], Ifindex: b.Interface, Kind: maps.PortOverlay}
+		service := ids.Endpoint(policy.Endpoint{Service: b.Service, Access: b.Access})
+		return maps.Binding{Network: ids.Network, Service: service, Ifindex: b.Interface, Kind: maps.PortOverlay}
 	}
 	owner, _ := w.Port(b.Interface)
 	port := w.port(owner)

@@ -73,7 +73,7 @@ func (d *documentWriter) line(format string, args ...any) {
 func (d *documentWriter) text() string { return strings.Join(d.lines, "\n") + "\n" }
 
 func (d *documentWriter) writeAccess() {
-	if !chance(d.r, 20) {
+	if !chance(d.r, 30) {
 		return
 	}
 	d.line("access:")
@@ -83,7 +83,17 @@ func (d *documentWriter) writeAccess() {
 			key[i] = byte(d.r.Uint32())
 		}
 		d.access = append(d.access, name)
-		d.line("  %s: {publicKey: %q, allow: [%s]}", name, base64.StdEncoding.EncodeToString(key), pick(d.r, d.services))
+		allow := ""
+		for range d.r.IntN(3) {
+			allow += pick(d.r, d.services) + ", "
+		}
+		if allow != "" {
+			allow = ", allow: [" + allow + "]"
+			if chance(d.r, 40) {
+				allow += ", ports: " + d.ports()
+			}
+		}
+		d.line("  %s: {publicKey: %q%s}", name, base64.StdEncoding.EncodeToString(key), allow)
 	}
 }
 
@@ -147,7 +157,7 @@ func (d *documentWriter) selector() string {
 		return "any"
 	case n < 80 && len(d.peers) > 0:
 		return pick(d.r, d.peers) + "/" + pick(d.r, append([]string{"gone"}, serviceNames...))
-	case n < 83 && len(d.access) > 0:
+	case n < 86 && len(d.access) > 0:
 		return pick(d.r, d.access)
 	}
 	return fmt.Sprintf("%q", pick(d.r, cidrs))

@@ -118,6 +118,12 @@ func span(r *rand.Rand, w *policy.World, overlay policy.Overlay, n policy.Networ
 			Service: pick(r, n.Document.Services).Name, Workload: fmt.Sprintf("far%d-%d", number, i), Interface: overlay.Interface,
 		})
 	}
+	for i, device := range n.Document.Access { // it ends here, or on another node
+		prefix := pick(r, []netip.Addr{n.Prefix.Addr(), netip.AddrFrom16(base)})
+		w.Bindings = append(w.Bindings, policy.Binding{
+			Address: withHost(prefix, byte(0xe0+8*number+i)), Network: overlay.Network, Access: device.Name, Interface: overlay.Interface,
+		})
+	}
 }
 
 func withHost(prefix netip.Addr, host byte) netip.Addr {
@@ -149,9 +155,15 @@ func IDs(w *policy.World) map[string]policy.IDs {
 	all := make(map[string]policy.IDs, len(w.Networks))
 	next := uint32(1)
 	for i, n := range w.Networks {
-		ids := policy.IDs{Network: uint32(i + 1), Services: map[string]uint32{}, Peer: map[string]map[string]uint32{}}
+		ids := policy.IDs{
+			Network: uint32(i + 1), Services: map[string]uint32{}, Access: map[string]uint32{}, Peer: map[string]map[string]uint32{},
+		}
 		for _, s := range n.Document.Services {
 			ids.Services[s.Name] = next
+			next++
+		}
+		for _, a := range n.Document.Access {
+			ids.Access[a.Name] = next
 			next++
 		}
 		if n.Resolver {
@@ -186,7 +198,7 @@ func Flow(r *rand.Rand, w *policy.World) (from, to policy.Endpoint, proto uint8,
 	end := func() policy.Endpoint {
 		if chance(r, 75) && len(w.Bindings) > 0 {
 			b := pick(r, w.Bindings)
-			return policy.Endpoint{Address: b.Address, Network: b.Network, Service: b.Service, Workload: b.Workload}
+			return policy.Endpoint{Address: b.Address, Network: b.Network, Service: b.Service, Workload: b.Workload, Access: b.Access}
 		}
 		return policy.Endpoint{Address: pick(r, strangers)}
 	}
