@@ -26,6 +26,8 @@ type Config struct {
 	Keys     *wireguard.Keys // of the overlays, by network
 	Devices  *device.Devices // WireGuard's, of this namespace
 	Log      *slog.Logger
+
+	Entrances *wireguard.Keys // of the entrances, by network
 }
 
 // Result says what an Apply changed.

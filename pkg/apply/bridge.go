@@ -23,6 +23,7 @@ var bridgeSysctls = []sysctl{
 	{"disable_ipv6", "0"},
 	{"addr_gen_mode", "1"}, // none
 	{"accept_ra", "0"},
+	{"proxy_ndp", "1"}, // answers for what is Proxied
 }
 
 // bridge is what the plan decides about a bridge.

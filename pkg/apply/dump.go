@@ -26,7 +26,7 @@ type spanning struct {
 
 // inet6Conf is where the values that apply looks at stand in IFLA_INET6_CONF: the
 // DEVCONF_ numbers of linux/ipv6.h, which are the kernel's interface and stay.
-var inet6Conf = map[string]int{"accept_ra": 3, "disable_ipv6": 26, "accept_dad": 27}
+var inet6Conf = map[string]int{"accept_ra": 3, "proxy_ndp": 22, "disable_ipv6": 26, "accept_dad": 27}
 
 const addrGenMode = "addr_gen_mode"
 

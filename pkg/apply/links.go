@@ -17,7 +17,7 @@ const aliasMark = "zosnet "
 
 // madeName is the form of the names that the plan gives to links, which nobody else
 // gives. A link of such a name may have no alias yet, or have lost it.
-var madeName = regexp.MustCompile(`^z[bow][a-z0-9-]{0,5}-[a-z2-7]{7}$`)
+var madeName = regexp.MustCompile(`^z[abow][a-z0-9-]{0,5}-[a-z2-7]{7}$`)
 
 func networkAlias(network string) string { return aliasMark + network }
 

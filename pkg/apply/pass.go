@@ -20,6 +20,7 @@ func (p *pass) reconcile() {
 	p.removeNamespaces()
 	p.removeBridges()
 	p.removeOverlays()
+	p.removeEntrances()
 	p.removeNetworks()
 
 	p.addUnreachable()
@@ -31,6 +32,7 @@ func (p *pass) reconcile() {
 	}
 	p.noteContents()
 	p.makeOverlays()
+	p.makeEntrances()
 	attachments := p.makeLinks()
 	p.setPorts(attachments)
 	p.setBindings(attachments)
@@ -43,6 +45,8 @@ func (p *pass) reconcile() {
 	p.awaitCarrier(attachments)
 	p.restoreConnected()
 	p.setOverlayRoutes()
+	p.setEntranceRoutes()
+	p.setProxied()
 	p.startRouters()
 	p.removeUnreachable()
 	p.setBackstop()
