@@ -18,7 +18,7 @@ func traceCommand(o *options) *cobra.Command {
 		Use:   "trace --from A --to B {--tcp PORT | --udp PORT | --icmpv6 TYPE}",
 		Short: "Say whether a flow would be allowed, and which rule decides",
 		Long: `Say whether a flow from A to B would be allowed, and which rule of which network
-decides. A and B are NETWORK/SERVICE, NETWORK/WORKLOAD or an address.
+decides. A and B are NETWORK/SERVICE, NETWORK/WORKLOAD, NETWORK/ACCESS or an address.
 Exit status: 0 allowed, 4 denied.`,
 		Example: `  zosnet trace --from acme/web --to acme/db --tcp 5432
   zosnet trace --from 2001:db8:77::1 --to acme/web-1 --icmpv6 echo-request`,

@@ -23,6 +23,7 @@ const maxMessage = 64 << 20
 type Client struct {
 	DaemonClient
 	GridClient
+	AccessClient
 	NodesClient
 	PrefixesClient
 	KeysClient
@@ -52,6 +53,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		DaemonClient: NewDaemonClient(connection), GridClient: NewGridClient(connection), NodesClient: NewNodesClient(connection),
 		PrefixesClient: NewPrefixesClient(connection),
 		KeysClient:     NewKeysClient(connection),
+		AccessClient:   NewAccessClient(connection),
 		connection:     connection,
 	}, nil
 }

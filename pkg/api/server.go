@@ -21,6 +21,7 @@ const socketMode = 0o660
 type Server interface {
 	DaemonServer
 	GridServer
+	AccessServer
 	NodesServer
 	PrefixesServer
 	KeysServer
@@ -83,6 +84,7 @@ func Serve(ctx context.Context, listener net.Listener, daemon Server, codeOf fun
 	)
 	RegisterDaemonServer(server, daemon)
 	RegisterGridServer(server, daemon)
+	RegisterAccessServer(server, daemon)
 	RegisterNodesServer(server, daemon)
 	RegisterPrefixesServer(server, daemon)
 	RegisterKeysServer(server, daemon)

@@ -2108,6 +2108,7 @@ type TraceEnd struct {
 	Network       string                 `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"` // empty: outside
 	Service       string                 `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
 	Workload      string                 `protobuf:"bytes,4,opt,name=workload,proto3" json:"workload,omitempty"`
+	Access        string                 `protobuf:"bytes,5,opt,name=access,proto3" json:"access,omitempty"` // an access device
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2166,6 +2167,13 @@ func (x *TraceEnd) GetService() string {
 func (x *TraceEnd) GetWorkload() string {
 	if x != nil {
 		return x.Workload
+	}
+	return ""
+}
+
+func (x *TraceEnd) GetAccess() string {
+	if x != nil {
+		return x.Access
 	}
 	return ""
 }
@@ -3030,12 +3038,13 @@ const file_zosnet_proto_rawDesc = "" +
 	"\x05entry\x18\x05 \x01(\tR\x05entry\x12\x12\n" +
 	"\x04file\x18\x06 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\a \x01(\rR\x04line\x12\x16\n" +
-	"\x06column\x18\b \x01(\rR\x06column\"t\n" +
+	"\x06column\x18\b \x01(\rR\x06column\"\x8c\x01\n" +
 	"\bTraceEnd\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\tR\aservice\x12\x1a\n" +
-	"\bworkload\x18\x04 \x01(\tR\bworkload\">\n" +
+	"\bworkload\x18\x04 \x01(\tR\bworkload\x12\x16\n" +
+	"\x06access\x18\x05 \x01(\tR\x06access\">\n" +
 	"\x0eMonitorRequest\x12\x14\n" +
 	"\x05drops\x18\x01 \x01(\bR\x05drops\x12\x16\n" +
 	"\x06frames\x18\x02 \x01(\bR\x06frames\"\xf5\x03\n" +

@@ -101,8 +101,8 @@ func (p *pass) makeEntrance(e plan.Entrance, have map[uint32]bpf.Overlay) {
 }
 
 // entranceEntry is what the datapath knows of an entrance: behind it are ends of its
-// network like those behind an overlay.
-func entranceEntry(e plan.Entrance) bpf.Overlay { return bpf.Overlay{Network: e.NetworkID} }
+// network like those behind an overlay, and workloads of other nodes are reached through it.
+func entranceEntry(e plan.Entrance) bpf.Overlay { return bpf.Overlay{Network: e.NetworkID, Relay: 1} }
 
 // guardEntrance puts an interface into the datapath's hands, before it comes up.
 func (p *pass) guardEntrance(e plan.Entrance) error {

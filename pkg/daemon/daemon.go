@@ -55,6 +55,7 @@ type Daemon struct {
 	schedule  *schedule
 	rotated   chan struct{} // overlays changed, or what goes over which
 	sessions  *sessions
+	entrances *entrances
 	resolvers resolvers
 	service   supervisor
 
@@ -124,7 +125,12 @@ func Run(ctx context.Context, c Config) (err error) {
 	if d.schedule, err = openSchedule(node.StateDir); err != nil {
 		return err
 	}
-	d.applier, err = apply.New(apply.Config{Datapath: d.datapath, RunDir: node.RunDir, Keys: d.grid.keys, Devices: devices, Log: log})
+	if d.entrances, err = openEntrances(node.StateDir); err != nil {
+		return err
+	}
+	d.applier, err = apply.New(apply.Config{
+		Datapath: d.datapath, RunDir: node.RunDir, Keys: d.grid.keys, Entrances: d.entrances.keys, Devices: devices, Log: log,
+	})
 	if err != nil {
 		return err
 	}

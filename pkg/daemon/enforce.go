@@ -87,6 +87,9 @@ func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error)
 	if err := d.addOthers(&input, snap); err != nil {
 		return input, plan.State{}, err
 	}
+	if err := d.entrances.add(&input); err != nil {
+		return input, plan.State{}, err
+	}
 	state, err := plan.Compute(input)
 	return input, state, err
 }

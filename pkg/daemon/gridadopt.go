@@ -129,7 +129,7 @@ func (d *Daemon) releaseNetwork(ctx context.Context, name string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errors.Join(d.grid.keys.Remove(name), d.grid.adopted.set(name, false))
+	return errors.Join(d.grid.keys.Remove(name), d.entrances.forget(name), d.grid.adopted.set(name, false))
 }
 
 // publishAll publishes what this node carries, once it is enforced: who hears of a
@@ -143,7 +143,7 @@ func (d *Daemon) publishAll(ctx context.Context) error {
 	}
 	v := d.current()
 	client := d.control.registry()
-	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot, v.sends()}
+	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot, v.sends(), v.input.Entrances}
 	return errors.Join(d.publishNextHop(ctx, p), p.publish(ctx, v.parts()))
 }
 

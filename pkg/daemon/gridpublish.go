@@ -22,6 +22,8 @@ type publisher struct {
 	snap   gridstore.Snapshot
 	local  registry.Snapshot
 	sends  map[string][]string // by network: the nodes to which this one sends over its next device
+
+	entrances []plan.EntranceKey
 }
 
 // publish brings what the grid knows of this node to what it carries. An error does
@@ -46,6 +48,11 @@ func (p publisher) publish(ctx context.Context, parts []plan.Part) error {
 
 func (p publisher) publishPart(ctx context.Context, part plan.Part) error {
 	want := p.partOf(part)
+	for _, e := range p.entrances {
+		if e.Network == part.Network {
+			want.EntranceKey, want.EntrancePort = wireguard.PublicKey(e.PublicKey).String(), e.Port
+		}
+	}
 	if have := p.snap.Networks[part.Network].Parts[p.node.Name]; have != nil && p.snap.Source == gridstore.SourceCluster && samePart(*have, want) {
 		return nil
 	}
@@ -78,6 +85,7 @@ func samePart(a, b gridstore.Part) bool {
 		return false
 	}
 	return a.Prefix == b.Prefix && a.PublicKey == b.PublicKey && a.Port == b.Port && a.Generation == b.Generation &&
+		a.EntranceKey == b.EntranceKey && a.EntrancePort == b.EntrancePort &&
 		slices.Equal(a.Sends, b.Sends) && a.Hidden == b.Hidden && a.Block == b.Block && a.Holder == b.Holder
 }
 

@@ -200,7 +200,10 @@ func (d *Daemon) remove(ctx context.Context, r *api.DeleteRequest, response *api
 			response.Detached = append(response.Detached, a.Name)
 		}
 	}
-	return d.store.DeleteNetwork(ctx, r.Network, r.Force)
+	if err := d.store.DeleteNetwork(ctx, r.Network, r.Force); err != nil {
+		return err
+	}
+	return d.entrances.forget(r.Network)
 }
 
 // ListNetworks implements the API.

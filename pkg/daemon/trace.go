@@ -36,7 +36,7 @@ func (d *Daemon) Trace(_ context.Context, r *api.TraceRequest) (*api.TraceRespon
 }
 
 func traceEnd(e policy.TraceEnd) *api.TraceEnd {
-	return &api.TraceEnd{Address: e.Address, Network: e.Network, Service: e.Service, Workload: e.Workload}
+	return &api.TraceEnd{Address: e.Address, Network: e.Network, Service: e.Service, Workload: e.Workload, Access: e.Access}
 }
 
 // world gives what this node knows, in the words of the oracle.
@@ -69,6 +69,7 @@ func (v view) world() policy.World {
 		}
 	}
 	v.addRemote(&w)
+	v.addDevices(&w)
 	for _, p := range v.state.Prefixes {
 		if p.Node {
 			w.NodeOwn = append(w.NodeOwn, p.Prefix)

@@ -42,7 +42,7 @@ func TestBindings(t *testing.T) {
 			in.Learned = row.learned
 			var got []string
 			for _, b := range mustCompute(t, in).Bindings {
-				if b.Workload == resolverHost {
+				if b.Workload == ResolverHost {
 					continue // TestResolvers
 				}
 				text := fmt.Sprintf("%d %s %s", b.NetworkID, b.Address, b.Interface)

@@ -10,8 +10,8 @@ import (
 	"github.com/zosnet/zosnet/pkg/resolver"
 )
 
-// resolverHost is the host number of a network's resolver: PREFIX::53.
-const resolverHost = 0x53
+// ResolverHost is the host number of a network's resolver: PREFIX::53.
+const ResolverHost = 0x53
 
 // Resolver is the resolver of a network that has workloads here. Its namespace is
 // among the State's Workloads, as one of policy.ResolverService.
@@ -44,8 +44,8 @@ func (in Input) resolverWorkload(n Network) Workload {
 	id := workloadIdentity(in.Node.Name, n.Name, name)
 	return Workload{
 		Network: n.Name, NetworkID: n.ID, Service: policy.ResolverService, ServiceID: resolverService(n.ID),
-		Name: name, ID: resolverHost, Kind: WorkloadNetns, NetnsPath: "/run/netns/" + n.Name + "." + name + "." + in.Node.Name,
-		Interface: id.interfaceName(workloadKind, name), MAC: id.mac(), Address: ipam.Address(n.Prefix, resolverHost),
+		Name: name, ID: ResolverHost, Kind: WorkloadNetns, NetnsPath: "/run/netns/" + n.Name + "." + name + "." + in.Node.Name,
+		Interface: id.interfaceName(workloadKind, name), MAC: id.mac(), Address: ipam.Address(n.Prefix, ResolverHost),
 		LinkLocal: linkLocal(id.mac()), Bridge: n.Bridge, Gateway: linkLocalGateway, MTU: n.MTU,
 	}
 }

@@ -154,6 +154,7 @@ func TestWhatDocumentsMean(t *testing.T) {
 
 		{"the gateway answers a ping without rules", "rules: [{deny: {}}]", "", "acme/web-1 2001:db8:100:1::1 icmpv6/echo-request", "allowed"},
 		{"and nothing else", "", "", "acme/web-1 2001:db8:100:1::1 tcp/22", "denied host"},
+		{"nor an access device, which is on another link", alice, "", "acme/alice 2001:db8:100:1::1 icmpv6/echo-request", "denied host"},
 		{"another network's gateway is nobody", "", "", "acme/web-1 2001:db8:100:2::1 icmpv6/echo-request", "denied unassigned"},
 		{"nor is an address that nobody has", "", "", stranger + " 2001:db8:100:1::99 tcp/80", "denied unassigned"},
 		{"the node's own addresses are the host", "", "", "acme/web-1 2001:db8:100::1 tcp/22", "denied host"},

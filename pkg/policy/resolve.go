@@ -81,7 +81,7 @@ func (w *World) withoutRules(from, to Endpoint, q Query) (reason Reason, decided
 		return ICMPNoQuery, true
 	}
 	if n, ok := w.Network(from.Network); ok && n.isGateway(to.Address) {
-		if q.Proto == protoICMPv6 && q.Port == icmpEchoRequest {
+		if q.Proto == protoICMPv6 && q.Port == icmpEchoRequest && from.Access == "" { // over no overlay
 			return None, true
 		}
 		return Host, true

@@ -46,6 +46,18 @@ func TestPortsOfAWholeNode(t *testing.T) {
 	}
 }
 
+// The ports of entrances are others, and enough for as many networks.
+func TestEntrancePorts(t *testing.T) {
+	given := map[uint16]bool{}
+	for i := range 4095 {
+		port, err := EntrancePort(fmt.Sprintf("net-%d", i), "n1", func(p uint16) bool { return given[p] })
+		if err != nil || given[port] || port < FirstEntrancePort || port > LastEntrancePort || port <= LastPort || port > 32767 {
+			t.Fatalf("network %d: port %d, %v", i, port, err)
+		}
+		given[port] = true
+	}
+}
+
 func TestMTU(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -43,7 +43,7 @@ func TestNetworkOverNodes(t *testing.T) {
 	key, stranger := first.ownerKey("owner.key"), first.ownerKey("stranger.key")
 	page := func(rules string) string {
 		file := filepath.Join(first.dir, "network.yaml")
-		text := fmt.Sprintf("network: %s\nnodes: [%s, %s]\ndefault: {inside: deny}\nservices: {web: {}, db: {}}\nrules:\n%s",
+		text := fmt.Sprintf("network: %s\nnodes: [%s, %s]\ndefault: {inside: deny}\nservices: {web: {}, db: {ports: [icmpv6/echo-request]}}\nrules:\n%s",
 			network, first.name, second.name, rules)
 		check(t, os.WriteFile(file, []byte(text), 0o600))
 		return file
@@ -80,6 +80,8 @@ func TestNetworkOverNodes(t *testing.T) {
 	_, err = second.cli("apply", "--key", key, "-f", page(webToDB+"  - allow: {from: db, to: web, ports: [icmpv6/echo-request]}\n"))
 	check(t, err)
 	db.reaches(t, web)
+
+	t.Run("a person joins at one node and reaches another", func(t *testing.T) { personAcrossNodes(t, second, network, key, db, web) })
 
 	for _, n := range []*node{first, second} {
 		n.stop(unix.SIGKILL)

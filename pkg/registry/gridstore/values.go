@@ -44,6 +44,10 @@ type Part struct {
 	Next       *Successor `json:"next,omitempty"`
 	Sends      []string   `json:"sends,omitempty"`
 
+	// Of its entrance, to which people's devices dial; empty where none end there.
+	EntranceKey  string `json:"entranceKey,omitempty"` // WireGuard, base64
+	EntrancePort uint16 `json:"entrancePort,omitempty"`
+
 	// The block that the /64 is of, and the node that delegated it: where to look
 	// whether that is true.
 	Block  netip.Prefix `json:"block,omitzero"`

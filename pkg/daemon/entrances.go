@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/wireguard"
+)
+
+// entrances keeps the keys and ports by which people's devices come into networks
+// here. Both stand in configurations that people have, so they stay as long as the
+// network does, also while no device of it ends here.
+type entrances struct {
+	keys *wireguard.Keys // by network
+	path string          // of the ports
+
+	mu    sync.Mutex
+	ports map[string]uint16 // by network
+}
+
+func openEntrances(stateDir string) (*entrances, error) {
+	keys, err := wireguard.OpenKeys(filepath.Join(stateDir, "entrances"))
+	if err != nil {
+		return nil, err
+	}
+	e := &entrances{keys: keys, path: filepath.Join(stateDir, "entrances.json"), ports: map[string]uint16{}}
+	text, err := os.ReadFile(e.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &e.ports)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the ports of entrances: %w", err)
+	}
+	return e, nil
+}
+
+// add gives an input the key and the port of each network whose access ends here.
+func (e *entrances) add(in *plan.Input) error {
+	for _, r := range in.Networks {
+		here := false
+		for _, a := range r.Document.Access {
+			node, _ := plan.AccessEnd(r.Document, a, in.Reachable)
+			here = here || node == in.Node.Name
+		}
+		if !here {
+			continue
+		}
+		entrance, err := e.of(r.Document.Name, in.Node.Name)
+		if err != nil {
+			return err
+		}
+		in.Entrances = append(in.Entrances, entrance)
+	}
+	return nil
+}
+
+// of gives what a network's entrance has here, and makes it where there is none.
+func (e *entrances) of(network, node string) (plan.EntranceKey, error) {
+	key, err := e.keys.Make(network)
+	if err != nil {
+		return plan.EntranceKey{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	port, known := e.ports[network]
+	if !known {
+		taken := func(p uint16) bool {
+			for _, other := range e.ports {
+				if other == p {
+					return true
+				}
+			}
+			return false
+		}
+		if port, err = wireguard.EntrancePort(network, node, taken); err != nil {
+			return plan.EntranceKey{}, err
+		}
+		e.ports[network] = port
+		if err := e.store(); err != nil {
+			delete(e.ports, network)
+			return plan.EntranceKey{}, err
+		}
+	}
+	return plan.EntranceKey{Network: network, PublicKey: key.Public(), Port: port}, nil
+}
+
+// forget removes what a network had that is gone.
+func (e *entrances) forget(network string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, known := e.ports[network]; !known {
+		return nil
+	}
+	delete(e.ports, network)
+	return errors.Join(e.keys.Remove(network), e.store())
+}
+
+// store writes the ports. e.mu is held.
+func (e *entrances) store() error {
+	text, err := json.Marshal(e.ports)
+	if err != nil {
+		return err
+	}
+	next := e.path + ".new"
+	if err := os.WriteFile(next, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("keep the ports of entrances: %w", err)
+	}
+	return os.Rename(next, e.path)
+}

@@ -1,0 +1,107 @@
+package grid_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/probe"
+	"github.com/zosnet/zosnet/test/testenv"
+)
+
+// personAcrossNodes: a person who is let in at one node joins at the one that can be
+// reached, reaches through it what she is allowed on another, and nothing else; taking
+// her access away anywhere ends that.
+func personAcrossNodes(t *testing.T, asked *node, network, key string, allowed, denied endpoint) {
+	person := newMachine(t)
+	out, err := asked.cli("access", "add", "alice", "--network", network, "--allow", "db", "--key", key, "-o", "json")
+	check(t, err)
+	var added struct {
+		Device struct{ At string }
+		Config string
+	}
+	check(t, json.Unmarshal([]byte(out), &added))
+	if added.Device.At == asked.name {
+		t.Errorf("alice ends at %s, which nobody can reach", added.Device.At)
+	}
+	alice, err := probe.Join(t.Context(), person, added.Config, testenv.Zosnet(t))
+	check(t, err)
+	t.Cleanup(func() { check(t, alice.Leave()) })
+
+	here := endpoint{Machine: person, address: alice.Address}
+	here.reaches(t, allowed)
+	if here.pings(denied) {
+		t.Error("alice reaches what nothing allows")
+	}
+	if denied.pings(here) {
+		t.Error("a workload reaches alice, which no rule allows")
+	}
+	if _, err := asked.cli("trace", "--from", network+"/alice", "--to", network+"/db", "--icmpv6", "echo-request"); err != nil {
+		t.Errorf("trace: %v", err)
+	}
+
+	answers := here.answered(t, allowed)
+	_, err = asked.cli("access", "revoke", "alice", "--network", network, "--key", key)
+	check(t, err)
+	revoked := time.Now()
+	if last := answers(); last.After(revoked.Add(time.Second)) {
+		t.Errorf("alice was answered until %v after she was revoked", last.Sub(revoked))
+	}
+	if here.pings(allowed) {
+		t.Error("alice still reaches what she did")
+	}
+}
+
+// newMachine is one more machine on the nodes' switch.
+func newMachine(t *testing.T) *lab.Machine {
+	t.Helper()
+	id := strconv.FormatInt(int64(os.Getpid()), 36)
+	name, bridge := "gi-"+id+"-p", "gi-"+id+"-0"
+	check(t, host("ip netns add %s", name))
+	t.Cleanup(func() { _ = host("ip netns del %s", name) })
+	check(t, host("ip -n %s link add eth0 type veth peer name person netns %s", name, bridge))
+	check(t, host("ip -n %s link set person master sw0 up", bridge))
+	check(t, host("ip -n %s addr add 192.0.2.99/24 dev eth0", name))
+	check(t, host("ip -n %s link set eth0 up", name))
+	check(t, host("ip -n %s link set lo up", name))
+	return lab.NewMachine("person", "/run/netns/"+name)
+}
+
+// answered pings ten times a second; the function that it gives waits until two seconds
+// have gone without an answer, and tells when the last one came.
+func (e endpoint) answered(t *testing.T, to endpoint) func() time.Time {
+	t.Helper()
+	last := make(chan time.Time, 1)
+	begun := make(chan struct{})
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		at, heard := time.Now(), false
+		for ctx.Err() == nil && time.Since(at) < 2*time.Second {
+			if e.pingsWithin(ctx, to.address, "0.5") {
+				at = time.Now()
+				if !heard {
+					heard = true
+					close(begun)
+				}
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		last <- at
+	}()
+	select {
+	case <-begun:
+	case <-time.After(patience):
+		t.Fatal("nothing was answered")
+	}
+	return func() time.Time { return <-last }
+}
+
+func (e endpoint) pingsWithin(ctx context.Context, to netip.Addr, seconds string) bool {
+	return e.Command(ctx, "ping", "-6", "-c", "1", "-W", seconds, to.String()).Run() == nil
+}
