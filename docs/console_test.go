@@ -104,7 +104,7 @@ func newConsole(t *testing.T, ctx context.Context, zosnet string) *console {
 		t.Fatal(err)
 	}
 	var err error
-	if c.lab, err = lab.New(ctx, lab.Config{Name: "docs", Zosnet: zosnet}); err != nil {
+	if c.lab, err = lab.New(ctx, lab.Config{Name: "docs", Zosnet: zosnet, NodeDocument: fmt.Sprintf("endpoint: %s\n", lab.NodeIPv4)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

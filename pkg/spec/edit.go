@@ -79,14 +79,10 @@ func WithoutAccess(file string, text []byte, name string) ([]byte, error) {
 		if len(list.Content) == 2 {
 			t.drop(key.Line, key.Line)
 		}
-		edited, err := t.accept(file, text, remove, name)
-		if err == nil {
-			return edited, nil
-		}
-		failed = errors.Join(failed, err)
+		var edited []byte
 		var wrong Errors
-		if errors.As(err, &wrong) {
-			failed = err
+		if edited, failed = t.accept(file, text, remove, name); failed == nil || errors.As(failed, &wrong) {
+			return edited, failed
 		}
 	}
 	return nil, failed
@@ -265,6 +261,8 @@ func (t *textLines) accept(file string, old []byte, change func(access map[strin
 	if !reflect.DeepEqual(want, got) {
 		return nil, byHand
 	}
-	_, _, err := DecodeNetwork(file, text)
-	return text, err
+	if _, _, err := DecodeNetwork(file, text); err != nil {
+		return nil, err
+	}
+	return text, nil
 }

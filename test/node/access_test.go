@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/probe"
+	"github.com/zosnet/zosnet/test/testenv"
+)
+
+// TestAccess: a person joins a network with what `zosnet access add` prints, reaches
+// what she is allowed and finds it by name, and is cut off when her access is revoked.
+func TestAccess(t *testing.T) {
+	n := start(t, lab.Config{NodeDocument: fmt.Sprintf("endpoint: %s\n", lab.NodeIPv4)})
+	page := filepath.Join(t.TempDir(), "acme.yaml")
+	text := "# acme's page\nnetwork: acme\nnodes: [n1]\nservices: {web: {ports: [tcp/80, tcp/7777]}, db: {ports: tcp/5432}}\n"
+	if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.apply(text)
+	t.Cleanup(func() { // the process that carries the entrance outlives the daemon
+		if _, err := n.daemon.CLI(context.Background(), "delete", "acme", "--force"); err != nil {
+			t.Error(err)
+		}
+	})
+	web, db := n.attach("acme", "web", "web-1"), n.attach("acme", "db", "db-1")
+	n.serve(web.Machine, netip.AddrPortFrom(web.Address, 80))
+	n.serve(db.Machine, netip.AddrPortFrom(db.Address, 5432))
+
+	cli := func(args ...string) string {
+		t.Helper()
+		out, err := n.daemon.CLI(t.Context(), args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	var added struct {
+		Device struct{ Name, At, Address, PublicKey string }
+		Config string
+	}
+	out := cli("access", "add", "alice", "--network", "acme", "--allow", "web", "-f", page, "-o", "json")
+	if err := json.Unmarshal([]byte(out), &added); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(page)
+	if err != nil || !strings.HasPrefix(string(written), text) || !strings.Contains(string(written), added.Device.PublicKey) {
+		t.Errorf("the document became %q, %v", written, err)
+	}
+	if added.Device.At != "n1" {
+		t.Errorf("alice ends at %q", added.Device.At)
+	}
+
+	alice, err := probe.Join(t.Context(), n.Outside, added.Config, testenv.Zosnet(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := alice.Leave(); err != nil {
+			t.Error(err)
+		}
+	})
+	n.eventually(20*time.Second, func() error {
+		got, outcome, err := probe.Get(t.Context(), n.Outside, netip.AddrPortFrom(web.Address, 80), within)
+		if got != web.Name || err != nil {
+			return fmt.Errorf("alice gets %q from web-1: %s, %w", got, outcome, err)
+		}
+		return nil
+	})
+	n.connects(n.Outside, netip.AddrPortFrom(db.Address, 5432), probe.Silent)
+	for _, transport := range []string{"udp", "tcp"} {
+		n.eventually(10*time.Second, func() error {
+			got, err := resolve(t.Context(), n.Outside, transport, alice.DNS[0], "web.acme.internal.")
+			if len(got) != 1 || got[0] != web.Address.String() {
+				return fmt.Errorf("web is %v by %s: %w", got, transport, err)
+			}
+			return nil
+		})
+	}
+	for flow, want := range map[string]int{"acme/web": 0, "acme/db": 4} {
+		_, err := n.daemon.CLI(t.Context(), "trace", "--from", "acme/alice", "--to", flow, "--tcp", "80")
+		if failure, failed := err.(*lab.Failure); failed && failure.Code != want || !failed && want != 0 {
+			t.Errorf("trace to %s: %v, want exit status %d", flow, err, want)
+		}
+	}
+
+	stream, err := probe.StartStream(t.Context(), n.Outside, web.Machine, netip.AddrPortFrom(web.Address, 7777), probe.ClientSends)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Stop()
+	if err := stream.WaitProgress(t.Context(), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	cli("access", "revoke", "alice", "--network", "acme", "-f", page)
+	revoked := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	last, err := stream.WaitStall(ctx, 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last.After(revoked.Add(time.Second)) {
+		t.Errorf("her stream went on for %v after she was revoked, which took %v", last.Sub(revoked), revoked.Sub(begin))
+	}
+	n.connects(n.Outside, netip.AddrPortFrom(web.Address, 80), probe.Silent)
+	if after, err := os.ReadFile(page); err != nil || strings.Contains(string(after), "alice") {
+		t.Errorf("the document is still %q, %v", after, err)
+	}
+	if list := cli("access", "ls"); strings.Contains(list, "alice") {
+		t.Errorf("access ls shows\n%s", list)
+	}
+	searchFor(t, n, privateKeyIn(added.Config))
+}
+
+func privateKeyIn(config string) string {
+	for line := range strings.Lines(config) {
+		if key, ok := strings.CutPrefix(line, "PrivateKey = "); ok {
+			return strings.TrimSpace(key)
+		}
+	}
+	return ""
+}
+
+// searchFor fails where a person's private key is in anything that the node keeps.
+func searchFor(t *testing.T, n *node, secret string) {
+	t.Helper()
+	if secret == "" {
+		t.Fatal("the configuration has no private key")
+	}
+	err := filepath.WalkDir(filepath.Dir(n.Path("node.yaml")), func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return nil // gone meanwhile, or no file
+		}
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), secret) {
+			t.Errorf("%s has the person's private key", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
