@@ -4,21 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/zosnet/zosnet/test/lab"
-	"github.com/zosnet/zosnet/test/probe"
+	"github.com/zosnet/zosnet/test/person"
 	"github.com/zosnet/zosnet/test/testenv"
 )
 
 // personAcrossNodes: a person who is let in at one node joins at the one that can be
 // reached, reaches through it what she is allowed on another, and nothing else; taking
 // her access away anywhere ends that.
-func personAcrossNodes(t *testing.T, asked *node, network, key string, allowed, denied endpoint) {
-	person := newMachine(t)
+func personAcrossNodes(t *testing.T, asked *node, laptop *lab.Machine, network, key string, allowed, denied endpoint) {
 	out, err := asked.cli("access", "add", "alice", "--network", network, "--allow", "db", "--key", key, "-o", "json")
 	check(t, err)
 	var added struct {
@@ -29,11 +26,11 @@ func personAcrossNodes(t *testing.T, asked *node, network, key string, allowed, 
 	if added.Device.At == asked.name {
 		t.Errorf("alice ends at %s, which nobody can reach", added.Device.At)
 	}
-	alice, err := probe.Join(t.Context(), person, added.Config, testenv.Zosnet(t))
+	alice, err := person.Join(t.Context(), laptop, added.Config, testenv.Zosnet(t))
 	check(t, err)
 	t.Cleanup(func() { check(t, alice.Leave()) })
 
-	here := endpoint{Machine: person, address: alice.Address}
+	here := endpoint{Machine: laptop, address: alice.Address}
 	here.reaches(t, allowed)
 	if here.pings(denied) {
 		t.Error("alice reaches what nothing allows")
@@ -55,21 +52,6 @@ func personAcrossNodes(t *testing.T, asked *node, network, key string, allowed, 
 	if here.pings(allowed) {
 		t.Error("alice still reaches what she did")
 	}
-}
-
-// newMachine is one more machine on the nodes' switch.
-func newMachine(t *testing.T) *lab.Machine {
-	t.Helper()
-	id := strconv.FormatInt(int64(os.Getpid()), 36)
-	name, bridge := "gi-"+id+"-p", "gi-"+id+"-0"
-	check(t, host("ip netns add %s", name))
-	t.Cleanup(func() { _ = host("ip netns del %s", name) })
-	check(t, host("ip -n %s link add eth0 type veth peer name person netns %s", name, bridge))
-	check(t, host("ip -n %s link set person master sw0 up", bridge))
-	check(t, host("ip -n %s addr add 192.0.2.99/24 dev eth0", name))
-	check(t, host("ip -n %s link set eth0 up", name))
-	check(t, host("ip -n %s link set lo up", name))
-	return lab.NewMachine("person", "/run/netns/"+name)
 }
 
 // answered pings ten times a second; the function that it gives waits until two seconds

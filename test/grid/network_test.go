@@ -30,7 +30,7 @@ func TestNetworkOverNodes(t *testing.T) {
 			_ = os.RemoveAll(path)
 		}
 	})
-	nodes := newNodes(t, 3)
+	g, nodes := newGrid(t, lab.NodeConfig{}, lab.NodeConfig{Unlisted: true}, lab.NodeConfig{Unlisted: true})
 	first, second, third := nodes[0], nodes[1], nodes[2]
 	for _, n := range nodes {
 		n.start()
@@ -81,7 +81,7 @@ func TestNetworkOverNodes(t *testing.T) {
 	check(t, err)
 	db.reaches(t, web)
 
-	t.Run("a person joins at one node and reaches another", func(t *testing.T) { personAcrossNodes(t, second, network, key, db, web) })
+	t.Run("a person joins at one node and reaches another", func(t *testing.T) { personAcrossNodes(t, second, g.Outside, network, key, db, web) })
 
 	for _, n := range []*node{first, second} {
 		n.stop(unix.SIGKILL)

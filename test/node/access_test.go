@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/person"
 	"github.com/zosnet/zosnet/test/probe"
 	"github.com/zosnet/zosnet/test/testenv"
 )
@@ -59,7 +60,7 @@ func TestAccess(t *testing.T) {
 		t.Errorf("alice ends at %q", added.Device.At)
 	}
 
-	alice, err := probe.Join(t.Context(), n.Outside, added.Config, testenv.Zosnet(t))
+	alice, err := person.Join(t.Context(), n.Outside, added.Config, testenv.Zosnet(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,8 @@
-package probe
+// Package person joins a network as a person does: with the WireGuard configuration
+// that `zosnet access` prints, and what wg-quick(8) makes of it.
+//
+// It knows configurations and machines of a lab. It must not know the daemon.
+package person
 
 import (
 	"context"
