@@ -46,7 +46,7 @@ func (n *node) hasChanged(network string, generation int) networkKey {
 		check(n.t, err)
 		links, err := n.Run(context.Background(), "ip", "-br", "link")
 		check(n.t, err)
-		if k.Generation == generation && k.Next == nil && len(files) == 1 && strings.Count(string(links), "zo"+network[:min(5, len(network))]+"-") == 1 {
+		if k.Generation == generation && k.Next == nil && len(files) == 1 && strings.Count(links, "zo"+network[:min(5, len(network))]+"-") == 1 {
 			return k
 		}
 		if time.Now().After(deadline) {
