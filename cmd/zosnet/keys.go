@@ -36,7 +36,6 @@ func keysListCommand(o *options) *cobra.Command {
 
 func keysRotateCommand(o *options) *cobra.Command {
 	var network string
-	var access bool
 	var every time.Duration
 	wait := time.Minute
 	cmd := &cobra.Command{
@@ -49,8 +48,7 @@ keep the old ones for it, for a day at most.
 With --every nothing is changed now: the daemon changes each key that has become so
 old, from now on, until --every 0.
 
-Where people's devices have access the key is in their configurations. Such a network
-is left out, unless it is named and --access given; then each of them needs a new one.`,
+The keys that stand in people's configurations are others, and stay.`,
 		Example: "  zosnet keys rotate\n  zosnet keys rotate --network acme --wait 5m\n  zosnet keys rotate --every 720h",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,15 +58,13 @@ is left out, unless it is named and --access given; then each of them needs a ne
 				})
 			}
 			return o.keys(cmd, "changing keys", func(c *api.Client) (*api.KeyList, error) {
-				return c.RotateKeys(cmd.Context(), &api.RotateKeysRequest{Network: network, Access: access, WaitSeconds: int64(wait / time.Second)})
+				return c.RotateKeys(cmd.Context(), &api.RotateKeysRequest{Network: network, WaitSeconds: int64(wait / time.Second)})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&network, "network", "", "only this network's")
-	cmd.Flags().BoolVar(&access, "access", false, "also where people's configurations name the key")
 	cmd.Flags().DurationVar(&every, "every", 0, "change keys by itself when they are so old, at least 1h; 0: no more")
 	cmd.Flags().DurationVar(&wait, "wait", wait, "how long to wait for the end")
-	cmd.MarkFlagsMutuallyExclusive("every", "access")
 	cmd.MarkFlagsMutuallyExclusive("every", "wait")
 	return cmd
 }
@@ -107,8 +103,6 @@ func everyText(seconds int64) string {
 // changeText says how far the change of a key is.
 func changeText(k *api.NetworkKey) string {
 	switch {
-	case k.Next == nil && k.LeftOut != "":
-		return "left out: " + k.LeftOut
 	case k.Next == nil:
 		return "-"
 	case len(k.Next.WaitsFor) > 0:

@@ -23,8 +23,7 @@ const (
 type RotateKeysRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // empty: all
-	Access        bool                   `protobuf:"varint,2,opt,name=access,proto3" json:"access,omitempty"`  // also where people's configurations name the key; only with network
-	WaitSeconds   int64                  `protobuf:"varint,3,opt,name=wait_seconds,json=waitSeconds,proto3" json:"wait_seconds,omitempty"`
+	WaitSeconds   int64                  `protobuf:"varint,2,opt,name=wait_seconds,json=waitSeconds,proto3" json:"wait_seconds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -64,13 +63,6 @@ func (x *RotateKeysRequest) GetNetwork() string {
 		return x.Network
 	}
 	return ""
-}
-
-func (x *RotateKeysRequest) GetAccess() bool {
-	if x != nil {
-		return x.Access
-	}
-	return false
 }
 
 func (x *RotateKeysRequest) GetWaitSeconds() int64 {
@@ -223,7 +215,6 @@ type NetworkKey struct {
 	Made          string                 `protobuf:"bytes,6,opt,name=made,proto3" json:"made,omitempty"`
 	EverySeconds  int64                  `protobuf:"varint,7,opt,name=every_seconds,json=everySeconds,proto3" json:"every_seconds,omitempty"` // how old it gets; 0: as old as it likes
 	Next          *NextKey               `protobuf:"bytes,8,opt,name=next,proto3" json:"next,omitempty"`                                      // while it is being changed
-	LeftOut       string                 `protobuf:"bytes,9,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`                 // why it is changed only when that is asked for by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -312,13 +303,6 @@ func (x *NetworkKey) GetNext() *NextKey {
 		return x.Next
 	}
 	return nil
-}
-
-func (x *NetworkKey) GetLeftOut() string {
-	if x != nil {
-		return x.LeftOut
-	}
-	return ""
 }
 
 // NextKey is the key that takes another one's place.
@@ -411,17 +395,16 @@ var File_keys_proto protoreflect.FileDescriptor
 const file_keys_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"keys.proto\x12\tzosnet.v1\"h\n" +
+	"keys.proto\x12\tzosnet.v1\"P\n" +
 	"\x11RotateKeysRequest\x12\x18\n" +
-	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x16\n" +
-	"\x06access\x18\x02 \x01(\bR\x06access\x12!\n" +
-	"\fwait_seconds\x18\x03 \x01(\x03R\vwaitSeconds\"X\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
+	"\fwait_seconds\x18\x02 \x01(\x03R\vwaitSeconds\"X\n" +
 	"\x17ScheduleRotationRequest\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12#\n" +
 	"\revery_seconds\x18\x02 \x01(\x03R\feverySeconds\"\x11\n" +
 	"\x0fListKeysRequest\"4\n" +
 	"\aKeyList\x12)\n" +
-	"\x04keys\x18\x01 \x03(\v2\x15.zosnet.v1.NetworkKeyR\x04keys\"\x93\x02\n" +
+	"\x04keys\x18\x01 \x03(\v2\x15.zosnet.v1.NetworkKeyR\x04keys\"\xf8\x01\n" +
 	"\n" +
 	"NetworkKey\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1d\n" +
@@ -434,8 +417,7 @@ const file_keys_proto_rawDesc = "" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x12\n" +
 	"\x04made\x18\x06 \x01(\tR\x04made\x12#\n" +
 	"\revery_seconds\x18\a \x01(\x03R\feverySeconds\x12&\n" +
-	"\x04next\x18\b \x01(\v2\x12.zosnet.v1.NextKeyR\x04next\x12\x19\n" +
-	"\bleft_out\x18\t \x01(\tR\aleftOut\"\xad\x01\n" +
+	"\x04next\x18\b \x01(\v2\x12.zosnet.v1.NextKeyR\x04next\"\xad\x01\n" +
 	"\aNextKey\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\tR\tpublicKey\x12\x1e\n" +

@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/plan"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/wireguard"
 )
 
@@ -69,6 +71,17 @@ func (m *membership) forget(name string) error {
 	return err
 }
 
+// forgetNetwork removes every key of a network.
+func (m *membership) forgetNetwork(network string) error {
+	made, err := m.keys.Made()
+	for name := range made {
+		if of, _, ok := wireguard.ParseKeyName(name); ok && of == network {
+			err = errors.Join(err, m.forget(name))
+		}
+	}
+	return err
+}
+
 // withKeys gives this node's part of a network its keys, and makes those that it lacks:
 // the first one, which is of the generation that the others have, and the next one
 // where another node changes its own. Ports are those that were published with them.
@@ -97,6 +110,18 @@ func (m *membership) withKeys(part plan.Part, have generations, published map[st
 	began, known := have[g]
 	part.Overdue = known && time.Since(began) > overdue
 	return part, nil
+}
+
+// carriersParts leaves out the parts of nodes that the document does not name: nobody
+// changes a key because of them.
+func carriersParts(document *spec.Network, parts map[string]*gridstore.Part) map[string]*gridstore.Part {
+	named := map[string]*gridstore.Part{}
+	for node, part := range parts {
+		if document.CarriedBy(node) {
+			named[node] = part
+		}
+	}
+	return named
 }
 
 func othersParts(published map[string]*gridstore.Part, self string) (list []*gridstore.Part) {

@@ -44,9 +44,6 @@ func (d *Daemon) ScheduleRotation(_ context.Context, r *api.ScheduleRotationRequ
 
 // RotateKeys implements the API.
 func (d *Daemon) RotateKeys(ctx context.Context, r *api.RotateKeysRequest) (*api.KeyList, error) {
-	if r.Access && r.Network == "" {
-		return nil, invalid("people's configurations are made invalid for one network at a time: name it")
-	}
 	if r.WaitSeconds < 0 || r.WaitSeconds > int64(longestWait/time.Second) {
 		return nil, invalid(fmt.Sprintf("wait for %v at most", longestWait))
 	}
@@ -54,14 +51,9 @@ func (d *Daemon) RotateKeys(ctx context.Context, r *api.RotateKeysRequest) (*api
 	if err != nil {
 		return nil, err
 	}
-	v := d.current()
 	for _, p := range parts {
-		reason := v.leftOut(p.Network)
-		switch {
-		case reason != "" && !r.Access && r.Network != "":
-			return nil, refused(fmt.Sprintf("network %s: %s; with --access its key is changed all the same", p.Network, reason))
-		case p.Next != nil || reason != "" && !r.Access:
-			continue
+		if p.Next != nil {
+			continue // it is being changed
 		}
 		if err := d.beginRotation(p); err != nil {
 			return nil, err
@@ -123,7 +115,7 @@ func (d *Daemon) networkKey(v view, p plan.Part, made generations) *api.NetworkK
 	k := &api.NetworkKey{
 		Network: p.Network, PublicKey: wireguard.PublicKey(p.PublicKey).String(), Generation: uint32(p.Generation),
 		Port: uint32(p.Port), Made: timeText(made[p.Generation]),
-		EverySeconds: int64(d.schedule.of(p.Network) / time.Second), LeftOut: v.leftOut(p.Network),
+		EverySeconds: int64(d.schedule.of(p.Network) / time.Second),
 	}
 	if p.Next != nil {
 		k.Next = &api.NextKey{

@@ -55,7 +55,7 @@ func (m *membership) parts(local registry.Snapshot, snap gridstore.Snapshot, doc
 		if !document.CarriedBy(node.Name) || len(document.Carriers()) < 2 {
 			continue
 		}
-		part, err := m.withKeys(plan.Part{Network: r.Name, Node: node.Name, Prefix: r.Prefix}, made[r.Name], network.Parts)
+		part, err := m.withKeys(plan.Part{Network: r.Name, Node: node.Name, Prefix: r.Prefix}, made[r.Name], carriersParts(document, network.Parts))
 		if err != nil {
 			return nil, err
 		}

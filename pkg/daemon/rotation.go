@@ -3,13 +3,10 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/plan"
-	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/wireguard"
 )
 
@@ -29,7 +26,7 @@ func (d *Daemon) followRotations(ctx context.Context) error {
 			wake(d.rotated) // what it carries, and which way it sends, is published
 		}
 		wait, err := d.endRotations(ctx, overlays, free)
-		err = errors.Join(err, d.beginDue(), d.forgetKeys())
+		err = errors.Join(err, d.beginDue())
 		if err != nil && ctx.Err() == nil {
 			d.log.Warn("change keys; it is tried again", "error", err)
 		}
@@ -91,7 +88,7 @@ func (d *Daemon) beginDue() error {
 	var errs []error
 	for _, p := range v.parts() {
 		every := d.schedule.of(p.Network)
-		if every == 0 || p.Next != nil || time.Since(made[p.Network][p.Generation]) < every || v.leftOut(p.Network) != "" {
+		if every == 0 || p.Next != nil || time.Since(made[p.Network][p.Generation]) < every {
 			continue
 		}
 		errs = append(errs, d.beginRotation(p))
@@ -107,25 +104,6 @@ func (d *Daemon) beginRotation(p plan.Part) error {
 	}
 	d.log.Info("changing the key", "network", p.Network, "generation", g)
 	d.enforcer.request()
-	return nil
-}
-
-// leftOut says why a network's key is not changed unless that is asked for by name;
-// empty: it is.
-func (v view) leftOut(network string) string {
-	document := v.document(network)
-	if document == nil || len(document.Access) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("the configurations of %d people's devices name the key: each would need a new one", len(document.Access))
-}
-
-func (v view) document(network string) *spec.Network {
-	for _, r := range v.input.Networks {
-		if r.Document.Name == network {
-			return r.Document
-		}
-	}
 	return nil
 }
 
@@ -146,30 +124,4 @@ func (v view) sends() map[string][]string {
 		}
 	}
 	return list
-}
-
-// forgetKeys removes the keys of networks that are not here any more. A new one may be
-// of a network that is just coming.
-func (d *Daemon) forgetKeys() error {
-	v := d.current()
-	if v.applied == 0 {
-		return nil
-	}
-	made, err := d.grid.generations()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for network, list := range made {
-		_, stored := v.snapshot.Network(network)
-		if stored || slices.ContainsFunc(v.overlays, func(o plan.Overlay) bool { return o.Network == network }) {
-			continue
-		}
-		for g, at := range list {
-			if time.Since(at) > rotationCheck {
-				errs = append(errs, d.grid.forget(wireguard.KeyName(network, g)))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -55,7 +55,7 @@ func (in Input) overlays(networks []Network) ([]Overlay, map[place]netip.Prefix,
 			behind[place{n.Name, p.Node}] = p.AllowedIPs[0]
 		}
 		ignored = append(ignored, left...)
-		o.Peers, left = in.pathsOf(o, document.Exit, nodes, sessions).meet()
+		o.Peers, left = in.pathsOf(o, document.Exit, nodes, in.lost(own, parts[n.Name], sessions)).meet()
 		for _, i := range left {
 			delete(behind, place{n.Name, i.Object})
 			ignored = append(ignored, Ignored{partObject(n.Name, i.Object), i.Reason})
@@ -74,7 +74,7 @@ func partObject(network, node string) string {
 
 // pathsOf gives the ways to an overlay's peers. The others' endpoints are as their
 // nodes say; this node's is of its own document.
-func (in Input) pathsOf(o Overlay, exit string, nodes map[string]Node, s sessions) paths {
+func (in Input) pathsOf(o Overlay, exit string, nodes map[string]Node, lost func(Peer) bool) paths {
 	return paths{
 		node: in.Node.Name, exit: exit, peers: o.Peers,
 		hidden: func(node string) bool {
@@ -83,7 +83,7 @@ func (in Input) pathsOf(o Overlay, exit string, nodes map[string]Node, s session
 			}
 			return !nodes[node].Endpoint.IsValid()
 		},
-		lost: func(p Peer) bool { return s[sessionKey{o.Interface, p.PublicKey}].Lost },
+		lost: lost,
 	}
 }
 

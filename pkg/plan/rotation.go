@@ -53,6 +53,28 @@ func (p Part) key(g wireguard.Generation) (key [32]byte, port uint16, ok bool) {
 	return key, 0, false
 }
 
+// lost gives what tells of a peer that should have been heard over one of this node's
+// devices, and was not heard over any.
+func (in Input) lost(own Part, parts []Part, s sessions) func(Peer) bool {
+	keys := []wireguard.Generation{own.Generation}
+	if own.Next != nil {
+		keys = append(keys, own.Next.Generation)
+	}
+	return func(p Peer) bool {
+		part := parts[slices.IndexFunc(parts, func(q Part) bool { return q.Node == p.Node })]
+		lost := false
+		for _, g := range keys {
+			key, _, has := part.key(g)
+			is := s[sessionKey{overlayIdentity(in.Node.Name, own.Network, g).interfaceName(overlayKind, own.Network), key}]
+			if has && is.Established && !is.Lost {
+				return false
+			}
+			lost = lost || has && is.Lost
+		}
+		return lost
+	}
+}
+
 // generations gives the overlays that a network has here: the one that is given, and
 // while the network's key is being changed one more, of the next key, behind it. Each
 // has the peers whose node has a key of its generation. Every peer's packets go over

@@ -206,3 +206,46 @@ func TestDiffRotation(t *testing.T) {
 		last = next
 	}
 }
+
+// TestRotationKeepsTheDirectWay: a peer goes through the exit only when it is lost over
+// both devices.
+func TestRotationKeepsTheDirectWay(t *testing.T) {
+	const old, next = 3, 4
+	for _, row := range []struct {
+		name   string
+		n2     func(*Part)
+		is     map[wireguard.Generation]Session
+		direct bool
+	}{
+		{"lost over the old one, answers over the next", both, map[wireguard.Generation]Session{old: {Lost: true}, next: {Established: true}}, true},
+		{"answers over the old one, lost over the next", both, map[wireguard.Generation]Session{old: {Established: true}, next: {Lost: true}}, true},
+		{"lost over both", both, map[wireguard.Generation]Session{old: {Lost: true}, next: {Lost: true}}, false},
+		{"lost over the only one that it has", onlyNew, map[wireguard.Generation]Session{next: {Lost: true, Established: true}}, false},
+		{"not tried yet", both, nil, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			in := spanning(t)
+			in.Networks[1].Document.Exit = "n3"
+			in.Nodes[1].Endpoint = netip.MustParseAddr("192.0.2.3")
+			in.Parts[0].Generation, in.Parts[0].Next = old, &Successor{next, [32]byte{14}, 52001}
+			in.Parts[2].Generation = old
+			row.n2(&in.Parts[1])
+			for g, is := range row.is {
+				is.Interface, is.PublicKey = deviceOf(g), map[wireguard.Generation][32]byte{old: {2}, next: {24}}[g]
+				in.Sessions = append(in.Sessions, is)
+			}
+			s := mustCompute(t, in)
+			direct := 0
+			for _, o := range s.Overlays {
+				for _, p := range o.Peers {
+					if p.Node == "n2" && !p.Standby && len(p.AllowedIPs) == 1 {
+						direct++
+					}
+				}
+			}
+			if (direct == 1) != row.direct {
+				t.Errorf("n2 is sent to directly over %d devices, want direct %v:\n%+v", direct, row.direct, s.Overlays)
+			}
+		})
+	}
+}
