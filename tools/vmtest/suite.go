@@ -52,11 +52,12 @@ var suite = []group{
 	{pkg: bootPackage, run: "TestWrongNodeDocument", modules: datapath, limit: 4 * time.Minute, boot: &closed, only: "6.12"},
 	{
 		pkg: "pkg/loader", skip: "TestCompilers", modules: datapath, limit: 12 * time.Minute,
-		usual: "TestAttach|TestChange|TestCommit|TestEarly|TestFalls|TestGeneric|TestJumbo|TestMount|TestOpen|TestProbe|TestPrograms|" +
-			"TestRefused|TestRemove|TestReopen|TestReplacing|TestVerifier",
+		usual: "TestAttach|TestEarly|TestOpen|TestProbe|TestReplacing|TestVerifier",
 		also: shares{
-			"6.1":  "TestUpgrades|TestAnUnfinished",
-			"6.12": "TestErrors|TestHelper|TestLowest|TestOthers|TestPins|TestSweep|TestTimeouts|TestUplink|TestVLANs|TestWhere",
+			"6.1": "TestUpgrades|TestAnUnfinished|TestChange|TestFalls|TestRefused|TestRemove|TestReopen",
+			"6.12": "TestCommit|TestErrors|TestHelper|TestLowest|TestMount|TestOthers|TestPins|TestPrograms|TestRefused|TestRemove|" +
+				"TestSweep|TestTimeouts|TestUplink|TestVLANs|TestWhere|TestAnOverlay|TestOverlay",
+			"backports": "TestChange|TestCommit|TestFalls|TestGeneric|TestJumbo|TestReopen",
 		},
 	},
 	{pkg: "pkg/maps", modules: datapath, limit: 4 * time.Minute},
