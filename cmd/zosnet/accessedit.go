@@ -75,7 +75,11 @@ the public half: then it never leaves the device.`,
 // add adds a device and gives it as it is then.
 func (e *accessEdit) add(cmd *cobra.Command, a spec.Access) (device *api.AccessDevice, err error) {
 	err = e.change(cmd, "letting "+a.Name+" in", func(file string, text []byte) ([]byte, error) {
-		return spec.WithAccess(file, text, a)
+		edited, err := spec.WithAccess(file, text, a)
+		if err == nil {
+			err = e.carriedHere(cmd.Context(), file, edited)
+		}
+		return edited, err
 	})
 	if err != nil {
 		return nil, err
@@ -90,6 +94,23 @@ func (e *accessEdit) add(cmd *cobra.Command, a spec.Access) (device *api.AccessD
 			"once that is put right, zosnet access show prints the rest of its configuration, or revoke it and add it again", a.Name, e.network, err)
 	}
 	return device, nil
+}
+
+// carriedHere refuses a document of which this node will know too little: a key that
+// was made for a device would be lost before its configuration is known.
+func (e *accessEdit) carriedHere(ctx context.Context, file string, text []byte) error {
+	network, _, err := spec.DecodeNetwork(file, text)
+	if err != nil {
+		return err
+	}
+	status, err := e.client.Status(ctx, &api.StatusRequest{})
+	if err != nil {
+		return err
+	}
+	if !network.CarriedBy(status.Node) {
+		return fmt.Errorf("node %s has no part of network %s: do it at one of %v", status.Node, network.Name, network.Carriers())
+	}
+	return nil
 }
 
 func accessRevokeCommand(o *options) *cobra.Command {

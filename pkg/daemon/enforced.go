@@ -59,11 +59,11 @@ func onlyWorkloads(err error) bool {
 	return true
 }
 
-// networkOf gives the network that an object such as "network acme" or
-// "workload acme/web-1" belongs to, or "".
+// networkOf gives the network that an object such as "network acme", "entrance acme"
+// or "workload acme/web-1" belongs to, or "".
 func networkOf(object string) string {
 	kind, name, _ := strings.Cut(object, " ")
-	if kind != "network" && kind != "workload" {
+	if kind != "network" && kind != "workload" && kind != "entrance" {
 		return ""
 	}
 	network, _, _ := strings.Cut(name, "/")

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -88,7 +89,12 @@ func TestAccess(t *testing.T) {
 	}
 	for flow, want := range map[string]int{"acme/web": 0, "acme/db": 4} {
 		_, err := n.daemon.CLI(t.Context(), "trace", "--from", "acme/alice", "--to", flow, "--tcp", "80")
-		if failure, failed := err.(*lab.Failure); failed && failure.Code != want || !failed && want != 0 {
+		status := 0
+		var failure *lab.Failure
+		if errors.As(err, &failure) {
+			status = failure.Code
+		}
+		if status != want {
 			t.Errorf("trace to %s: %v, want exit status %d", flow, err, want)
 		}
 	}
@@ -139,8 +145,11 @@ func searchFor(t *testing.T, n *node, secret string) {
 		t.Fatal("the configuration has no private key")
 	}
 	err := filepath.WalkDir(filepath.Dir(n.Path("node.yaml")), func(path string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return nil // gone meanwhile, or no file
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return nil // gone meanwhile
+		case err != nil || !entry.Type().IsRegular():
+			return err
 		}
 		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), secret) {
 			t.Errorf("%s has the person's private key", path)
