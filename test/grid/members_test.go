@@ -81,7 +81,19 @@ func TestMembers(t *testing.T) {
 	if _, warnings := first.members("promote", second.name); len(warnings) != 1 {
 		t.Errorf("of two members it warns %q", warnings)
 	}
-	first.members("promote", third.name)
+	interrupted := make(chan error, 1)
+	go func() {
+		_, err := first.cli("grid", "promote", third.name)
+		interrupted <- err
+	}()
+	eventually(t, "the third is told to start its member", func() bool { return third.identity(t).Member })
+	first.stop(unix.SIGKILL)
+	if err := <-interrupted; err == nil {
+		t.Log("it was faster than the kill")
+	}
+	first.start()
+	eventually(t, "it serves again", func() bool { _, err := first.cli("grid", "token"); return err == nil })
+	first.members("promote", third.name)                    // finishes it
 	roles, warnings := first.members("promote", third.name) // the same again
 	if len(roles) != 3 || len(warnings) != 0 || roles[third.name] != "voter" && roles[third.name] != "leader" {
 		t.Errorf("three members: %v, %q", roles, warnings)
