@@ -167,3 +167,39 @@ func TestFromFoundingToJoining(t *testing.T) {
 		t.Errorf("members after a restart: %+v", got)
 	}
 }
+
+// What was revoked is kept, and goes on to be known whatever older list comes; what a
+// member had of the registry goes as a whole.
+func TestHomeOfAMember(t *testing.T) {
+	home := grid.NewHome(t.TempDir())
+	if !must(home.Found("n1", trust.ControlKey{1}, endpoint, false, noon)).Founding {
+		t.Error("nothing says that the first registry is to be made")
+	}
+	if must(home.SetFounded()).Founding || must(home.State()).Founding {
+		t.Error("once it is there it would be made again")
+	}
+	ca, first := must(home.CA()), must(home.Roots())
+	_, pem := must2(home.Node())
+	if list := must(os.ReadFile(home.Files().Revocations)); string(list) != string(first.RevocationsDER()) {
+		t.Error("etcd reads another list")
+	}
+	next, _, err := ca.Revoke(first, noon, must(first.Identity("n1", pem)))
+	fails(t, err, nil)
+	fails(t, home.SetRevocations(next), nil)
+	fails(t, home.SetRevocations(next), nil)
+	fails(t, must(must(home.Roots()).Identity("n1", pem)).Valid(noon), trust.ErrRevoked)
+	fails(t, home.SetRevocations(first), trust.ErrOlder)
+	fails(t, must(must(home.Roots()).Identity("n1", pem)).Valid(noon), trust.ErrRevoked)
+
+	if home.HasRegistry() {
+		t.Error("a node that never started its member has a registry")
+	}
+	fails(t, os.MkdirAll(filepath.Join(home.RegistryDir(), "member"), 0o700), nil)
+	if !home.HasRegistry() {
+		t.Error("a member has none")
+	}
+	fails(t, home.RemoveRegistry(), nil)
+	if home.HasRegistry() {
+		t.Error("it is still there")
+	}
+}

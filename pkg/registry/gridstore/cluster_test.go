@@ -99,6 +99,9 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// first gives the first of two values.
+func first[A, B any](a A, _ B, err error) A { return must(a, err) }
+
 func nodeName(n int) string { return fmt.Sprintf("n%d", n) }
 
 // node gives the keys of node n, which are made once.
@@ -142,6 +145,7 @@ func (g *testGrid) config(n int, members map[string]netip.AddrPort) registry.Mem
 		Name: node.name, Dir: filepath.Join(g.dir, node.name, "etcd"), Client: g.client(n), Peer: g.peer(n), Members: members,
 		CertFile: g.file(n, "cert.pem", must(g.ca.IssueMember(g.request(n), controlAddress(n), time.Now()))),
 		KeyFile:  g.file(n, "key.pem", must(node.key.PEM())), CAFile: g.file(n, "ca.pem", g.ca.CertificatePEM()),
+		RevokedFile: g.file(n, "revoked.crl", first(g.ca.Revoke(g.roots, time.Now())).RevocationsDER()),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
@@ -336,4 +337,12 @@ func TestLeaderKilled(t *testing.T) {
 		}
 		return true
 	})
+
+	bounded, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if err := g.members[1].Remove(bounded, g.peer(3)); !errors.Is(err, registry.ErrMajority) {
+		t.Errorf("one of the last two of three is taken out: %v", err)
+	}
+	g.ok(g.members[1].Remove(t.Context(), g.peer(2))) // the dead one
+	g.ok(g.apply(n1, owner, "last", 1, "n1"))
 }

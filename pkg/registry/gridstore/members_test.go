@@ -2,6 +2,7 @@ package gridstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -101,6 +102,20 @@ func TestStrangersAreRefused(t *testing.T) {
 	if err := speak(t, g, g.node(1).tls, g.clientPort); err != nil {
 		t.Errorf("a node of this grid, as client: %v", err)
 	}
+	t.Run("a member whose certificate was revoked, as peer", func(t *testing.T) {
+		node := g.node(1)
+		pem := must(g.ca.Reissue(node.identity, true, time.Now()))
+		cfg := node.tls.Clone()
+		cfg.Certificates = []tls.Certificate{must(node.key.TLS(pem))}
+		if err := speak(t, g, cfg, g.peerPort); err != nil {
+			t.Fatalf("before: %v", err)
+		}
+		roots := first(g.ca.Revoke(g.roots, time.Now(), must(g.roots.Identity("n1", pem))))
+		g.file(1, "revoked.crl", roots.RevocationsDER())
+		if err := speak(t, g, cfg, g.peerPort); err == nil {
+			t.Error("it was let in")
+		}
+	})
 	t.Run("a server whose certificate is not a member's", func(t *testing.T) {
 		c := g.open(1, func(c *Config) {
 			c.TLS = c.TLS.Clone()
