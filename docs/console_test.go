@@ -29,20 +29,28 @@ const (
 
 // command is one line of a console block, with what the page shows of its output.
 type command struct {
-	line      int // in the page
+	line      int    // in the page
+	machine   string // where it is typed, in a block of several machines
 	text      string
 	shown     []string
 	status    int
 	interrupt bool
 }
 
-// commands reads a console block. A line that begins with "# " is a command; what
+// prompt is how a line with a command begins: in a block of several machines with the
+// name of one.
+var prompt = map[string]*regexp.Regexp{
+	"console":  regexp.MustCompile(`^()# (.*)$`),
+	"machines": regexp.MustCompile(`^([a-z0-9]+)# (.*)$`),
+}
+
+// commands reads a console block. A line that begins with a prompt is a command; what
 // follows is its output, "(exit status N)", or "^C" where it is interrupted. A line
 // of comment within it is none.
 func (b block) commands() (all []command) {
 	for i, line := range strings.Split(strings.TrimSuffix(b.text, "\n"), "\n") {
-		if text, ok := strings.CutPrefix(line, "# "); ok {
-			all = append(all, command{line: b.line + 1 + i, text: text})
+		if found := prompt[b.kind].FindStringSubmatch(line); found != nil {
+			all = append(all, command{line: b.line + 1 + i, machine: found[1], text: found[2]})
 			continue
 		}
 		last := &all[len(all)-1]

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zosnet/zosnet/test/lab"
 	"github.com/zosnet/zosnet/test/probe"
+	"github.com/zosnet/zosnet/test/testenv"
 )
 
 // marker is what the tenants say to each other, and nobody else may read.
@@ -21,8 +22,9 @@ const marker = "what tenants say to each other"
 
 // TestWire is a network over two nodes, one of them behind NAT, as it looks from
 // between them: while tenants talk, the wires carry WireGuard and what neighbours
-// say, and nothing else.
+// say, and nothing else; and a person who joins.
 func TestWire(t *testing.T) {
+	testenv.RequireTool(t, "wg-quick")
 	s := newScene(t)
 	t.Run("WireGuard is the kernel's where it has one", func(t *testing.T) {
 		kernel := s.nodes[0].hasWireGuard()
@@ -56,6 +58,49 @@ func TestWire(t *testing.T) {
 			t.Errorf("%d frames of WireGuard were seen, want at least %d", carried, want)
 		}
 	})
+	t.Run("a person joins by wg-quick", s.wgQuick)
+}
+
+// wgQuick is a person who joins with what `access add` prints, by the real wg-quick,
+// from behind NAT: she reaches what she may, by name, and nothing once her access is
+// revoked.
+func (s *scene) wgQuick(t *testing.T) {
+	alice := s.join(t, "web")
+	web, db := s.workloads[0], s.workloads[1]
+	allowed := netip.AddrPortFrom(web.address, pagePort)
+	page, outcome, err := probe.Get(t.Context(), alice, allowed, patience)
+	if err != nil || outcome != probe.Answered || page != marker {
+		t.Fatalf("what she may reach: %q %s %v", page, outcome, err)
+	}
+	if outcome, err := probe.Connect(t.Context(), alice, netip.AddrPortFrom(db.address, pagePort), 2*time.Second); err != nil || outcome != probe.Silent {
+		t.Errorf("what she may not reach: %s %v", outcome, err)
+	}
+	if found, err := probe.Resolve(t.Context(), alice, "web."+s.network+".internal"); err != nil || found != web.address.String() {
+		t.Errorf("her laptop is told %s %v, want %v", found, err, web.address)
+	}
+	s.access(t, "access", "revoke", "alice")
+	if outcome, err := probe.Connect(t.Context(), alice, allowed, 2*time.Second); err != nil || outcome != probe.Silent {
+		t.Errorf("with her access revoked: %s %v", outcome, err)
+	}
+}
+
+// join adds alice and brings her laptop's tunnel up.
+func (s *scene) join(t *testing.T, service string) *lab.Machine {
+	t.Helper()
+	config := s.access(t, "access", "add", "alice", "--allow", service)
+	file := s.grid.Path("laptop/" + s.network + ".conf")
+	check(t, os.WriteFile(file, []byte(config), 0o600))
+	_, err := s.grid.Laptop.Run(t.Context(), "wg-quick", "up", file)
+	check(t, err)
+	return s.grid.Laptop
+}
+
+// access runs a verb of `zosnet access` for the network, at the node at home.
+func (s *scene) access(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := s.nodes[1].cli(append(args, "--network", s.network, "--key", s.key)...)
+	check(t, err)
+	return out + "\n"
 }
 
 // scene is a network over a node on the Internet and one at home behind NAT, with a
@@ -74,7 +119,11 @@ const pagePort = 80
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{t: t, network: "w" + strconv.FormatInt(int64(os.Getpid()), 36)}
-	s.grid, s.nodes = newLab(t, lab.GridConfig{Nodes: []lab.NodeConfig{{}, {NAT: true}}, Laptop: true})
+	config := lab.GridConfig{Nodes: []lab.NodeConfig{{}, {NAT: true}}, Laptop: true}
+	if os.Getenv("ZOSNET_VM") == "" { // a guest's kernel has WireGuard
+		config.WireGuard = testenv.WireGuardGo(t)
+	}
+	s.grid, s.nodes = newLab(t, config)
 	for _, n := range s.nodes {
 		n.start()
 	}

@@ -43,7 +43,7 @@ func showGrid(ctx context.Context, b *board, g *lab.Grid) error {
 	}
 	defer d.unwatch()
 	for _, part := range []func(context.Context) error{
-		d.becomeGrid, d.carryNetwork, d.allPairs, d.nothingToRead, d.nothingToSee,
+		d.becomeGrid, d.carryNetwork, d.allPairs, d.nothingToRead, d.join, d.nothingToSee,
 	} {
 		if err := part(ctx); err != nil {
 			return err

@@ -21,7 +21,7 @@ const userlandSuite = "bookworm-security"
 var (
 	userlandPackages = []string{
 		"bash", "bpftool", "coreutils", "curl", "dash", "dnsmasq-base", "ethtool", "grep", "iperf3", "iproute2",
-		"iputils-ping", "isc-dhcp-client", "mount", "nftables", "nmap", "procps", "sed", "tcpdump", "util-linux", "wireguard-tools",
+		"iputils-ping", "isc-dhcp-client", "libc-bin", "mount", "nftables", "nmap", "procps", "sed", "tcpdump", "util-linux", "wireguard-tools",
 	}
 	systemdPackages = []string{"dbus", "kmod", "systemd", "systemd-sysv", "udev"}
 )

@@ -1,0 +1,170 @@
+package docs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/testenv"
+)
+
+// startCommand starts a node's daemon; a lab has no units.
+const startCommand = "systemctl enable --now zosnet-early zosnet"
+
+// seenWithin is how long a change may take to be seen everywhere, by a person who
+// asks again.
+const seenWithin = 30 * time.Second
+
+// TestTutorial types every command of the tutorial, each on the machine that its
+// prompt names, and compares what is printed with what is shown. What one machine
+// writes the others find: a person would have carried it.
+func TestTutorial(t *testing.T) {
+	testenv.RequireBPF(t)
+	for _, tool := range []string{"nft", "nmap", "wg-quick"} {
+		testenv.RequireTool(t, tool)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // most of it for other labs to end
+	defer cancel()
+	const page = "tutorial.md"
+	all := blocks(t, page)
+	r := newReader(t, ctx, all)
+	for _, b := range all {
+		if file, machine := b.fileOn(); file != "" && machine == "" {
+			write(t, filepath.Join(r.dir, file), b.text)
+		}
+		if b.kind != "machines" {
+			continue
+		}
+		for _, cmd := range b.commands() {
+			if complaint := r.types(ctx, cmd); complaint != "" {
+				t.Fatalf("%s:%d: %s# %s: %s", page, cmd.line, cmd.machine, cmd.text, complaint)
+			}
+		}
+	}
+}
+
+// reader is somebody who reads the tutorial and does what it says.
+type reader struct {
+	grid     *lab.Grid
+	nodes    map[string]*lab.Node
+	machines map[string]*lab.Machine
+	dir      string // where all commands are typed
+	bin      string // with zosnet in it
+}
+
+func newReader(t *testing.T, ctx context.Context, all []block) *reader {
+	t.Helper()
+	r := &reader{nodes: map[string]*lab.Node{}, machines: map[string]*lab.Machine{}, dir: t.TempDir(), bin: t.TempDir()}
+	if err := os.Symlink(testenv.Zosnet(t), filepath.Join(r.bin, "zosnet")); err != nil {
+		t.Fatal(err)
+	}
+	nodes := slices.Clone(lab.ThreeNodes[:2])
+	nodes[1].NAT, nodes[1].Prefix = true, netip.Prefix{}
+	var err error
+	r.grid, err = lab.NewGrid(ctx, lab.GridConfig{
+		Name: "tutorial", Zosnet: testenv.Zosnet(t), Nodes: nodes, Laptop: true, WireGuard: testenv.WireGuardGo(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.grid.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r.machines["stranger"], r.machines["laptop"] = r.grid.Outside, r.grid.Laptop
+	for _, n := range r.grid.Nodes {
+		r.nodes[n.Name], r.machines[n.Name] = n, n.Machine
+		r.writeNode(t, n, all)
+	}
+	return r
+}
+
+// writeNode makes the node.yaml that the page shows the node's own, beside the lines
+// that say where the lab keeps its files.
+func (r *reader) writeNode(t *testing.T, n *lab.Node, all []block) {
+	t.Helper()
+	i := slices.IndexFunc(all, func(b block) bool {
+		file, machine := b.fileOn()
+		return file == "node.yaml" && machine == n.Name
+	})
+	if i < 0 {
+		t.Fatalf("the page shows no node.yaml of %s", n.Name)
+	}
+	shown := all[i].text
+	for line := range strings.Lines(read(t, n.Config())) {
+		if key, _, _ := strings.Cut(line, ":"); !strings.Contains(shown, key+":") {
+			shown += line
+		}
+	}
+	write(t, n.Config(), shown)
+}
+
+// asking are commands that change nothing: who does not see at once what is shown
+// asks again.
+var asking = []string{"zosnet network", "zosnet nodes", "zosnet status", "ip netns exec", "ping"}
+
+// types runs a command and says what is other than the page shows.
+func (r *reader) types(ctx context.Context, want command) (complaint string) {
+	if want.text == startCommand {
+		if err := r.grid.StartNode(ctx, r.nodes[want.machine]); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	asks := slices.ContainsFunc(asking, func(prefix string) bool { return strings.HasPrefix(want.text, prefix) })
+	for deadline := time.Now().Add(seenWithin); ; time.Sleep(200 * time.Millisecond) {
+		complaint = r.compare(ctx, want)
+		if complaint == "" || !asks || time.Now().After(deadline) {
+			return complaint
+		}
+	}
+}
+
+func (r *reader) compare(ctx context.Context, want command) string {
+	machine := r.machines[want.machine]
+	if machine == nil {
+		return "there is no such machine"
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	home := filepath.Join(r.dir, "home-"+want.machine)
+	cmd := machine.Command(ctx, "sh", "-c", "exec 2>&1; "+want.text)
+	cmd.Dir = r.dir
+	cmd.Env = append(cmd.Env, "HOME="+home, "XDG_CONFIG_HOME="+home, "PATH="+r.bin+":"+pathOf(cmd.Env))
+	cmd.WaitDelay = time.Second
+	var printed bytes.Buffer
+	cmd.Stdout = &printed
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		return fmt.Sprintf("%v\n%s", err, printed.String())
+	}
+	out := printed.String()
+	if status := cmd.ProcessState.ExitCode(); status != want.status {
+		return fmt.Sprintf("exit status %d, the page says %d\n%s", status, want.status, out)
+	}
+	if line := unseen(want.shown, out); line != "" {
+		return fmt.Sprintf("the page shows the line\n%s\nwhich is not (or not there) in\n%s", line, out)
+	}
+	return ""
+}
+
+// pathOf gives the PATH that counts, the last one.
+func pathOf(env []string) (path string) {
+	for _, v := range env {
+		if value, ok := strings.CutPrefix(v, "PATH="); ok {
+			path = value
+		}
+	}
+	return path
+}
