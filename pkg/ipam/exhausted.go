@@ -47,7 +47,7 @@ func (e *ExhaustedError) Error() string {
 func exhaustedPrefixes(s State, blocks Blocks, network string, now time.Time) *ExhaustedError {
 	e := &ExhaustedError{
 		What: "a /64", For: network, From: joinPrefixes(blocks.prefixes), Capacity: blocks.Capacity(),
-		Remedy: "delete a network, or add a prefix to `prefixes` in node.yaml",
+		Remedy: "delete a network, or add a prefix: `prefixes` in node.yaml, or zosnet prefix register",
 	}
 	countLeases(e, s.Prefixes, now, blocks.Assignable)
 	return e

@@ -30,6 +30,7 @@ const patience = 2 * time.Minute
 // node is a node of a lab's grid.
 type node struct {
 	*lab.Node
+	grid *lab.Grid
 	t    *testing.T
 	name string
 	dir  string // with its document, state and sockets
@@ -97,7 +98,7 @@ func newLab(t *testing.T, config lab.GridConfig) (*lab.Grid, []*node) {
 	})
 	var list []*node
 	for _, n := range g.Nodes {
-		n := &node{Node: n, t: t, name: n.Name, dir: filepath.Dir(n.Config()), log: logFile(n.Log())}
+		n := &node{Node: n, grid: g, t: t, name: n.Name, dir: filepath.Dir(n.Config()), log: logFile(n.Log())}
 		t.Cleanup(n.tell)
 		list = append(list, n)
 	}

@@ -57,13 +57,38 @@ func delegated(t *testing.T, holder, taker *node, workload netip.Addr) {
 	if _, err := holder.cli("prefix", "release", allocation.String()); err == nil || !strings.Contains(err.Error(), "reload") {
 		t.Errorf("what node.yaml names was released: %v", err)
 	}
-	routes, err := holder.cli("routes", "--via", "2001:db8:1::1")
-	if err != nil || !strings.Contains(routes, "ip -6 route replace "+allocation.String()+" via 2001:db8:1::1 # "+holder.name) {
-		t.Errorf("the holder's routes: %s %v", routes, err)
+	routed(t, holder, taker, want.Block)
+}
+
+// routed gives the upstream's router what the holder prints for it: then everything
+// leads where it is.
+func routed(t *testing.T, holder, taker *node, delegated netip.Prefix) {
+	t.Helper()
+	if out, err := taker.cli("prefix", "verify"); err == nil || !strings.Contains(out, delegated.String()) {
+		t.Errorf("the block is routed to its node before the upstream knows of it: %s", out)
 	}
-	routes, err = taker.cli("routes", "--via", "2001:db8:1::2")
-	if err != nil || routes != "ip -6 route replace "+want.Block.String()+" via 2001:db8:1::2 # "+taker.name {
-		t.Errorf("the node's routes: %s %v", routes, err)
+	var routes string
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		var err error
+		routes, err = holder.cli("routes")
+		check(t, err)
+		if strings.Contains(routes, "route replace "+delegated.String()+" via ") && strings.Contains(routes, "route replace "+allocation.String()+" via ") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the holder's routes: %s", routes)
+		}
+	}
+	if own, err := taker.cli("routes"); err != nil || !strings.Contains(routes, own) || strings.Count(own, "\n") > 0 {
+		t.Errorf("the node's routes: %s %v; the holder's: %s", own, err, routes)
+	}
+	if _, err := holder.grid.Router.Run(t.Context(), "sh", "-ec", routes); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*node{holder, taker} {
+		if out, err := n.cli("prefix", "verify"); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
 	}
 }
 
