@@ -859,6 +859,110 @@ func (x *Revision) GetFirst() bool {
 	return false
 }
 
+type RemoveNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"` // also one that is live
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeRequest) Reset() {
+	*x = RemoveNodeRequest{}
+	mi := &file_nodes_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeRequest) ProtoMessage() {}
+
+func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_nodes_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
+func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
+	return file_nodes_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RemoveNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RemoveNodeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type RemoveNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Networks      []string               `protobuf:"bytes,2,rep,name=networks,proto3" json:"networks,omitempty"` // that it carried
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeResponse) Reset() {
+	*x = RemoveNodeResponse{}
+	mi := &file_nodes_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeResponse) ProtoMessage() {}
+
+func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_nodes_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
+func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
+	return file_nodes_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RemoveNodeResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RemoveNodeResponse) GetNetworks() []string {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
 var File_nodes_proto protoreflect.FileDescriptor
 
 const file_nodes_proto_rawDesc = "" +
@@ -928,9 +1032,17 @@ const file_nodes_proto_rawDesc = "" +
 	"\achanges\x18\x06 \x03(\v2\x15.zosnet.v1.DifferenceR\achanges\x12\x12\n" +
 	"\x04text\x18\a \x01(\tR\x04text\x12\x18\n" +
 	"\aproblem\x18\b \x01(\tR\aproblem\x12\x14\n" +
-	"\x05first\x18\t \x01(\bR\x05first2\xe9\x01\n" +
+	"\x05first\x18\t \x01(\bR\x05first\"=\n" +
+	"\x11RemoveNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"D\n" +
+	"\x12RemoveNodeResponse\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
+	"\bnetworks\x18\x02 \x03(\tR\bnetworks2\xb4\x02\n" +
 	"\x05Nodes\x12F\n" +
-	"\tListNodes\x12\x1b.zosnet.v1.ListNodesRequest\x1a\x1c.zosnet.v1.ListNodesResponse\x12D\n" +
+	"\tListNodes\x12\x1b.zosnet.v1.ListNodesRequest\x1a\x1c.zosnet.v1.ListNodesResponse\x12I\n" +
+	"\n" +
+	"RemoveNode\x12\x1c.zosnet.v1.RemoveNodeRequest\x1a\x1d.zosnet.v1.RemoveNodeResponse\x12D\n" +
 	"\vDiffNetwork\x12\x1d.zosnet.v1.DiffNetworkRequest\x1a\x16.zosnet.v1.NetworkDiff\x12R\n" +
 	"\rListRevisions\x12\x1f.zosnet.v1.ListRevisionsRequest\x1a .zosnet.v1.ListRevisionsResponseB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
@@ -946,7 +1058,7 @@ func file_nodes_proto_rawDescGZIP() []byte {
 	return file_nodes_proto_rawDescData
 }
 
-var file_nodes_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_nodes_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_nodes_proto_goTypes = []any{
 	(*ListNodesRequest)(nil),      // 0: zosnet.v1.ListNodesRequest
 	(*ListNodesResponse)(nil),     // 1: zosnet.v1.ListNodesResponse
@@ -960,6 +1072,8 @@ var file_nodes_proto_goTypes = []any{
 	(*ListRevisionsRequest)(nil),  // 9: zosnet.v1.ListRevisionsRequest
 	(*ListRevisionsResponse)(nil), // 10: zosnet.v1.ListRevisionsResponse
 	(*Revision)(nil),              // 11: zosnet.v1.Revision
+	(*RemoveNodeRequest)(nil),     // 12: zosnet.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),    // 13: zosnet.v1.RemoveNodeResponse
 }
 var file_nodes_proto_depIdxs = []int32{
 	2,  // 0: zosnet.v1.ListNodesResponse.nodes:type_name -> zosnet.v1.Node
@@ -969,13 +1083,15 @@ var file_nodes_proto_depIdxs = []int32{
 	11, // 4: zosnet.v1.ListRevisionsResponse.revisions:type_name -> zosnet.v1.Revision
 	7,  // 5: zosnet.v1.Revision.changes:type_name -> zosnet.v1.Difference
 	0,  // 6: zosnet.v1.Nodes.ListNodes:input_type -> zosnet.v1.ListNodesRequest
-	5,  // 7: zosnet.v1.Nodes.DiffNetwork:input_type -> zosnet.v1.DiffNetworkRequest
-	9,  // 8: zosnet.v1.Nodes.ListRevisions:input_type -> zosnet.v1.ListRevisionsRequest
-	1,  // 9: zosnet.v1.Nodes.ListNodes:output_type -> zosnet.v1.ListNodesResponse
-	6,  // 10: zosnet.v1.Nodes.DiffNetwork:output_type -> zosnet.v1.NetworkDiff
-	10, // 11: zosnet.v1.Nodes.ListRevisions:output_type -> zosnet.v1.ListRevisionsResponse
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
+	12, // 7: zosnet.v1.Nodes.RemoveNode:input_type -> zosnet.v1.RemoveNodeRequest
+	5,  // 8: zosnet.v1.Nodes.DiffNetwork:input_type -> zosnet.v1.DiffNetworkRequest
+	9,  // 9: zosnet.v1.Nodes.ListRevisions:input_type -> zosnet.v1.ListRevisionsRequest
+	1,  // 10: zosnet.v1.Nodes.ListNodes:output_type -> zosnet.v1.ListNodesResponse
+	13, // 11: zosnet.v1.Nodes.RemoveNode:output_type -> zosnet.v1.RemoveNodeResponse
+	6,  // 12: zosnet.v1.Nodes.DiffNetwork:output_type -> zosnet.v1.NetworkDiff
+	10, // 13: zosnet.v1.Nodes.ListRevisions:output_type -> zosnet.v1.ListRevisionsResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -992,7 +1108,7 @@ func file_nodes_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_nodes_proto_rawDesc), len(file_nodes_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,6 +19,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Nodes_ListNodes_FullMethodName     = "/zosnet.v1.Nodes/ListNodes"
+	Nodes_RemoveNode_FullMethodName    = "/zosnet.v1.Nodes/RemoveNode"
 	Nodes_DiffNetwork_FullMethodName   = "/zosnet.v1.Nodes/DiffNetwork"
 	Nodes_ListRevisions_FullMethodName = "/zosnet.v1.Nodes/ListRevisions"
 )
@@ -30,6 +31,8 @@ type NodesClient interface {
 	// ListNodes gives every node of the grid, or those that this one knows of where the
 	// registry is away.
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
+	// RemoveNode takes a node out of the grid for good.
+	RemoveNode(ctx context.Context, in *RemoveNodeRequest, opts ...grpc.CallOption) (*RemoveNodeResponse, error)
 	// DiffNetwork says what a document, or the last revision of one, changes: in its text
 	// and on which node.
 	DiffNetwork(ctx context.Context, in *DiffNetworkRequest, opts ...grpc.CallOption) (*NetworkDiff, error)
@@ -49,6 +52,16 @@ func (c *nodesClient) ListNodes(ctx context.Context, in *ListNodesRequest, opts 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListNodesResponse)
 	err := c.cc.Invoke(ctx, Nodes_ListNodes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodesClient) RemoveNode(ctx context.Context, in *RemoveNodeRequest, opts ...grpc.CallOption) (*RemoveNodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveNodeResponse)
+	err := c.cc.Invoke(ctx, Nodes_RemoveNode_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +95,8 @@ type NodesServer interface {
 	// ListNodes gives every node of the grid, or those that this one knows of where the
 	// registry is away.
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
+	// RemoveNode takes a node out of the grid for good.
+	RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error)
 	// DiffNetwork says what a document, or the last revision of one, changes: in its text
 	// and on which node.
 	DiffNetwork(context.Context, *DiffNetworkRequest) (*NetworkDiff, error)
@@ -98,6 +113,9 @@ type UnimplementedNodesServer struct{}
 
 func (UnimplementedNodesServer) ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNodes not implemented")
+}
+func (UnimplementedNodesServer) RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveNode not implemented")
 }
 func (UnimplementedNodesServer) DiffNetwork(context.Context, *DiffNetworkRequest) (*NetworkDiff, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiffNetwork not implemented")
@@ -139,6 +157,24 @@ func _Nodes_ListNodes_Handler(srv interface{}, ctx context.Context, dec func(int
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(NodesServer).ListNodes(ctx, req.(*ListNodesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Nodes_RemoveNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodesServer).RemoveNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Nodes_RemoveNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodesServer).RemoveNode(ctx, req.(*RemoveNodeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -189,6 +225,10 @@ var Nodes_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListNodes",
 			Handler:    _Nodes_ListNodes_Handler,
+		},
+		{
+			MethodName: "RemoveNode",
+			Handler:    _Nodes_RemoveNode_Handler,
 		},
 		{
 			MethodName: "DiffNetwork",

@@ -49,7 +49,7 @@ var errNotWritten = errors.New("publish this node's prefixes and blocks")
 // it, and gives it as it is then.
 func (d *Daemon) settleHolding(ctx context.Context, client *gridstore.Client, snap gridstore.Snapshot, local registry.Snapshot) (ipam.Holding, error) {
 	node := d.file.node()
-	need := held{node: node.Name, registrations: registrations(node, local), local: local, requests: requestsOf(snap)}
+	need := held{node: node.Name, registrations: registrations(node, local), local: local, requests: requestsOf(snap), removed: removedOf(snap)}
 	have := ipam.Holding{Holder: node.Name}
 	if self := snap.Nodes[node.Name]; self != nil {
 		have = self.Holding

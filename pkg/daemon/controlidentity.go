@@ -68,7 +68,7 @@ func (p *controlPlane) registryTLS() *tls.Config {
 // what was revoked, and a newer certificate, which says whether it is a member.
 func (p *controlPlane) learnTrust(ctx context.Context, client *gridstore.Client) error {
 	id := p.own.Load()
-	if err := p.home.SetRevocations(client.Roots()); err != nil && !errors.Is(err, trust.ErrOlder) {
+	if err := p.keepRevocations(client.Roots()); err != nil {
 		return err
 	}
 	if self := client.Snapshot().Nodes[id.Node]; self != nil && self.Identity != nil && self.Identity.Expires.After(id.Expires) {

@@ -63,6 +63,8 @@ type controlPlane struct {
 	accepted chan struct{} // whose networks are carried may have changed
 	version  string
 
+	revoking sync.Mutex // held while the list of what was revoked is kept
+
 	mu     sync.Mutex
 	state  *grid.State       // nil: in no grid; what it points to never changes
 	client *gridstore.Client // the last one; nil: none yet

@@ -177,7 +177,7 @@ func lookAt(ctx context.Context, client *gridstore.Client, network string, to *s
 	defer cancel()
 	var named []string
 	if to != nil {
-		named = to.Nodes
+		named = to.Carriers()
 	}
 	snap, err := client.Look(asking, network, named)
 	if err != nil {

@@ -114,9 +114,20 @@ func (p *controlPlane) revokeOnce(ctx context.Context, root gridstore.Root, ca *
 	if err := root.PutRevocations(ctx, published, list); err != nil {
 		return err
 	}
-	if err := p.home.SetRevocations(roots); err != nil {
+	if err := p.keepRevocations(roots); err != nil {
 		return err
 	}
 	_, err = p.readIdentity(p.current().Node)
 	return err
+}
+
+// keepRevocations keeps a revocation list, unless a newer one is kept: what this node
+// made it hears from the registry at the same time.
+func (p *controlPlane) keepRevocations(roots *trust.Roots) error {
+	p.revoking.Lock()
+	defer p.revoking.Unlock()
+	if err := p.home.SetRevocations(roots); err != nil && !errors.Is(err, trust.ErrOlder) {
+		return err
+	}
+	return nil
 }

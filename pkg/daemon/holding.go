@@ -78,6 +78,7 @@ type held struct {
 	registrations []ipam.Registration
 	local         registry.Snapshot
 	requests      map[string]ipam.Request
+	removed       []string // nodes that were taken out of the grid
 	others        []ipam.Holding
 }
 
@@ -86,6 +87,9 @@ type held struct {
 // others ask for. What cannot be done is in the error, and the rest is done.
 func (n held) bring(h ipam.Holding, now time.Time) (ipam.Holding, error) {
 	var errs []error
+	for _, node := range n.removed {
+		h = h.RemoveNode(node, now)
+	}
 	for _, r := range n.registrations {
 		if have, registered := h.Registrations[r.Prefix]; registered && have.Source == r.Source && have.Contact == r.Contact {
 			continue
@@ -198,6 +202,18 @@ func requestsOf(snap gridstore.Snapshot) map[string]ipam.Request {
 		}
 	}
 	return requests
+}
+
+// removedOf gives the nodes that were taken out of the grid. One that is only not
+// there, and be it in the roster of a registry that was put back, keeps its blocks.
+func removedOf(snap gridstore.Snapshot) (list []string) {
+	for name, n := range snap.Nodes {
+		if !n.Removed.IsZero() && n.Admitted == nil {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 func sameHolding(a, b ipam.Holding) bool {

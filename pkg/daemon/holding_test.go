@@ -232,3 +232,37 @@ func TestNodeSpace(t *testing.T) {
 		t.Errorf("routed are %v, want %v", got, want)
 	}
 }
+
+// TestRemovedNode: the blocks of a node that was taken out rest; those of one that is
+// only not there, or that came again, stay its own.
+func TestRemovedNode(t *testing.T) {
+	const block = "2001:db8:aaaa:100::/56"
+	for name, row := range map[string]struct {
+		nodes map[string]*gridstore.Node
+		rests bool
+	}{
+		"taken out":     {map[string]*gridstore.Node{"n2": {Removed: allocated}}, true},
+		"not heard":     {nil, false},
+		"not live":      {map[string]*gridstore.Node{"n2": {Admitted: &gridstore.Admission{}}}, false},
+		"another one":   {map[string]*gridstore.Node{"n3": {Removed: allocated}}, false},
+		"let in again":  {map[string]*gridstore.Node{"n2": {Removed: allocated, Admitted: &gridstore.Admission{}}}, false},
+		"no place, yet": {map[string]*gridstore.Node{"n2": {}}, false},
+	} {
+		need := held{
+			node: "n1", registrations: []ipam.Registration{{Prefix: pfx("2001:db8:aaaa::/48"), Holder: "n1", Source: fromDocument}},
+			removed: removedOf(gridstore.Snapshot{Nodes: row.nodes}),
+		}
+		h := heldBy("n1", []string{"2001:db8:aaaa::/48"}, map[string]string{block: "n2", "2001:db8:aaaa::/56": "n1"})
+		next, err := need.bring(h, allocated)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := next.Blocks[pfx(block)]
+		if d.Node != "n2" || d.Owned() == row.rests || row.rests && d.Until.Before(allocated.Add(ipam.Rest)) {
+			t.Errorf("%s: the block is %+v", name, d)
+		}
+		if again, err := need.bring(next, allocated.Add(time.Minute)); err != nil || again.Blocks[pfx(block)] != d {
+			t.Errorf("%s: a minute later it is %+v, %v", name, again.Blocks[pfx(block)], err)
+		}
+	}
+}

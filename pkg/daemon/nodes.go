@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -73,4 +74,31 @@ func listed(n gridstore.Listed) *api.Node {
 		}
 	}
 	return m
+}
+
+// RemoveNode implements the API.
+func (d *Daemon) RemoveNode(ctx context.Context, r *api.RemoveNodeRequest) (*api.RemoveNodeResponse, error) {
+	if !d.inGrid() {
+		return nil, errNoGrid
+	}
+	client, err := d.openedRegistry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := client.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response := &api.RemoveNodeResponse{Node: r.Node}
+	if i := slices.IndexFunc(nodes, func(n gridstore.Listed) bool { return n.Name == r.Node }); i >= 0 {
+		if nodes[i].Live && !r.Force {
+			return nil, refused(fmt.Sprintf("remove node %s: it is live, and would go on with what it has; stop its daemon and wait %v, or use --force",
+				r.Node, gridstore.LiveTTL))
+		}
+		response.Networks = nodes[i].Networks
+	}
+	if err := d.control.expel(ctx, r.Node); err != nil {
+		return nil, fmt.Errorf("remove node %s: %w", r.Node, err)
+	}
+	return response, nil
 }

@@ -13,7 +13,10 @@ import (
 
 const (
 	// Keepalive is how often a hidden node speaks to those it dialled, so that its
-	// router keeps the way back (WireGuard's own advice).
+	// router keeps the way back (WireGuard's own advice); and a member to every node:
+	// one whose clock was ahead and was put right begins in vain, since its peers take
+	// what it begins for old until their own time has passed. What they begin it takes.
+	// Where packets go anyway it costs nothing.
 	Keepalive = 25 * time.Second
 	// guestGrace is how long somebody who has joined remains a guest: its answer
 	// may still be on the way.
@@ -68,7 +71,7 @@ func Peers(v View, now time.Time) ([]Peer, error) {
 			continue
 		}
 		p := Peer{PublicKey: n.ControlKey, Endpoint: n.Endpoint, AllowedIPs: only(n.Address)}
-		if hidden && n.Endpoint.IsValid() {
+		if member || hidden && n.Endpoint.IsValid() {
 			p.Keepalive = Keepalive
 		}
 		list = append(list, p)

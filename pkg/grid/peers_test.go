@@ -114,7 +114,7 @@ func TestPeers(t *testing.T) {
 		want    []string // "KEY/ENDPOINT'S PORT/KEEPALIVE"
 		wrong   string
 	}{
-		{"a member has every node", "m1", all, nil, 0, []string{"m2/2/0s", "n3/3/0s", "n4/-/0s"}, ""},
+		{"a member has every node and speaks to it", "m1", all, nil, 0, []string{"m2/2/25s", "n3/3/25s", "n4/-/25s"}, ""},
 		{"another node has the members", "n3", all, nil, 0, []string{"m1/1/0s", "m2/2/0s"}, ""},
 		{"a hidden node dials them and keeps the way open", "n4", all, nil, 0, []string{"m1/1/25s", "m2/2/25s"}, ""},
 		{"a node that knows nobody", "n3", nil, nil, 0, nil, ""},
@@ -122,11 +122,11 @@ func TestPeers(t *testing.T) {
 		{"a token that has expired", "m1", all[:1], []trust.PendingToken{token}, time.Hour, nil, ""},
 		{"who has just joined is a guest for a little longer", "m1", all[:1], []trust.PendingToken{used}, time.Minute, []string{guest + "/-/0s"}, ""},
 		{"who joined is a guest no longer", "m1", all[:1], []trust.PendingToken{used}, 2 * time.Minute, nil, ""},
-		{"another's key", "m1", append(all[:3:3], twin), nil, 0, []string{"m2/2/0s", "n3/3/0s"}, "control key"},
-		{"another's address", "m1", append(all[:3:3], squatter), nil, 0, []string{"m2/2/0s", "n3/3/0s"}, "belongs to node m1"},
-		{"an address outside", "m1", append(all[:3:3], outside), nil, 0, []string{"m2/2/0s", "n3/3/0s"}, "no node's address"},
-		{"an address of guests", "m1", append(all[:3:3], asGuest), nil, 0, []string{"m2/2/0s", "n3/3/0s"}, "no node's address"},
-		{"no key", "m1", append(all[:3:3], keyless), nil, 0, []string{"m2/2/0s", "n3/3/0s"}, "no control key"},
+		{"another's key", "m1", append(all[:3:3], twin), nil, 0, []string{"m2/2/25s", "n3/3/25s"}, "control key"},
+		{"another's address", "m1", append(all[:3:3], squatter), nil, 0, []string{"m2/2/25s", "n3/3/25s"}, "belongs to node m1"},
+		{"an address outside", "m1", append(all[:3:3], outside), nil, 0, []string{"m2/2/25s", "n3/3/25s"}, "no node's address"},
+		{"an address of guests", "m1", append(all[:3:3], asGuest), nil, 0, []string{"m2/2/25s", "n3/3/25s"}, "no node's address"},
+		{"no key", "m1", append(all[:3:3], keyless), nil, 0, []string{"m2/2/25s", "n3/3/25s"}, "no control key"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

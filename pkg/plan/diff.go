@@ -47,11 +47,13 @@ func Diff(from, to State) []Change {
 	d.field("lockdown trial", trialText(from.Trial), trialText(to.Trial))
 	compare(d, from.Prefixes, to.Prefixes, Prefix.object, Prefix.fields)
 	d.networks(from, to)
+	compare(d, learnedOf(from), learnedOf(to), Binding.object, Binding.fields)
 	return d.changes
 }
 
 // DiffElsewhere is Diff for states that were computed about another node: without what
-// only that node knows, such as its uplinks, its numbers and its MTU.
+// only that node knows, such as its uplinks, its numbers and its MTU, and without
+// addresses.
 func DiffElsewhere(from, to State) []Change {
 	d := &diff{hidden: []string{"id", "mtu", "flow sets", "at", "mac", "interface", "router advertisements"}}
 	d.networks(from, to)
@@ -67,7 +69,6 @@ func (d *diff) networks(from, to State) {
 	d.peers(from.Overlays, to.Overlays)
 	compare(d, from.Entrances, to.Entrances, Entrance.object, Entrance.fields)
 	compare(d, from.Devices, to.Devices, Device.object, Device.fields)
-	compare(d, learnedOf(from), learnedOf(to), Binding.object, Binding.fields)
 }
 
 type diff struct {

@@ -1,7 +1,6 @@
 package grid_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -169,27 +168,7 @@ func (e endpoint) pings(to endpoint) bool {
 
 // streams sends 50 packets a second for ten seconds; the function that it gives waits
 // for the end and tells how many were not answered.
-func (e endpoint) streams(to endpoint) func(*testing.T) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	cmd := e.Command(ctx, "ping", "-6", "-q", "-i", "0.02", "-c", "500", to.address.String())
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	err := cmd.Start()
-	return func(t *testing.T) int {
-		t.Helper()
-		defer cancel()
-		check(t, err)
-		_ = cmd.Wait() // 1 when something was lost
-		var sent, received int
-		for line := range strings.Lines(out.String()) {
-			if _, err := fmt.Sscanf(line, "%d packets transmitted, %d received", &sent, &received); err == nil && sent == 500 {
-				return sent - received
-			}
-		}
-		t.Fatalf("ping said %q", out.String())
-		return 0
-	}
-}
+func (e endpoint) streams(to endpoint) func(*testing.T) int { return e.streamsFor(to, 10*time.Second) }
 
 // reaches waits until one workload hears another.
 func (e endpoint) reaches(t *testing.T, to endpoint) {

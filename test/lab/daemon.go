@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,14 @@ const endWithin = 30 * time.Second
 // Daemon is the zosnet daemon of a lab's node, running or not.
 type Daemon struct {
 	*Machine // the node
-	site     *site
-	dir      string        // its document, state, sockets, pins and log
-	cmd      *exec.Cmd     // of the last start
-	exited   chan struct{} // closed when that process is gone
+
+	// Program is what the daemon runs; empty: the lab's zosnet.
+	Program string
+
+	site   *site
+	dir    string        // its document, state, sockets, pins and log
+	cmd    *exec.Cmd     // of the last start
+	exited chan struct{} // closed when that process is gone
 }
 
 // socketOf is the environment in which zosnet finds the daemon whose files are in dir.
@@ -100,7 +105,7 @@ func (d *Daemon) Launch() error {
 	defer func() { _ = log.Close() }()
 	// Not bound to a context: a daemon ends by Stop, Kill or Close, and that
 	// of a kept lab outlives the process that started it.
-	cmd := d.Command(context.Background(), d.site.zosnet, "daemon", "--config", d.Config())
+	cmd := d.Command(context.Background(), cmp.Or(d.Program, d.site.zosnet), "daemon", "--config", d.Config())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

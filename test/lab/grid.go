@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // NodeConfig says which node of a Grid to make. The first node that has an address of
@@ -44,6 +45,8 @@ type Grid struct {
 	Laptop  *Machine // nil unless asked for
 	Router  *Machine // the Internet's
 	Nodes   []*Node
+
+	segment *Machine // the switch between it and the nodes
 
 	config GridConfig
 }
@@ -107,7 +110,7 @@ func (g *Grid) wire(ctx context.Context) error {
 		}
 		machines[role] = m
 	}
-	g.Outside, g.Router, g.Laptop = machines["outside"], machines["router"], machines[laptop]
+	g.Outside, g.Router, g.Laptop, g.segment = machines["outside"], machines["router"], machines[laptop], machines["segment"]
 	if err := g.connect(machines); err != nil {
 		return err
 	}
@@ -213,6 +216,15 @@ func (g *Grid) place(i int, c NodeConfig, machines map[string]*Machine) (*Node, 
 	var err error
 	n.Daemon, err = g.newDaemon(m, dir, text)
 	return n, err
+}
+
+// Plug puts the cable of a node, or of the router that it is behind, in or takes it
+// out.
+func (g *Grid) Plug(ctx context.Context, n *Node, in bool) error {
+	state := map[bool]string{true: "up", false: "down"}[in]
+	port := fmt.Sprintf("port%d", 1+slices.Index(g.Nodes, n)) // after the Internet's router
+	_, err := g.segment.Run(ctx, "ip", "link", "set", port, state)
+	return err
 }
 
 // Start starts the daemons of all nodes and waits until they are ready. Unless its

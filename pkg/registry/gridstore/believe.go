@@ -149,6 +149,8 @@ func decodeAs(k Key, raw []byte) (value, error) {
 		v = &claim{}
 	case KindSpan:
 		v = &span{}
+	case KindRemoved:
+		v = &removal{}
 	case KindRoster:
 		v = &admission{}
 	case KindMember:

@@ -75,6 +75,8 @@ func (s *state) node(g group) *Node {
 			n.Request = &r
 		case *admission:
 			n.Admitted = v.admission(g.name)
+		case *removal:
+			n.Removed = v.At
 		case *member:
 			n.Member, n.Joining = v.Client, v.Cluster
 		case *token:

@@ -23,6 +23,7 @@
 //	networks/NETWORK/revisions/REVISION      a past document                        signed by its owner
 //	workloads/NETWORK/WORKLOAD               which node has the workload's name     a claim
 //	spans/NODE/NETWORK                       that the network names the node        a claim
+//	removed/NODE                             that it was taken out of the grid      by the members
 //	roster/NODE                              that the node is in the grid           by the members
 //	members/NODE                             that the node is a member              by the members
 //	issued/NODE                              the certificates that it was given    by the members

@@ -21,6 +21,7 @@ const (
 	rosterRoot   = root + "roster/"
 	membersRoot  = root + "members/"
 	issuedRoot   = root + "issued/"
+	removedRoot  = root + "removed/"
 	revocations  = root + "trust/revocations"
 )
 
@@ -46,6 +47,7 @@ const (
 	KindRoster       Kind = "roster"
 	KindMember       Kind = "member"
 	KindIssued       Kind = "issued"
+	KindRemoved      Kind = "removed"
 	KindRevocations  Kind = "revocations"
 )
 
@@ -79,6 +81,8 @@ func (k Key) String() string {
 		return membersRoot + k.Node
 	case KindIssued:
 		return issuedRoot + k.Node
+	case KindRemoved:
+		return removedRoot + k.Node
 	case KindRevocations:
 		return revocations
 	}
@@ -175,6 +179,8 @@ func parseKey(text string) (Key, error) {
 		return named(Key{Kind: KindMember, Node: parts[1]})
 	case parts[0] == "issued" && len(parts) == 2:
 		return named(Key{Kind: KindIssued, Node: parts[1]})
+	case parts[0] == "removed" && len(parts) == 2:
+		return named(Key{Kind: KindRemoved, Node: parts[1]})
 	case text == revocations:
 		return Key{Kind: KindRevocations}, nil
 	}

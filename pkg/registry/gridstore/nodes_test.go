@@ -142,3 +142,23 @@ func TestHistory(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestRemoved: who holds an allocation hears of a node that was taken out of the grid,
+// until one of its name is let in; one that is only not live stays as it is.
+func TestRemoved(t *testing.T) {
+	t.Parallel()
+	g := single(t, 3)
+	n1, n3 := g.open(1), g.open(3)
+	g.ok(g.root().PutMember(t.Context(), "n1", g.client(1), nil))
+	g.until(n1, "n2 in the roster", func(s Snapshot) bool { return s.Nodes["n2"] != nil && s.Nodes["n2"].Admitted != nil })
+	g.ok(g.root().Expel(t.Context(), "n2"))
+	g.ok(g.root().Expel(t.Context(), "n2"))
+	g.until(n1, "n2 was taken out", func(s Snapshot) bool {
+		return s.Nodes["n2"] != nil && !s.Nodes["n2"].Removed.IsZero() && s.Nodes["n2"].Admitted == nil && s.Nodes["n3"].Removed.IsZero()
+	})
+	if s := n3.Snapshot(); s.Nodes["n2"] != nil {
+		t.Errorf("n3, which holds nothing, hears of it: %+v", s.Nodes["n2"])
+	}
+	g.admit(2)
+	g.until(n1, "n2 is let in again", func(s Snapshot) bool { return s.Nodes["n2"].Admitted != nil && s.Nodes["n2"].Removed.IsZero() })
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -120,10 +121,15 @@ func (r Root) allow(ctx context.Context, node string) error {
 }
 
 // Expel takes a node out of the registry, when its certificates have been revoked:
-// its rights first, then its keys, its
-// spans and its claims. Documents that name it stay. It may be called again.
+// its rights first, then its keys, its spans and its claims. Documents that name it
+// stay. That it was taken out is noted: only then do blocks that others delegated to
+// it rest. It may be called again.
 func (r Root) Expel(ctx context.Context, node string) error {
 	if err := CheckNode(node); err != nil {
+		return err
+	}
+	removed, err := encode(&removal{At: time.Now().UTC()}, nil)
+	if err != nil {
 		return err
 	}
 	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
@@ -153,6 +159,7 @@ func (r Root) Expel(ctx context.Context, node string) error {
 			clientv3.OpDelete(Key{Kind: KindRoster, Node: node}.String()),
 			clientv3.OpDelete(Key{Kind: KindMember, Node: node}.String()),
 			clientv3.OpDelete(Key{Kind: KindIssued, Node: node}.String()),
+			clientv3.OpPut(Key{Kind: KindRemoved, Node: node}.String(), string(removed)),
 		).Commit()
 		if err != nil {
 			return fmt.Errorf("delete what node %s wrote: %w", node, err)

@@ -37,6 +37,7 @@ func (r Root) Admit(ctx context.Context, a Admission, pem []byte, by string, use
 			return err
 		}
 		t.certify(a.Node, pem)
+		t.ops = append(t.ops, clientv3.OpDelete(Key{Kind: KindRemoved, Node: a.Node}.String()))
 		if used != nil {
 			t.use(Key{Kind: KindToken, Node: by, Token: used.ID}, *used)
 		}

@@ -154,7 +154,8 @@ func (s *scope) ofNetwork(name string, keys map[Key]*entry) []string {
 }
 
 // ofNode gives the ranges that a node is the reason for: this one for the holders
-// that it asks, and for the roster if it is a member or holds an allocation; a
+// that it asks, and for the roster, and who was taken out of it, if it is a member or
+// holds an allocation; a
 // member for who it is; one of the roster for who it is and what it asks.
 func (s *scope) ofNode(name string, keys map[Key]*entry) []string {
 	var ranges []string
@@ -172,7 +173,7 @@ func (s *scope) ofNode(name string, keys map[Key]*entry) []string {
 	for _, e := range keys {
 		switch v := e.value.(type) {
 		case *registration, *member:
-			ranges = append(ranges, rosterRoot)
+			ranges = append(ranges, rosterRoot, removedRoot)
 		case *request:
 			for _, holder := range append([]string{v.Holder}, v.Others...) {
 				if holder != s.self && CheckNode(holder) == nil {

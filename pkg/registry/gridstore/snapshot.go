@@ -46,6 +46,7 @@ type Node struct {
 	Record   *Record
 	Live     bool                      // its lease held, when this was confirmed
 	Since    time.Time                 // when its daemon started; zero if it is not live
+	Removed  time.Time                 // when it was taken out of the grid; zero if it is in; only members and holders hear that
 	Left     time.Time                 // when this node heard that it is not live any more; zero if it is, or was never heard
 	Holding  ipam.Holding              // what it holds for others
 	Request  *ipam.Request             // what it asks a holder for

@@ -146,6 +146,12 @@ type admission struct {
 	ControlKey trust.ControlKey `json:"controlKey"`
 }
 
+// removal says that a node was taken out of the grid, until one of its name is let in.
+type removal struct {
+	Extra
+	At time.Time `json:"at"`
+}
+
 // member says that a node is one of the members, or about to be one.
 type member struct {
 	Extra

@@ -1,0 +1,62 @@
+package grid_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/zosnet/zosnet/test/testenv"
+)
+
+// toTime is what time.Now adds to Unix seconds to have them in its own form: a
+// constant in its code. Its monotonic clock is another number.
+const toTime = 62135596800 - 59453308800 // from the year 1 to 1970, from 1 to 1885
+
+// clockOff gives a copy of zosnet whose wall clock is off by a whole number of
+// seconds, and nothing else: Linux has no namespace for that clock, so the constant in
+// time.Now is another one. All that asks for the time asks there: certificates, TLS,
+// serials, leases, WireGuard's timestamps.
+func clockOff(t *testing.T, by time.Duration) string {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		return testenv.Zosnet(t) // whose code is written otherwise: what follows is proven without it
+	}
+	text, err := os.ReadFile(testenv.Zosnet(t))
+	check(t, err)
+	place, size := codeOf(t, text, "time.Now")
+	code := text[place : place+size]
+	was := binary.LittleEndian.AppendUint32(nil, uint32(toTime))
+	if n := bytes.Count(code, was); n != 1 {
+		t.Fatalf("time.Now has its constant %d times", n)
+	}
+	binary.LittleEndian.PutUint32(code[bytes.Index(code, was):], uint32(toTime+int64(by/time.Second)))
+	dir, err := os.MkdirTemp("", "gi")
+	check(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	file := filepath.Join(dir, "zosnet")
+	check(t, os.WriteFile(file, text, 0o755)) // the WireGuard process is somebody else's
+	check(t, os.Chmod(dir, 0o755))
+	return file
+}
+
+// codeOf gives where in a program's file the code of a function is.
+func codeOf(t *testing.T, program []byte, function string) (place, size uint64) {
+	t.Helper()
+	file, err := elf.NewFile(bytes.NewReader(program))
+	check(t, err)
+	symbols, err := file.Symbols()
+	check(t, err)
+	for _, s := range symbols {
+		if s.Name == function {
+			section := file.Sections[s.Section]
+			return s.Value - section.Addr + section.Offset, s.Size
+		}
+	}
+	t.Fatalf("there is no function %s in it", function)
+	return 0, 0
+}
