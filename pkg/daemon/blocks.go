@@ -143,6 +143,7 @@ func blocksAfter(node string, have []registry.Block, snap gridstore.Snapshot, ow
 // nearly used up, and it holds none that it could take itself.
 func (d *Daemon) askForBlocks(ctx context.Context, client *gridstore.Client, snap gridstore.Snapshot, local registry.Snapshot) error {
 	node := d.file.node()
+	local.Blocks = inUse(node, local)
 	a := asking{node: node.Name, exit: node.Exit, snap: snap, local: local, now: time.Now()}
 	next, err := a.request(func() (map[string]ipam.Holding, error) { return client.Holdings(ctx) })
 	if err != nil {

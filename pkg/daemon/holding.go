@@ -55,9 +55,21 @@ func giving(node *spec.Node, local registry.Snapshot, inGrid bool) *spec.Node {
 	with := *node
 	with.Prefixes = prefixesOf(registrations(node, local))
 	if inGrid {
-		with.Prefixes = blocksOf(local.Blocks)
+		with.Prefixes = blocksOf(inUse(node, local))
 	}
 	return &with
+}
+
+// inUse gives the blocks that this node gives from. Those of a prefix that it holds no
+// more it only keeps, for as long as networks are in them.
+func inUse(node *spec.Node, local registry.Snapshot) (blocks []registry.Block) {
+	prefixes := prefixesOf(registrations(node, local))
+	for _, b := range local.Blocks {
+		if b.Holder != node.Name || slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(b.Block.Addr()) }) {
+			blocks = append(blocks, b)
+		}
+	}
+	return blocks
 }
 
 // spacious is node.yaml with all of this node's address space: the blocks that it
@@ -156,7 +168,10 @@ func (n held) used(now time.Time) (list []netip.Prefix) {
 // nearly used up. That there is none is for whoever then lacks a /64 to say.
 func (n held) grow(h ipam.Holding, now time.Time) ipam.Holding {
 	own := h.Of(n.node)
-	all, err := ipam.ParseBlocks(append(n.elsewhere(), own...))
+	usable := slices.DeleteFunc(slices.Clone(own), func(block netip.Prefix) bool {
+		return !slices.ContainsFunc(h.Prefixes(), func(p netip.Prefix) bool { return p.Contains(block.Addr()) })
+	})
+	all, err := ipam.ParseBlocks(append(n.elsewhere(), usable...))
 	if err != nil || len(h.Registrations) == 0 {
 		return h
 	}

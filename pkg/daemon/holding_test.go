@@ -109,6 +109,15 @@ func TestBringHolding(t *testing.T) {
 			wrong: "still used: 2001:db8:1::/56 by n2",
 		},
 		{
+			name: "a prefix takes another's place, in which a network still is", need: held{
+				registrations: document("2001:db8:2::/48"), local: keeps(map[string]string{"2001:db8:1:1::/64": "a"}, nil),
+			},
+			have:       heldBy("n1", []string{"2001:db8:1::/48"}, map[string]string{"2001:db8:1::/56": "n1"}),
+			registered: []string{"2001:db8:1::/48", "2001:db8:2::/48"},
+			blocks:     map[string]string{"2001:db8:1::/56": "n1", "2001:db8:2::/56": "n1"},
+			wrong:      "still used: 2001:db8:1::/56 by n1",
+		},
+		{
 			name: "what another node holds", need: held{
 				registrations: document("2001:db8:1::/48"), others: []ipam.Holding{heldBy("n2", []string{"2001:db8::/32"}, nil)},
 			},
@@ -221,6 +230,10 @@ func TestNodeSpace(t *testing.T) {
 	}
 	if got := giving(node, local, true).Prefixes; !slices.Equal(got, pfxs("2001:db8:1::/56", "2001:db8:7:300::/56")) {
 		t.Errorf("in a grid it gives from %v", got)
+	}
+	retired := &spec.Node{Name: "n1"}
+	if got := giving(retired, local, true).Prefixes; !slices.Equal(got, pfxs("2001:db8:7:300::/56")) {
+		t.Errorf("when it holds a prefix no more it gives from %v", got)
 	}
 	if got := spacious(node, local, given).Prefixes; !slices.Equal(got, pfxs("2001:db8:1::/49", "2001:db8:1::/56", "2001:db8:7:300::/56")) {
 		t.Errorf("its space is %v", got)

@@ -52,7 +52,7 @@ func (d *Daemon) awaitBlock(ctx context.Context) {
 			return
 		}
 		now := time.Now()
-		blocks, err := ipam.ParseBlocks(blocksOf(local.Blocks))
+		blocks, err := ipam.ParseBlocks(d.giving(local).Prefixes)
 		if err != nil {
 			return
 		}
