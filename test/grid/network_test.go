@@ -79,6 +79,8 @@ func TestNetworkOverNodes(t *testing.T) {
 	_, err = second.cli("apply", "--key", key, "-f", page(webToDB+"  - allow: {from: db, to: web, ports: [icmpv6/echo-request]}\n"))
 	check(t, err)
 	db.reaches(t, web)
+	var private map[string]string
+	t.Run("keys change under way", func(t *testing.T) { private = changeKeys(t, network, first, second, web, db) })
 
 	t.Run("a person joins at one node and reaches another", func(t *testing.T) { personAcrossNodes(t, second, g.Outside, network, key, db, web) })
 
@@ -109,6 +111,7 @@ func TestNetworkOverNodes(t *testing.T) {
 		}
 	}
 	searchSecrets(t, nodes, token)
+	searchKeys(t, nodes, private)
 }
 
 // left gives what there is of a network outside its nodes' own namespaces.
