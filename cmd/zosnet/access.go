@@ -49,9 +49,9 @@ func accessListCommand(o *options) *cobra.Command {
 				return err
 			}
 			return o.print(cmd, list, func(w io.Writer) {
-				t := newTable(w, "network", "device", "at", "address", "allowed", "problem")
+				t := newTable(w, "network", "device", "at", "address", "allowed", "heard", "problem")
 				for _, d := range list.Devices {
-					t.AppendRow([]any{d.Network, d.Name, orDash(d.At), orDash(d.Address), orDash(strings.Join(d.Allow, ", ")), orDash(d.Problem)})
+					t.AppendRow([]any{d.Network, d.Name, orDash(d.At), orDash(d.Address), orDash(strings.Join(d.Allow, ", ")), shortTime(d.LastHandshake), orDash(d.Problem)})
 				}
 				t.Render()
 			})

@@ -218,8 +218,9 @@ type AccessDevice struct {
 	Dns           []string               `protobuf:"bytes,9,rep,name=dns,proto3" json:"dns,omitempty"`                              // the network's resolver
 	Search        string                 `protobuf:"bytes,10,opt,name=search,proto3" json:"search,omitempty"`                       // what the network's names end in
 	Mtu           uint32                 `protobuf:"varint,11,opt,name=mtu,proto3" json:"mtu,omitempty"`
-	AllowedIps    []string               `protobuf:"bytes,12,rep,name=allowed_ips,json=allowedIps,proto3" json:"allowed_ips,omitempty"` // the network's prefixes
-	Problem       string                 `protobuf:"bytes,13,opt,name=problem,proto3" json:"problem,omitempty"`                         // why it cannot join, or not yet; empty: it can
+	AllowedIps    []string               `protobuf:"bytes,12,rep,name=allowed_ips,json=allowedIps,proto3" json:"allowed_ips,omitempty"`          // the network's prefixes
+	Problem       string                 `protobuf:"bytes,13,opt,name=problem,proto3" json:"problem,omitempty"`                                  // why it cannot join, or not yet; empty: it can
+	LastHandshake string                 `protobuf:"bytes,14,opt,name=last_handshake,json=lastHandshake,proto3" json:"last_handshake,omitempty"` // where it ends here: when it was heard last; empty: never, or elsewhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -345,6 +346,13 @@ func (x *AccessDevice) GetProblem() string {
 	return ""
 }
 
+func (x *AccessDevice) GetLastHandshake() string {
+	if x != nil {
+		return x.LastHandshake
+	}
+	return ""
+}
+
 // AccessConfiguration is what a command prints of a device.
 type AccessConfiguration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -411,7 +419,7 @@ const file_access_proto_rawDesc = "" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\".\n" +
 	"\x12GetDocumentRequest\x12\x18\n" +
-	"\anetwork\x18\x01 \x01(\tR\anetwork\"\xc2\x02\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\"\xe9\x02\n" +
 	"\fAccessDevice\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -428,7 +436,8 @@ const file_access_proto_rawDesc = "" +
 	"\x03mtu\x18\v \x01(\rR\x03mtu\x12\x1f\n" +
 	"\vallowed_ips\x18\f \x03(\tR\n" +
 	"allowedIps\x12\x18\n" +
-	"\aproblem\x18\r \x01(\tR\aproblem\"^\n" +
+	"\aproblem\x18\r \x01(\tR\aproblem\x12%\n" +
+	"\x0elast_handshake\x18\x0e \x01(\tR\rlastHandshake\"^\n" +
 	"\x13AccessConfiguration\x12/\n" +
 	"\x06device\x18\x01 \x01(\v2\x17.zosnet.v1.AccessDeviceR\x06device\x12\x16\n" +
 	"\x06config\x18\x02 \x01(\tR\x06config2\xdb\x01\n" +

@@ -123,6 +123,7 @@ func (d *Daemon) describeEntrance(v view, m *api.AccessDevice) {
 		for _, e := range v.state.Entrances {
 			if e.Network == m.Network {
 				m.Peer, m.Mtu, port = wireguard.PublicKey(e.PublicKey).String(), uint32(e.MTU), e.Port
+				m.LastHandshake = d.heard(e.Interface, m.PublicKey)
 			}
 		}
 	} else if part, record := d.publishedBy(m.At, m.Network); part != nil && record != nil {
@@ -133,6 +134,20 @@ func (d *Daemon) describeEntrance(v view, m *api.AccessDevice) {
 		return
 	}
 	m.Endpoint = netip.AddrPortFrom(endpoint, port).String()
+}
+
+// heard tells when a peer of a device was heard last. What cannot be read is left out.
+func (d *Daemon) heard(device, key string) string {
+	is, err := d.sessions.devices.Read(device)
+	if err != nil {
+		return ""
+	}
+	for _, p := range is.Peers {
+		if p.PublicKey.String() == key && !p.LastHandshake.IsZero() {
+			return timeText(p.LastHandshake)
+		}
+	}
+	return ""
 }
 
 func (d *Daemon) publishedBy(node, network string) (*gridstore.Part, *gridstore.Record) {

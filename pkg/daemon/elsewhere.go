@@ -116,10 +116,13 @@ func (f *foresight) input(node string, part *gridstore.Part, document *spec.Netw
 	isOwn := func(n string) bool { return n == node }
 	in := plan.Input{
 		Node: &self, FlowSets: uint32(maps.MaxFlows / maps.FlowWays), FlowShares: uint32(maps.FlowShares),
-		Networks: []plan.Record{{Document: document, ID: 1, Prefix: part.Prefix, Services: f.services()}},
+		Networks: []plan.Record{{Document: document, ID: 1, Prefix: part.Prefix, Services: f.services(), Access: f.devices()}},
 		Nodes:    slices.DeleteFunc(others.nodes, func(n plan.Node) bool { return isOwn(n.Name) }),
 		Parts:    append(slices.DeleteFunc(others.parts, func(p plan.Part) bool { return isOwn(p.Node) }), own),
 		Remote:   slices.DeleteFunc(others.remote, func(r plan.Remote) bool { return isOwn(r.Node) }),
+	}
+	if entrance, _ := wireguard.ParsePublicKey(part.EntranceKey); endsAt(in, document) {
+		in.Entrances = []plan.EntranceKey{{Network: document.Name, PublicKey: entrance, Port: part.EntrancePort}}
 	}
 	for _, a := range f.snap.Networks[document.Name].Attachments[node] {
 		if _, kept := document.Service(a.Service); !kept {
@@ -134,14 +137,33 @@ func (f *foresight) input(node string, part *gridstore.Part, document *spec.Netw
 
 // services numbers the services of both documents.
 func (f *foresight) services() map[string]uint32 {
+	return f.number(1, func(n *spec.Network) (names []string) {
+		for _, s := range n.Services {
+			names = append(names, s.Name)
+		}
+		return names
+	})
+}
+
+// devices numbers their access devices, above all services.
+func (f *foresight) devices() map[string]uint32 {
+	return f.number(1<<16, func(n *spec.Network) (names []string) {
+		for _, a := range n.Access {
+			names = append(names, a.Name)
+		}
+		return names
+	})
+}
+
+func (f *foresight) number(first uint32, pick func(*spec.Network) []string) map[string]uint32 {
 	ids := map[string]uint32{}
 	for _, document := range []*spec.Network{f.from, f.to} {
 		if document == nil {
 			continue
 		}
-		for _, s := range document.Services {
-			if _, known := ids[s.Name]; !known {
-				ids[s.Name] = uint32(len(ids) + 1)
+		for _, name := range pick(document) {
+			if _, known := ids[name]; !known {
+				ids[name] = first + uint32(len(ids))
 			}
 		}
 	}

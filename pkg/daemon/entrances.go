@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/zosnet/zosnet/pkg/plan"
+	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/wireguard"
 )
 
@@ -46,12 +48,7 @@ func openEntrances(stateDir string) (*entrances, error) {
 // add gives an input the key and the port of each network whose access ends here.
 func (e *entrances) add(in *plan.Input) error {
 	for _, r := range in.Networks {
-		here := false
-		for _, a := range r.Document.Access {
-			node, _ := plan.AccessEnd(r.Document, a, in.Reachable)
-			here = here || node == in.Node.Name
-		}
-		if !here {
+		if !endsAt(*in, r.Document) {
 			continue
 		}
 		entrance, err := e.of(r.Document.Name, in.Node.Name)
@@ -61,6 +58,14 @@ func (e *entrances) add(in *plan.Input) error {
 		in.Entrances = append(in.Entrances, entrance)
 	}
 	return nil
+}
+
+// endsAt tells whether an access device of a network ends at an input's node.
+func endsAt(in plan.Input, document *spec.Network) bool {
+	return slices.ContainsFunc(document.Access, func(a spec.Access) bool {
+		node, _ := plan.AccessEnd(document, a, in.Reachable)
+		return node == in.Node.Name
+	})
 }
 
 // of gives what a network's entrance has here, and makes it where there is none.

@@ -51,7 +51,7 @@ func testStore(t *testing.T) *registry.Store {
 
 // What is checked before anything is stored is what will be stored.
 func TestPreviewIsWhatTheRegistryDoes(t *testing.T) {
-	acme := parsed(t, "network: acme\nnodes: [n1]\nservices: {web: {}, db: {}}\n")
+	acme := parsed(t, "network: acme\nnodes: [n1]\nservices: {web: {}, db: {}}\naccess: {alice: {publicKey: \""+aliceKey+"\"}}\n")
 	beta := parsed(t, "network: beta\nnodes: [n1]\nservices: {app: {}}\n")
 	changed := parsed(t, "network: acme\nnodes: [n1]\nservices: {db: {}, cache: {}}\n")
 	aaaa := parsed(t, "network: aaaa\nnodes: [n1]\nservices: {one: {}}\n")

@@ -109,7 +109,7 @@ func (d Device) object() string { return "access device " + d.Network + "/" + d.
 func (d Device) fields() []field {
 	return []field{
 		{"address", d.Address.String()},
-		{"at", d.Node},
+		{"ends at", d.Node},
 		{"public key", keyText(d.PublicKey)},
 	}
 }

@@ -114,6 +114,9 @@ func (a Access) line() string {
 	if len(a.Ports) > 0 {
 		text += " " + portsText(a.Ports)
 	}
+	if a.At != "" {
+		text += ", at " + a.At
+	}
 	return text
 }
 
