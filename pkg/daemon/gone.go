@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/plan"
@@ -63,4 +64,22 @@ func (v view) observes(now []plan.Session, snap gridstore.Snapshot) bool {
 		}
 	}
 	return false
+}
+
+// unheard gives for each network the nodes that this one does not hear, and therefore
+// reaches through the exit, by name.
+func (v view) unheard() map[string][]string {
+	lost := map[plan.Session]bool{}
+	for _, s := range v.input.Sessions {
+		lost[plan.Session{Interface: s.Interface, PublicKey: s.PublicKey}] = s.Lost
+	}
+	list := map[string][]string{}
+	for _, o := range v.overlays {
+		for _, p := range o.Peers {
+			if len(p.AllowedIPs) == 0 && lost[plan.Session{Interface: o.Interface, PublicKey: p.PublicKey}] && !slices.Contains(list[o.Network], p.Node) {
+				list[o.Network] = append(list[o.Network], p.Node)
+			}
+		}
+	}
+	return list
 }

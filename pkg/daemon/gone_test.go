@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,5 +70,24 @@ func TestObserves(t *testing.T) {
 		if got := v.observes(row.now, gridstore.Snapshot{}); got != row.want {
 			t.Errorf("%s: another plan %v, want %v", row.what, got, row.want)
 		}
+	}
+}
+
+// TestUnheard: the grid is told of nodes that do not answer and are reached through the
+// exit, not of those that are there because they say so.
+func TestUnheard(t *testing.T) {
+	const device = "zoacme-1"
+	there := []netip.Prefix{netip.MustParsePrefix("2001:db8:bbbb:2::/64")}
+	v := view{
+		overlays: []plan.Overlay{{Network: "acme", Interface: device, Peers: []plan.Peer{
+			{Node: "n2", PublicKey: [32]byte{2}}, {Node: "n3", PublicKey: [32]byte{3}}, {Node: "n4", PublicKey: [32]byte{4}, AllowedIPs: there},
+		}}},
+		input: plan.Input{Sessions: []plan.Session{
+			{Interface: device, PublicKey: [32]byte{2}, Lost: true}, {Interface: device, PublicKey: [32]byte{3}},
+			{Interface: device, PublicKey: [32]byte{4}, Lost: true},
+		}},
+	}
+	if got := v.unheard(); len(got) != 1 || !slices.Equal(got["acme"], []string{"n2"}) {
+		t.Errorf("unheard %v, want n2 in acme", got)
 	}
 }

@@ -143,7 +143,7 @@ func (d *Daemon) publishAll(ctx context.Context) error {
 	}
 	v := d.current()
 	client := d.control.registry()
-	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot, v.sends(), v.input.Entrances}
+	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot, v.sends(), v.unheard(), v.input.Entrances}
 	return errors.Join(d.publishNextHop(ctx, p), p.publish(ctx, v.parts()))
 }
 

@@ -56,6 +56,7 @@ func partOf(network, node string, part *gridstore.Part, self string) plan.Part {
 	p := plan.Part{
 		Network: network, Node: node, Prefix: part.Prefix, PublicKey: key, Port: part.Port,
 		Generation: wireguard.Generation(part.Generation), Sends: slices.Contains(part.Sends, self),
+		Unheard: slices.Contains(part.Unheard, self),
 	}
 	if next := part.Next; next != nil {
 		key, _ := wireguard.ParsePublicKey(next.PublicKey)

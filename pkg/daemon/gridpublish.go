@@ -22,6 +22,7 @@ type publisher struct {
 	snap   gridstore.Snapshot
 	local  registry.Snapshot
 	sends  map[string][]string // by network: the nodes to which this one sends over its next device
+	lost   map[string][]string // by network: the nodes that it does not hear, and reaches through the exit
 
 	entrances []plan.EntranceKey
 }
@@ -64,6 +65,7 @@ func (p publisher) partOf(part plan.Part) gridstore.Part {
 	g := gridstore.Part{
 		Prefix: part.Prefix, PublicKey: wireguard.PublicKey(part.PublicKey).String(), Port: part.Port,
 		Generation: uint32(part.Generation), Sends: p.sends[part.Network], Hidden: !p.node.Endpoint.IsValid(),
+		Unheard: p.lost[part.Network],
 	}
 	if next := part.Next; next != nil {
 		g.Next = &gridstore.Successor{Generation: uint32(next.Generation), PublicKey: wireguard.PublicKey(next.PublicKey).String(), Port: next.Port}
@@ -86,7 +88,7 @@ func samePart(a, b gridstore.Part) bool {
 	}
 	return a.Prefix == b.Prefix && a.PublicKey == b.PublicKey && a.Port == b.Port && a.Generation == b.Generation &&
 		a.EntranceKey == b.EntranceKey && a.EntrancePort == b.EntrancePort &&
-		slices.Equal(a.Sends, b.Sends) && a.Hidden == b.Hidden && a.Block == b.Block && a.Holder == b.Holder
+		slices.Equal(a.Sends, b.Sends) && slices.Equal(a.Unheard, b.Unheard) && a.Hidden == b.Hidden && a.Block == b.Block && a.Holder == b.Holder
 }
 
 // publishWorkloads publishes this node's workloads of a network with their learned

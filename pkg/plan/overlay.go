@@ -129,8 +129,8 @@ func (in Input) peer(p Part, node Node) Peer {
 	if node.Endpoint.IsValid() {
 		peer.Endpoint = netip.AddrPortFrom(node.Endpoint, p.Port)
 	}
-	if !node.Endpoint.IsValid() || !in.Node.Endpoint.IsValid() {
-		peer.Keepalive = keepalive
+	if !node.Endpoint.IsValid() || !in.Node.Endpoint.IsValid() || p.Unheard {
+		peer.Keepalive = keepalive // the last: so that it shows whether it is heard here
 	}
 	return peer
 }

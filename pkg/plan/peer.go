@@ -24,6 +24,7 @@ type Part struct {
 	Port       uint16       // that it listens on
 	Generation wireguard.Generation
 	Next       *Successor // nil: its key is not being changed
+	Unheard    bool       // another node's: it does not hear this one directly
 	Sends      bool       // another node's: what it sends to this one goes over its Next
 	Overdue    bool       // this node's: its change has taken so long that it no longer waits for who is silent
 }

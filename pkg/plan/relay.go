@@ -13,13 +13,14 @@ type paths struct {
 	peers []Peer // who could be spoken to directly, each with its own /64
 
 	hidden func(node string) bool
-	lost   func(Peer) bool // it should have been heard, and was not
+	lost   func(Peer) bool // one of the two should have heard the other, and did not
 }
 
 // meet moves the /64s of nodes that cannot be reached directly to the exit: of
 // hidden ones, if this node is hidden as well, and of those that do not answer. These
-// stay peers without a prefix, so that they can shake hands again. Who is in the same
-// place sees the same from the other end, so that both move.
+// stay peers without a prefix, so that they can shake hands again. Both ends must move,
+// for each takes a /64 from one peer only: the other one hears that it is not heard
+// (Part.Unheard), and a handshake is known to both.
 func (p paths) meet() (list []Peer, ignored []Ignored) {
 	list = slices.Clone(p.peers)
 	exit := slices.IndexFunc(list, func(peer Peer) bool { return peer.Node == p.exit && !p.apart(peer.Node) })

@@ -41,6 +41,13 @@ func TestMeetAtTheExit(t *testing.T) {
 			}
 		}
 	}
+	unheard := func(established bool) func(*Input) { // n2 does not hear this node
+		return func(in *Input) {
+			device := mustCompute(t, *in).Overlays[0].Interface
+			in.Sessions = append(in.Sessions, Session{Interface: device, PublicKey: [32]byte{2}, Established: established})
+			in.Parts[1].Unheard = true
+		}
+	}
 	public3 := func(in *Input) { in.Nodes[1].Endpoint = netip.MustParseAddr("192.0.2.3") }
 	for _, row := range []struct {
 		name, exit string
@@ -62,6 +69,8 @@ func TestMeetAtTheExit(t *testing.T) {
 			"both nodes are hidden, and the network's exit n9 is not there, or hidden too"},
 		{"one that does not answer", "n2", []func(*Input){lost(3)}, map[string][]string{"n2": {n2, n3}, "n3": nil}, ""},
 		{"a public one that does not answer", "n3", []func(*Input){public3, lost(2)}, map[string][]string{"n2": nil, "n3": {n2, n3}}, ""},
+		{"a public one that does not hear this node", "n3", []func(*Input){public3, unheard(false)}, map[string][]string{"n2": nil, "n3": {n2, n3}}, ""},
+		{"a public one that did not, and has shaken hands", "n3", []func(*Input){public3, unheard(true)}, map[string][]string{"n2": {n2}, "n3": {n3}}, ""},
 		{"the exit does not answer", "n2", []func(*Input){lost(2)}, map[string][]string{"n2": {n2}, "n3": {n3}}, ""},
 		{"nobody answers", "n2", []func(*Input){lost(2, 3)}, map[string][]string{"n2": {n2}, "n3": {n3}}, ""},
 		{"nobody answers two hidden ones", "n2", []func(*Input){here(true), lost(2)}, map[string][]string{"n2": {n2, n3}}, ""},
@@ -110,5 +119,15 @@ func TestGone(t *testing.T) {
 	in.Nodes[0].Gone = true
 	if p := mustCompute(t, in).peer(t, "globex", "n2"); p.Endpoint.IsValid() || p.Keepalive != 0 || len(p.AllowedIPs) != 1 {
 		t.Errorf("peer %+v of a node that is gone", p)
+	}
+}
+
+// TestUnheard: who is not heard there calls from here, so that both come to know
+// whether they hear each other.
+func TestUnheard(t *testing.T) {
+	in := spanning(t)
+	in.Parts[1].Unheard = true
+	if p := mustCompute(t, in).peer(t, "globex", "n2"); p.Keepalive != keepalive || len(p.AllowedIPs) != 1 {
+		t.Errorf("peer %+v: want a keepalive, and without an exit nothing else", p)
 	}
 }

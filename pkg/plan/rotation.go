@@ -54,7 +54,7 @@ func (p Part) key(g wireguard.Generation) (key [32]byte, port uint16, ok bool) {
 }
 
 // lost gives what tells of a peer that should have been heard over one of this node's
-// devices, and was not heard over any.
+// devices, or says that it does not hear this node, and was not heard over any.
 func (in Input) lost(own Part, parts []Part, s sessions) func(Peer) bool {
 	keys := []wireguard.Generation{own.Generation}
 	if own.Next != nil {
@@ -71,7 +71,7 @@ func (in Input) lost(own Part, parts []Part, s sessions) func(Peer) bool {
 			}
 			lost = lost || has && is.Lost
 		}
-		return lost
+		return lost || part.Unheard
 	}
 }
 

@@ -110,7 +110,7 @@ func moved(is PeerStatus, want, last netip.AddrPort, configured bool, now time.T
 // to be. WireGuard forgets an endpoint only with the peer, which costs one nothing that
 // has been silent for as long as a session lives.
 func forgotten(is PeerStatus, want Peer, now time.Time) bool {
-	return !want.Endpoint.IsValid() && is.Endpoint.IsValid() && now.Sub(is.LastHandshake) > stale
+	return !want.Endpoint.IsValid() && is.Endpoint.IsValid() && now.Sub(is.LastHandshake) >= stale
 }
 
 // withdraw takes away what peers that stay shall have no more and no other peer

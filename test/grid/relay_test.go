@@ -3,6 +3,7 @@ package grid_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -88,7 +89,7 @@ func TestNodesMeetAtTheExit(t *testing.T) {
 	}
 	web.goes(t, "after all daemons began again", db, 3)
 
-	unblock := home.block(public)
+	unblock := home.block(public.Address)
 	web.goes(t, "past a way that is blocked", near, 3)
 	if !web.pings(db) {
 		t.Error("a way that is blocked cuts another")
@@ -96,10 +97,35 @@ func TestNodesMeetAtTheExit(t *testing.T) {
 	unblock()
 	web.goes(t, "over a way that works again", near, 2)
 	web.reaches(t, db)
+
+	public.moves(netip.MustParseAddr("192.0.2.250"))
+	web.goes(t, "to a node that has moved", near, 2)
 }
 
-// block drops what goes from a node behind NAT to another and back, at its router.
-func (n *node) block(other *node) (unblock func()) {
+// moves gives a node another address of the Internet in place of its own, and says that
+// this is its endpoint.
+func (n *node) moves(to netip.Addr) {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	check(n.t, n.Sysctl("net/ipv4/conf/eth0/promote_secondaries", "1"))
+	for _, line := range []string{"add " + to.String() + "/24 dev eth0", "del " + n.Address.String() + "/24 dev eth0"} {
+		if out, err := n.Machine.Command(ctx, "ip", append([]string{"addr"}, strings.Fields(line)...)...).CombinedOutput(); err != nil {
+			n.t.Fatalf("ip addr %s: %v\n%s", line, err, out)
+		}
+	}
+	text, err := os.ReadFile(n.Config())
+	check(n.t, err)
+	moved := strings.Replace(string(text), fmt.Sprintf("endpoint: %v\n", n.Address), fmt.Sprintf("endpoint: %v\n", to), 1)
+	if moved == string(text) {
+		n.t.Fatalf("the node.yaml of %s names no endpoint %v:\n%s", n.name, n.Address, text)
+	}
+	check(n.t, os.WriteFile(n.Config(), []byte(moved), 0o600))
+	check(n.t, unix.Kill(n.PID(), unix.SIGHUP))
+}
+
+// block drops what goes from a node behind NAT to an address and back, at its router.
+func (n *node) block(other netip.Addr) (unblock func()) {
 	n.t.Helper()
 	nft := func(script string) {
 		n.t.Helper()
@@ -112,6 +138,6 @@ func (n *node) block(other *node) (unblock func()) {
 		}
 	}
 	nft(fmt.Sprintf("table ip blocked {\n chain forward {\n  type filter hook forward priority -10\n"+
-		"  ip daddr %[1]v drop\n  ip saddr %[1]v drop\n }\n}\n", other.Address))
+		"  ip daddr %[1]v drop\n  ip saddr %[1]v drop\n }\n}\n", other))
 	return func() { nft("delete table ip blocked\n") }
 }

@@ -48,6 +48,9 @@ type Part struct {
 	EntranceKey  string `json:"entranceKey,omitempty"` // WireGuard, base64
 	EntrancePort uint16 `json:"entrancePort,omitempty"`
 
+	// Unheard are the nodes that this one does not hear, and reaches through the exit.
+	Unheard []string `json:"unheard,omitempty"`
+
 	// The block that the /64 is of, and the node that delegated it: where to look
 	// whether that is true.
 	Block  netip.Prefix `json:"block,omitzero"`

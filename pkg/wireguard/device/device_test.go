@@ -2,6 +2,7 @@ package device
 
 import (
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -201,4 +202,25 @@ func TestEndpoint(t *testing.T) {
 	}
 	b.apply(b.device(a))
 	a.reaches(b)
+}
+
+// A peer that is not to be called any more has no endpoint then, and keeps its prefix.
+func TestForget(t *testing.T)       { forget(t, true) }
+func TestKernelForget(t *testing.T) { forget(t, false) }
+
+func forget(t *testing.T, userspace bool) {
+	s := newScene(t, 2, userspace)
+	a, b := s.nodes[0], s.nodes[1] // which is not there
+	a.apply(a.device(b))
+	gone := a.device(b)
+	gone.Peers[0].Endpoint = netip.AddrPort{}
+	a.apply(gone)
+	if p := a.read(a.link(0)).Peers[0]; p.Endpoint.IsValid() || len(p.AllowedIPs) != 1 {
+		t.Errorf("the peer has the endpoint %v and %d prefixes, want none and 1", p.Endpoint, len(p.AllowedIPs))
+	}
+	if got := a.apply(gone); got != nil {
+		t.Errorf("a second Apply changed %q", got)
+	}
+	s.join()
+	b.reaches(a)
 }
