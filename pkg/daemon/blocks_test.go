@@ -167,3 +167,32 @@ func TestBlocksStay(t *testing.T) {
 		}
 	}
 }
+
+// TestNoBlock: what whoever applies a network is told where no /64 is left.
+func TestNoBlock(t *testing.T) {
+	full := heldBy("gw1", []string{"2001:db8:1::/56"}, map[string]string{"2001:db8:1::/56": "n2"})
+	grid := func(source gridstore.Source, holdings ...ipam.Holding) gridstore.Snapshot {
+		snap := gridstore.Snapshot{Source: source, Nodes: map[string]*gridstore.Node{}}
+		for _, h := range holdings {
+			snap.Nodes[h.Holder] = &gridstore.Node{Name: h.Holder, Holding: h}
+		}
+		return snap
+	}
+	_, _, none := ipam.State{}.Allocate(ipam.Blocks{}, "acme", "n1", allocated)
+	for _, row := range []struct {
+		name string
+		err  error
+		snap gridstore.Snapshot
+		want string
+	}{
+		{"the registry is away", none, grid(gridstore.SourceCache, full), "registry cannot be reached"},
+		{"somebody has some left", none, grid(gridstore.SourceCluster, full, heldBy("gw2", []string{"2001:db8:2::/48"}, nil)), "asked of node gw2"},
+		{"nobody has", none, grid(gridstore.SourceCluster, full), "2001:db8:1::/56 of node gw1: none is free: n2 has 1 block, 100.0 %"},
+		{"nobody holds any", none, grid(gridstore.SourceCluster), "zosnet prefix register"},
+		{"something else is wrong", errors.New("disk full"), grid(gridstore.SourceCluster, full), "disk full"},
+	} {
+		if got := noBlock(row.err, row.snap, "n1", allocated).Error(); !strings.HasPrefix(got, row.err.Error()) || !strings.Contains(got, row.want) {
+			t.Errorf("%s: %s", row.name, got)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/ipam"
@@ -94,18 +93,27 @@ func (d *Daemon) mayGetBlock(now time.Time) bool {
 // exhausted adds to an error that says that this node has no /64 left why it gets no
 // further block of the grid.
 func (d *Daemon) exhausted(err error) error {
-	var none *ipam.ExhaustedError
-	if !errors.As(err, &none) || !d.inGrid() || !strings.HasPrefix(none.What, "a /64") {
+	if err == nil || !d.inGrid() {
 		return err
 	}
-	client := d.control.registry()
-	if client == nil || client.Snapshot().Source != gridstore.SourceCluster {
+	var snap gridstore.Snapshot
+	if client := d.control.registry(); client != nil {
+		snap = client.Snapshot()
+	}
+	return noBlock(err, snap, d.file.node().Name, time.Now())
+}
+
+func noBlock(err error, snap gridstore.Snapshot, node string, now time.Time) error {
+	var none *ipam.ExhaustedError
+	if !errors.As(err, &none) || none.What != "a /64" {
+		return err
+	}
+	if snap.Source != gridstore.SourceCluster {
 		return fmt.Errorf("%w; the grid's registry cannot be reached, so no further block can be had", err)
 	}
-	snap, name, now := client.Snapshot(), d.file.node().Name, time.Now()
-	holder, why := chooseHolder(knownHoldings(snap), name, "", now)
+	holder, why := chooseHolder(knownHoldings(snap), node, "", now)
 	if holder != "" {
-		return fmt.Errorf("%w; node %s has been asked for a further block, and has not answered yet: try again in a moment", err, holder)
+		return fmt.Errorf("%w; a further block is asked of node %s, which has not answered yet: try again in a moment", err, holder)
 	}
 	return fmt.Errorf("%w; %w", err, why)
 }

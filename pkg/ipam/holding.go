@@ -39,11 +39,12 @@ func (h Holding) Prefixes() []netip.Prefix { return sortedPrefixes(h.Registratio
 // Of gives the blocks that a node has, ascending.
 func (h Holding) Of(node string) []netip.Prefix {
 	var list []netip.Prefix
-	for _, p := range sortedPrefixes(h.Blocks) {
-		if d := h.Blocks[p]; d.Owned() && d.Node == node {
+	for p, d := range h.Blocks {
+		if d.Owned() && d.Node == node {
 			list = append(list, p)
 		}
 	}
+	slices.SortFunc(list, comparePrefix)
 	return list
 }
 

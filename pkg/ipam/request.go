@@ -57,9 +57,19 @@ func (h Holding) Answer(requests map[string]Request, now time.Time) (Holding, er
 			}
 		}
 	}
+	has := map[string]int{}
+	for _, d := range h.Blocks {
+		if d.Owned() {
+			has[d.Node]++
+		}
+	}
 	for _, node := range nodes {
+		r := requests[node]
+		if err := r.check(node); err == nil && has[node] >= r.Blocks {
+			continue // most nodes, nearly always
+		}
 		var err error
-		if h, _, err = h.delegate(requests[node], node, now); err != nil {
+		if h, _, err = h.delegate(r, node, now); err != nil {
 			errs = append(errs, err)
 		}
 	}

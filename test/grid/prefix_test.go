@@ -39,6 +39,18 @@ func delegated(t *testing.T, holder, taker *node, workload netip.Addr) {
 	if of[1] != want || of[0] != (block{Block: want.Block, Node: taker.name, Elsewhere: true}) || want.Block.Bits() != 56 {
 		t.Errorf("the holder says %+v, the node %+v", of[0], of[1])
 	}
+	// What nobody has of the block is unreachable at its node, and is the world's
+	// elsewhere.
+	unassigned := lastOf(want.Block)
+	if out, err := taker.Run(t.Context(), "ip", "-6", "route", "get", unassigned.String()); err == nil {
+		t.Errorf("%s sends %v by %s", taker.name, unassigned, out)
+	}
+	if out, err := holder.Run(t.Context(), "ip", "-6", "route", "get", unassigned.String()); err != nil || !strings.Contains(out, "dev eth0") {
+		t.Errorf("%s sends %v by %s, %v", holder.name, unassigned, out, err)
+	}
+	if out, err := holder.Run(t.Context(), "ip", "-6", "route", "get", lastOf(allocation).String()); err == nil {
+		t.Errorf("%s sends what nobody has of its prefix by %s", holder.name, out)
+	}
 	if own := holder.blocks(t); !slices.ContainsFunc(own, func(b block) bool { return b.Node == holder.name }) {
 		t.Errorf("the holder has no block of its own: %+v", own)
 	}
@@ -90,6 +102,15 @@ func routed(t *testing.T, holder, taker *node, delegated netip.Prefix) {
 			t.Errorf("%v: %s", err, out)
 		}
 	}
+}
+
+// lastOf gives the last address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	raw := p.Masked().Addr().As16()
+	for bit := p.Bits(); bit < 128; bit++ {
+		raw[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom16(raw)
 }
 
 func (n *node) blocks(t *testing.T) []block {
