@@ -25,7 +25,7 @@ func TestJSON(t *testing.T) {
 			},
 			`{"node":"n1","ready":false,"uplinks":[{"name":"eth0","hook":"xdp","mode":"native"}],"networks":["acme","beta"],` +
 				`"problems":[],"workloads":0,"revision":1099511627776,"appliedRevision":0,"applied":"","repairs":0,` +
-				`"lockdown":"","version":"","started":"","prefixes":[]}`,
+				`"lockdown":"","version":"","started":"","prefixes":[],"ignored":[]}`,
 		},
 		{
 			"network show", &Network{
@@ -35,7 +35,7 @@ func TestJSON(t *testing.T) {
 			`{"network":"acme","prefixes":{"n1":"2001:db8:a::/64","n2":"2001:db8:b::/64"},` +
 				`"workloads":[{"name":"web-1","service":"web","node":"n1","address":"2001:db8:a::100","interface":"zwweb-1-abcdefg",` +
 				`"network":"","kind":"","namespace":"","mac":"","addresses":[]}],` +
-				`"services":[],"rules":[],"gateway":"","bridge":"","id":0,"nodes":[],"file":"","applied":"","drops":[]}`,
+				`"services":[],"rules":[],"gateway":"","bridge":"","id":0,"nodes":[],"file":"","applied":"","drops":[],"ignored":[]}`,
 		},
 		{
 			"trace", &TraceResponse{
