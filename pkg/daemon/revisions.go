@@ -69,7 +69,7 @@ func (d *Daemon) lastRevision(ctx context.Context, client *gridstore.Client, net
 			network, response.From, network))
 	}
 	f.to, f.from = f.from, nil
-	response.From, response.To = revisions[1].Document.Revision, response.From
+	response.From, response.To = revisions[1].Revision, response.From
 	if before := revisions[1]; !before.Released {
 		f.from, _, err = spec.DecodeNetwork(before.File, []byte(before.Text))
 	}
@@ -135,7 +135,7 @@ func (d *Daemon) ListRevisions(ctx context.Context, r *api.ListRevisionsRequest)
 	}
 	response := &api.ListRevisionsResponse{Network: r.Network}
 	for i, revision := range revisions {
-		m := &api.Revision{Revision: revision.Document.Revision, Owner: revision.Owner.String(), Applied: timeText(revision.Applied),
+		m := &api.Revision{Revision: revision.Revision, Owner: revision.Owner.String(), Applied: timeText(revision.Applied),
 			File: revision.File, Released: revision.Released, Text: revision.Text}
 		to, err := decodeRevision(revision)
 		if err != nil {
@@ -143,7 +143,7 @@ func (d *Daemon) ListRevisions(ctx context.Context, r *api.ListRevisionsRequest)
 		}
 		var from *spec.Network
 		known := err == nil && m.Revision == 1
-		if i+1 < len(revisions) && err == nil && revisions[i+1].Document.Revision+1 == m.Revision {
+		if i+1 < len(revisions) && err == nil && revisions[i+1].Revision+1 == m.Revision {
 			from, err = decodeRevision(revisions[i+1])
 			known = err == nil
 		}

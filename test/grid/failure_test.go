@@ -102,6 +102,10 @@ func TestNodesAndFailures(t *testing.T) {
 				time.Sleep(200 * time.Millisecond)
 			}
 		}
+		second.forgets()
+		if !web.pings(db) || db.pings(web) {
+			t.Error("what was enforced does not stay where a node knows nothing any more")
+		}
 		time.Sleep(time.Until(began.Add(cutFor)))
 		if lost := stream(t); lost > 10 {
 			t.Errorf("%d packets were lost", lost)
@@ -192,7 +196,7 @@ func TestNodesAndFailures(t *testing.T) {
 		check(t, err)
 		first.lists(func(l listedNode) bool { return l.Node != third.name })
 		second.shows(network, 1, 1) // nothing of it but its name in the document
-		second.attach(network, "db", "db-2")
+		second.attach(network, "db", "db-3") // namespaces are the whole machine's: third has left its own
 		if _, err := first.cli("node", "remove", third.name); err == nil || !strings.Contains(err.Error(), third.name) {
 			t.Errorf("a node was removed twice: %v", err)
 		}
@@ -312,6 +316,24 @@ func (n *node) registry() registryState {
 	var status struct{ Grid registryState }
 	check(n.t, json.Unmarshal([]byte(out), &status))
 	return status.Grid
+}
+
+// forgets loses what the node kept of the grid, and waits until it says so: with its
+// registry away it enforces nothing anew.
+func (n *node) forgets() {
+	n.t.Helper()
+	n.stop(unix.SIGKILL)
+	check(n.t, os.Remove(filepath.Join(n.dir, "state/grid/cache.db")))
+	check(n.t, n.Launch())
+	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+		out, err := n.cli("status", "-o", "json")
+		if err != nil && strings.Contains(out, "nothing is known of the grid any more") {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%s forgot the grid, and says %s %v", n.name, out, err)
+		}
+	}
 }
 
 // followsRegistry waits until the node follows its registry.

@@ -24,11 +24,11 @@ func (c *Client) newReading() *reading {
 }
 
 // take reads ranges into the reading.
-func (r *reading) take(ctx context.Context, ranges []string, opts ...clientv3.OpOption) error {
+func (r *reading) take(ctx context.Context, ranges []string) error {
 	for len(ranges) > 0 {
 		now := ranges[:min(len(ranges), rangesAtOnce)]
 		ranges = ranges[len(now):]
-		responses, err := r.get(ctx, now, opts...)
+		responses, err := r.get(ctx, now)
 		if err != nil {
 			return err
 		}

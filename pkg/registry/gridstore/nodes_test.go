@@ -109,7 +109,7 @@ func TestHistory(t *testing.T) {
 		g.ok(err)
 		for _, r := range all {
 			if r.Err == nil {
-				list = append(list, r.Document.Revision)
+				list = append(list, r.Revision)
 			}
 		}
 		return list
