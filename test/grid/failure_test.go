@@ -195,7 +195,7 @@ func TestNodesAndFailures(t *testing.T) {
 		_, err := first.cli("node", "remove", third.name)
 		check(t, err)
 		first.lists(func(l listedNode) bool { return l.Node != third.name })
-		second.shows(network, 1, 1) // nothing of it but its name in the document
+		second.shows(network, 1, 1)          // nothing of it but its name in the document
 		second.attach(network, "db", "db-3") // namespaces are the whole machine's: third has left its own
 		if _, err := first.cli("node", "remove", third.name); err == nil || !strings.Contains(err.Error(), third.name) {
 			t.Errorf("a node was removed twice: %v", err)
