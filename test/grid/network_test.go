@@ -95,6 +95,7 @@ func TestNetworkOverNodes(t *testing.T) {
 	if lost := stream(t); lost > 10 {
 		t.Errorf("%d of 500 packets were lost while a daemon started", lost)
 	}
+	second.hasBlockOf(db.address)
 	first.start()
 
 	if _, err := first.cli("delete", network, "--key", key); err == nil {

@@ -121,3 +121,21 @@ func (n *node) blocks(t *testing.T) []block {
 	check(t, json.Unmarshal([]byte(out), &shown))
 	return shown.Blocks
 }
+
+// hasBlockOf checks that a node counts the block of an address as its own, and that what
+// nobody has of it is unreachable: also without the registry.
+func (n *node) hasBlockOf(a netip.Addr) {
+	n.t.Helper()
+	out, err := n.cli("status", "-o", "json")
+	check(n.t, err)
+	var status struct{ Prefixes []netip.Prefix }
+	check(n.t, json.Unmarshal([]byte(out), &status))
+	i := slices.IndexFunc(status.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+	if i < 0 {
+		n.t.Errorf("%s has %v, and no block with %v", n.name, status.Prefixes, a)
+		return
+	}
+	if out, err := n.Run(n.t.Context(), "ip", "-6", "route", "get", lastOf(status.Prefixes[i]).String()); err == nil {
+		n.t.Errorf("%s sends what nobody has of its block by %s", n.name, out)
+	}
+}
