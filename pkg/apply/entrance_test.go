@@ -3,6 +3,7 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -193,7 +194,7 @@ func (p *person) stream(t *testing.T, from netip.Addr) func() bool {
 		b, _ := inNamespace(p.path, fmt.Sprintf("ping -6 -i 0.1 -c 60 -W 1 -I %s %s", from, nearWeb))
 		out <- string(b)
 	}()
-	time.Sleep(300 * time.Millisecond)
+	eventually(t, 20*time.Second, "the stream has begun", func() bool { return p.sends(t) })
 	return func() bool {
 		text := <-out
 		for seq := 30; seq <= 60; seq++ {
@@ -203,6 +204,19 @@ func (p *person) stream(t *testing.T, from netip.Addr) func() bool {
 		}
 		return containsSeq(text, 1)
 	}
+}
+
+// sends tells whether a ping of this machine is under way.
+func (p *person) sends(t *testing.T) bool {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	check(t, err)
+	for _, path := range processes {
+		if text, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(text), "ping\x00-6\x00-i") && strings.Contains(string(text), nearWeb) {
+			return true
+		}
+	}
+	return false
 }
 
 func containsSeq(text string, seq int) bool {

@@ -1,6 +1,8 @@
 package spec_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -53,6 +55,52 @@ func TestEditAccess(t *testing.T) {
 				t.Errorf("taken out again (-want +got):\n%s", cmp.Diff(want, string(back)))
 			}
 		})
+	}
+}
+
+// Whatever form a document has, what is added to it is in it, and gone when it is
+// taken out; or the document is said to be changed by hand, and stays.
+func TestEditCorpus(t *testing.T) {
+	files, err := filepath.Glob("testdata/network/good/*.yaml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d documents: %v", len(files), err)
+	}
+	edited := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _, err := spec.DecodeNetwork(file, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		added, err := spec.WithAccess(file, text, spec.Access{Name: "newcomer", PublicKey: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="})
+		if err != nil {
+			if !strings.Contains(err.Error(), "by hand") {
+				t.Errorf("%s: %v", file, err)
+			}
+			continue
+		}
+		edited++
+		after, _, err := spec.DecodeNetwork(file, added)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", file, err, added)
+		}
+		if _, there := after.Device("newcomer"); !there || len(after.Access) != len(before.Access)+1 {
+			t.Errorf("%s has not got it:\n%s", file, added)
+		}
+		removed, err := spec.WithoutAccess(file, added, "newcomer")
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if back, _, err := spec.DecodeNetwork(file, removed); err != nil || len(spec.Differences(before, back)) != 0 {
+			t.Errorf("%s: afterwards it says something else: %v\n%s", file, err, removed)
+		}
+	}
+	if edited == 0 {
+		t.Error("none could be changed")
 	}
 }
 
