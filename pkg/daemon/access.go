@@ -34,8 +34,12 @@ func (d *Daemon) ListAccess(ctx context.Context, r *api.ListAccessRequest) (*api
 		if err != nil {
 			return nil, err
 		}
+		v := d.current()
+		heard := d.heard(v, document.Name)
 		for _, a := range document.Access {
-			response.Devices = append(response.Devices, d.accessDevice(document, a))
+			m := d.accessDevice(v, document, a)
+			m.LastHandshake = heard[a.PublicKey]
+			response.Devices = append(response.Devices, m)
 		}
 	}
 	return response, nil
@@ -59,12 +63,14 @@ func (d *Daemon) ShowAccess(ctx context.Context, r *api.ShowAccessRequest) (*api
 	if !ok {
 		return nil, &registry.NotFoundError{Kind: "access device", Network: r.Network, Name: r.Name}
 	}
-	return d.accessDevice(document, a), nil
+	v := d.current()
+	m := d.accessDevice(v, document, a)
+	m.LastHandshake = d.heard(v, document.Name)[a.PublicKey]
+	return m, nil
 }
 
 // accessDevice gives what is known of a device and of where it joins.
-func (d *Daemon) accessDevice(document *spec.Network, a spec.Access) *api.AccessDevice {
-	v := d.current()
+func (d *Daemon) accessDevice(v view, document *spec.Network, a spec.Access) *api.AccessDevice {
 	m := &api.AccessDevice{Network: document.Name, Name: a.Name, PublicKey: a.PublicKey, Search: plan.Network{Name: document.Name}.Domain()}
 	for _, s := range a.Allow {
 		m.Allow = append(m.Allow, s.Name)
@@ -123,7 +129,6 @@ func (d *Daemon) describeEntrance(v view, m *api.AccessDevice) {
 		for _, e := range v.state.Entrances {
 			if e.Network == m.Network {
 				m.Peer, m.Mtu, port = wireguard.PublicKey(e.PublicKey).String(), uint32(e.MTU), e.Port
-				m.LastHandshake = d.heard(e.Interface, m.PublicKey)
 			}
 		}
 	} else if part, record := d.publishedBy(m.At, m.Network); part != nil && record != nil {
@@ -136,18 +141,25 @@ func (d *Daemon) describeEntrance(v view, m *api.AccessDevice) {
 	m.Endpoint = netip.AddrPortFrom(endpoint, port).String()
 }
 
-// heard tells when a peer of a device was heard last. What cannot be read is left out.
-func (d *Daemon) heard(device, key string) string {
-	is, err := d.sessions.devices.Read(device)
-	if err != nil {
-		return ""
-	}
-	for _, p := range is.Peers {
-		if p.PublicKey.String() == key && !p.LastHandshake.IsZero() {
-			return timeText(p.LastHandshake)
+// heard gives when each device that ends here was heard last, as the API writes it, by
+// public key. What cannot be read is left out.
+func (d *Daemon) heard(v view, network string) map[string]string {
+	times := map[string]string{}
+	for _, e := range v.state.Entrances {
+		if e.Network != network {
+			continue
+		}
+		is, err := d.sessions.devices.Read(e.Interface)
+		if err != nil {
+			continue
+		}
+		for _, p := range is.Peers {
+			if !p.LastHandshake.IsZero() {
+				times[p.PublicKey.String()] = timeText(p.LastHandshake)
+			}
 		}
 	}
-	return ""
+	return times
 }
 
 func (d *Daemon) publishedBy(node, network string) (*gridstore.Part, *gridstore.Record) {

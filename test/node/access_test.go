@@ -99,6 +99,11 @@ func TestAccess(t *testing.T) {
 		}
 	}
 
+	var list struct{ Devices []struct{ Name, LastHandshake string } }
+	if err := n.daemon.Decode(t.Context(), &list, "access", "ls", "-o", "json"); err != nil || len(list.Devices) != 1 || list.Devices[0].LastHandshake == "" {
+		t.Errorf("access ls tells %+v, %v", list, err)
+	}
+
 	stream, err := probe.StartStream(t.Context(), n.Outside, web.Machine, netip.AddrPortFrom(web.Address, 7777), probe.ClientSends)
 	if err != nil {
 		t.Fatal(err)
