@@ -77,6 +77,45 @@ func TestGridTopology(t *testing.T) {
 	})
 }
 
+// TestKeptGrid is a grid's lab from another process: its machines are found, each with
+// the daemon that zosnet talks to there.
+func TestKeptGrid(t *testing.T) {
+	testenv.RequireRoot(t)
+	testenv.RequireTool(t, "nft")
+	const name = "keptgrid"
+	g, err := lab.NewGrid(t.Context(), lab.GridConfig{Name: name, Nodes: lab.ThreeNodes, Laptop: true, Keep: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lab.Remove(name) }()
+	if err := g.Release(); err != nil {
+		t.Fatal(err)
+	}
+	for machine, want := range map[string]string{
+		"n1": "n1", "n3": "n3", "outside": "n1", // a machine without a daemon asks the first
+	} {
+		m, err := lab.Find(name, machine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := m.Run(t.Context(), "sh", "-c", "echo $ZOSNET_SOCKET")
+		if err != nil || strings.TrimSpace(out) != g.Path(want+"/run/zosnet.sock") {
+			t.Errorf("on %s zosnet talks to %q %v, want that of %s", machine, out, err, want)
+		}
+	}
+	laptop, err := lab.Find(name, "laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := laptop.Run(t.Context(), "sh", "-c", "command -v resolvconf"); err != nil || !strings.HasPrefix(out, g.Path("laptop")) {
+		t.Errorf("the laptop's resolvconf is %q %v", out, err)
+	}
+	if err := lab.Remove(name); err != nil {
+		t.Error(err)
+	}
+	mustBeGone(t, name)
+}
+
 // seenAt sends a datagram from one machine to another, and gives the sender's address
 // as it arrives.
 func seenAt(t *testing.T, at, from *lab.Machine) netip.Addr {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/zosnet/zosnet/test/lab"
 	"github.com/zosnet/zosnet/test/probe"
 )
 
@@ -16,11 +17,14 @@ const (
 	aliceInterface = "demo-alice"
 )
 
+// aliceFile is what her laptop is told.
+func aliceFile(g *lab.Grid) string { return g.Path("laptop/" + aliceInterface + ".conf") }
+
 // join lets a person in from her laptop, which is behind another NAT, and takes her
 // access away under a running transfer.
 func (d *gridDemo) join(ctx context.Context) error {
 	web, api, db := d.members[0], d.members[1], d.members[2]
-	file := d.grid.Path("laptop/" + aliceInterface + ".conf")
+	file := aliceFile(d.grid)
 	err := d.runAll(ctx, "Alice joins from her laptop", 1, []check{
 		{what: "you$ zosnet access add alice --allow web,db --network shop, at n2", want: "a configuration", run: func(ctx context.Context) (string, string, error) {
 			return timed("a configuration", func() error {
@@ -89,6 +93,6 @@ func (d *gridDemo) revoke(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.grid.Laptop.Run(ctx, "wg-quick", "down", d.grid.Path("laptop/"+aliceInterface+".conf"))
+	_, err = d.grid.Laptop.Run(ctx, "wg-quick", "down", aliceFile(d.grid))
 	return err
 }

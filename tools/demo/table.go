@@ -78,7 +78,10 @@ and among the three nodes of the grid, on each of which zosnet talks to its own 
   zosnet lab exec %[4]s n3 -- zosnet network show shop
   zosnet lab exec %[4]s n2 -- ip -6 route
   zosnet lab exec %[4]s n2 -- wg show
-  zosnet lab exec %[4]s laptop -- ip -6 route
+  zosnet lab exec %[4]s n2 -- zosnet access add alice --network shop --allow web,db --key %[5]s > %[6]s
+  zosnet lab exec %[4]s laptop -- wg-quick up %[6]s
+  zosnet lab exec %[4]s laptop -- curl http://web.shop.internal/
   zosnet lab down %[1]s %[4]s        # the end of it
-`, l.node.Name(), l.node.Path("run/zosnet.sock"), l.node.Path("bpf"), l.grid.Name())
+`, l.node.Name(), l.node.Path("run/zosnet.sock"), l.node.Path("bpf"), l.grid.Name(),
+		l.grid.Path("owner.key"), aliceFile(l.grid))
 }

@@ -83,7 +83,7 @@ var suite = []group{
 		usual: "TestKernelTraffic|TestKernelMTU|TestKernelPeersApart",
 		also:  shares{"6.1": "TestKernelSilent", "6.12": "TestKernelRotation|TestKernelPrepare"},
 	},
-	{pkg: "test/lab", modules: datapath, limit: 4 * time.Minute, only: "6.1"},
+	{pkg: "test/lab", modules: slices.Concat(datapath, nat), limit: 4 * time.Minute, only: "6.1"},
 	{pkg: "test/probe", modules: datapath, limit: 4 * time.Minute, only: "backports"},
 	{
 		pkg: "test/vm", modules: slices.Concat(datapath, uplinks), limit: 15 * time.Minute, links: true,
