@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -28,6 +29,11 @@ func laptopBin(dir string) string { return filepath.Join(dir, laptop, "bin") }
 // it, and wireguard-go, which it takes where the kernel has no WireGuard.
 func (g *Grid) equip() error {
 	m, bin := g.Laptop, laptopBin(g.dir)
+	// ip-netns(8) lays the laptop's over it; without it the laptop would write the
+	// machine's.
+	if _, err := os.Stat("/etc/resolv.conf"); err != nil {
+		return fmt.Errorf("the laptop's resolv.conf has nothing to lie over: %w", err)
+	}
 	m.etc, m.env = filepath.Join(configDir, filepath.Base(m.path)), laptopEnv(g.dir)
 	for _, dir := range []string{m.etc, bin} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

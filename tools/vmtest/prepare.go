@@ -126,7 +126,8 @@ func (t tree) assemble(path string, j job.Job, modules []*module.Module) error {
 		}
 		for at, content := range map[string]string{
 			job.File: string(text), "/etc/passwd": passwdFile, "/etc/group": groupFile,
-			"/etc/hosts": "127.0.0.1 localhost guest\n::1 localhost guest\n",
+			"/etc/hosts":       "127.0.0.1 localhost guest\n::1 localhost guest\n",
+			"/etc/resolv.conf": "", // over which namespaces lay their own
 		} {
 			if err := a.Add(at, 0o644, []byte(content)); err != nil {
 				return err
