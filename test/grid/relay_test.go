@@ -35,7 +35,7 @@ func (e endpoint) goes(t *testing.T, what string, to endpoint, routers int) {
 }
 
 // TestNodesMeetAtTheExit: two nodes behind NAT reach each other through the network's
-// exit, as the rules say, also past dead daemons; so does one whose way to a public
+// exit, as the rules say, while keys change and past dead daemons; so does one whose way to a public
 // node is blocked, and it goes directly again when it is not.
 func TestNodesMeetAtTheExit(t *testing.T) {
 	network := "r" + strconv.FormatInt(int64(os.Getpid()), 36)
@@ -77,6 +77,17 @@ func TestNodesMeetAtTheExit(t *testing.T) {
 		t.Error("db reaches web, which no rule allows")
 	}
 	exit.shows(network, 4, 3)
+
+	ended := web.talks(db)
+	if k := office.networkKey(network, "keys", "rotate", "--network", network); k.Next != nil {
+		t.Errorf("a change of keys still waits for %v", k.Next.WaitsFor)
+	}
+	for _, n := range nodes {
+		n.hasChanged(network, 1)
+	}
+	if sent, lost := ended(t); lost > 0 || sent < 100 {
+		t.Errorf("through the exit, of %d packets %d were lost while keys changed", sent, lost)
+	}
 
 	for _, n := range nodes {
 		n.stop(unix.SIGKILL)
