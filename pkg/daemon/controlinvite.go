@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/grid"
+	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/trust"
 )
@@ -45,6 +46,7 @@ func (p *controlPlane) gridStore(root gridstore.Root) grid.Store {
 		Members: func(context.Context) ([]string, error) {
 			return membersOf(p.current()), nil
 		},
+		IsMember:    p.nodeIsMember,
 		Certificate: func(ctx context.Context, node string) ([]byte, error) { return p.registry().Certificate(ctx, node) },
 		Admit: func(ctx context.Context, a grid.Admission) error {
 			err := root.Admit(ctx, gridstore.Admission{
@@ -71,6 +73,25 @@ func (p *controlPlane) gridStore(root gridstore.Root) grid.Store {
 			return root.Renew(ctx, node, key, certificates)
 		},
 	}
+}
+
+// nodeIsMember says whether a node is a member: as this node has learned, or as the
+// members themselves have it.
+func (p *controlPlane) nodeIsMember(ctx context.Context, node string) (bool, error) {
+	if slices.Contains(membersOf(p.current()), node) {
+		return true, nil
+	}
+	s, err := p.administer()
+	if err != nil || s.member == nil {
+		return false, err
+	}
+	place, err := p.placeOf(ctx, node)
+	if err != nil {
+		return false, err
+	}
+	members, err := s.member.Members(ctx)
+	peer := netip.AddrPortFrom(place.Address, gridPeerPort)
+	return slices.ContainsFunc(members, func(m registry.GridMember) bool { return m.Peer == peer }), err
 }
 
 // rosterNodes gives everybody who has a place in the grid, believed or not.

@@ -139,12 +139,12 @@ func (s *Service) renew(ctx context.Context, state *tls.ConnectionState, r renew
 	if err := free(others, request); err != nil {
 		return nil, err
 	}
-	members, err := s.Store.Members(ctx)
+	member, err := s.Store.IsMember(ctx, id.Node)
 	if err != nil {
 		return nil, fmt.Errorf("look up the members: %w", err)
 	}
 	issue := s.CA.Issue
-	if id.Member && slices.Contains(members, id.Node) { // the registry alone makes nobody a member
+	if id.Member && member { // the registry alone makes nobody a member
 		issue = s.CA.IssueMember
 	}
 	certificate, err := issue(request, id.Address, s.Now())

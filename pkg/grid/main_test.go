@@ -117,7 +117,10 @@ func (r *registry) store() grid.Store {
 			defer r.Unlock()
 			return slices.Clone(r.nodes), r.down
 		},
-		Members:     func(context.Context) ([]string, error) { return r.members, r.down },
+		Members: func(context.Context) ([]string, error) { return r.members, r.down },
+		IsMember: func(_ context.Context, node string) (bool, error) {
+			return slices.Contains(r.members, node), r.down
+		},
 		Certificate: func(_ context.Context, node string) ([]byte, error) { return r.certificates[node], r.down },
 		Admit:       r.admit,
 		Renew: func(_ context.Context, node string, key trust.ControlKey, certificate []byte) error {

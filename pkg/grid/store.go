@@ -25,8 +25,12 @@ type Store struct {
 	// Nodes gives every node of the grid, believed or not: their names, addresses
 	// and keys are taken.
 	Nodes func(ctx context.Context) ([]Node, error)
-	// Members names the members.
+	// Members names the members that serve.
 	Members func(ctx context.Context) ([]string, error)
+	// IsMember says whether a node is one of the members, or is about to be or to
+	// cease being one: who loses its certificate of a member clears its part of the
+	// registry away.
+	IsMember func(ctx context.Context, node string) (bool, error)
 	// Certificate gives a node's newest certificate, PEM.
 	Certificate func(ctx context.Context, node string) ([]byte, error)
 	// Admit lets a node in, by one transaction: it fails with ErrStale unless the
