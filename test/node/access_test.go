@@ -99,7 +99,9 @@ func TestAccess(t *testing.T) {
 		}
 	}
 
-	var list struct{ Devices []struct{ Name, LastHandshake string } }
+	var list struct {
+		Devices []struct{ Name, LastHandshake string }
+	}
 	if err := n.daemon.Decode(t.Context(), &list, "access", "ls", "-o", "json"); err != nil || len(list.Devices) != 1 || list.Devices[0].LastHandshake == "" {
 		t.Errorf("access ls tells %+v, %v", list, err)
 	}
