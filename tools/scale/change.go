@@ -84,6 +84,9 @@ func (g *grid) changes(ctx context.Context) (list []*change, err error) {
 		})
 	}
 	group.Wait()
+	if err != nil {
+		return list, err // what was not stored never comes to be planned
+	}
 	ctx, cancel := context.WithTimeout(ctx, g.patience)
 	defer cancel()
 	for _, c := range list {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,7 +73,7 @@ func newGrid(o options, dir string, tell func(string, ...any)) (*grid, error) {
 	g.nodes = make([]*node, o.nodes)
 	for i := range g.nodes {
 		g.nodes[i] = &node{grid: g, index: i, name: fmt.Sprintf("n%d", i+1),
-			ids: map[string]uint32{}, published: map[string]bool{}, planned: map[string]uint64{}}
+			ids: map[string]uint32{}, planned: map[string]uint64{}}
 	}
 	for _, n := range g.nodes {
 		if err := n.certify(); err != nil {
@@ -123,10 +124,12 @@ func (g *grid) start() error {
 	if _, err := g.member.ask(order{Protect: true}); err != nil {
 		return err
 	}
+	var all []admission
 	for _, n := range g.nodes {
-		if _, err := g.member.ask(order{Admit: &admission{n.admission(), n.pem}}); err != nil {
-			return err
-		}
+		all = append(all, admission{n.admission(), n.pem})
+	}
+	if _, err := g.member.ask(order{Admit: all}); err != nil {
+		return err
 	}
 	_, err = g.member.ask(order{Member: &memberAddress{first.name, cfg.Client}})
 	return err
@@ -167,32 +170,26 @@ func (g *grid) each(ctx context.Context, do func(context.Context, *node) error) 
 	return group.Wait()
 }
 
-// applyAll applies the first revision of every network.
-func (g *grid) applyAll(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	for _, n := range g.networks {
-		group.Go(func() error { return g.apply(ctx, n, n.nodes[0]) })
-	}
-	return group.Wait()
-}
-
-// apply signs a network's next revision and has a node store it, as zosnet apply does.
-func (g *grid) apply(ctx context.Context, n *network, at *node) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
+// next signs a network's next revision.
+func (g *grid) next(n *network) (gridstore.Document, error) {
 	n.mu.Lock()
 	n.revision++
 	revision := n.revision
 	n.mu.Unlock()
 	signed, err := g.owner.Sign(n.name, revision, n.text(revision))
-	if err != nil {
-		return err
-	}
 	d := gridstore.Document{Document: signed, File: n.name + ".yaml"}
 	for _, one := range n.nodes {
 		d.Nodes = append(d.Nodes, one.name)
+	}
+	slices.Sort(d.Nodes)
+	return d, err
+}
+
+// apply has a node store a network's next revision, as zosnet apply does.
+func (g *grid) apply(ctx context.Context, n *network, at *node) error {
+	d, err := g.next(n)
+	if err != nil {
+		return err
 	}
 	return at.client.PutDocument(ctx, d)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
@@ -33,9 +34,10 @@ type member struct {
 
 // order is what the member is asked for.
 type order struct {
-	Protect bool           `json:"protect,omitempty"`
-	Admit   *admission     `json:"admit,omitempty"`
-	Member  *memberAddress `json:"member,omitempty"`
+	Protect bool              `json:"protect,omitempty"`
+	Admit   []admission       `json:"admit,omitempty"`
+	Member  *memberAddress    `json:"member,omitempty"`
+	Put     map[string]string `json:"put,omitempty"`
 }
 
 type admission struct {
@@ -149,11 +151,34 @@ func (o order) do(root gridstore.Root) error {
 	case o.Protect:
 		return root.Protect(ctx)
 	case o.Admit != nil:
-		return root.Admit(ctx, o.Admit.Admission, o.Admit.PEM, "", nil)
+		return admit(ctx, root, o.Admit)
+	case o.Put != nil:
+		return put(ctx, root, o.Put)
 	case o.Member != nil:
 		return root.PutMember(ctx, o.Member.Node, o.Member.Client, nil)
 	}
 	return nil
+}
+
+// admit lets nodes in, one after the other as etcd wants changes of its users.
+func admit(ctx context.Context, root gridstore.Root, all []admission) error {
+	for _, a := range all {
+		if err := root.Admit(ctx, a.Admission, a.PEM, "", nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func put(ctx context.Context, root gridstore.Root, values map[string]string) error {
+	return root(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+		var ops []clientv3.Op
+		for key, text := range values {
+			ops = append(ops, clientv3.OpPut(key, text))
+		}
+		_, err := etcd.Txn(ctx).Then(ops...).Commit()
+		return err
+	})
 }
 
 // readLoad reads etcd's own metrics, and what the kernel says of the process.

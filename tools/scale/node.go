@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -33,15 +34,14 @@ type node struct {
 	end    context.CancelFunc
 	done   sync.WaitGroup
 
-	mu        sync.Mutex
-	planning  bool
-	failed    error
-	ids       map[string]uint32 // of networks here, dense
-	published map[string]bool   // the networks that the grid knows our part of
-	planned   map[string]uint64 // the revision of each network in the plan
-	state     plan.State
-	took      time.Duration // to plan, in all
-	plans     int
+	mu       sync.Mutex
+	planning bool
+	failed   error
+	ids      map[string]uint32 // of networks here, dense
+	planned  map[string]uint64 // the revision of each network in the plan
+	state    plan.State
+	took     time.Duration // to plan, in all
+	plans    int
 }
 
 // certify makes the node's key and has its certificate made.
@@ -100,11 +100,14 @@ func (n *node) open(ctx context.Context) error {
 	ctx, n.end = context.WithCancel(context.WithoutCancel(ctx))
 	n.done.Go(func() { n.client.KeepLive(ctx, gridstore.LiveTTL) })
 	n.done.Go(func() { n.follow(ctx) })
-	if err := n.client.PutRecord(ctx, gridstore.Record{Class: "dc-dual", Endpoint: n.spec.Endpoint}); err != nil {
-		return err
+	// As a daemon, it goes on trying when the registry has too much to do.
+	for err = errUnpublished; err != nil && ctx.Err() == nil; {
+		err = n.client.PutRecord(ctx, n.record())
 	}
-	return n.hold(ctx)
+	return err
 }
+
+var errUnpublished = errors.New("not published yet")
 
 func (n *node) close() error {
 	if n.client == nil {
@@ -115,49 +118,30 @@ func (n *node) close() error {
 	return n.client.Close()
 }
 
-// follow publishes the node's part of each network that names it, and plans each
-// snapshot.
+// follow plans each snapshot.
 func (n *node) follow(ctx context.Context) {
 	for range n.client.Watch(ctx) {
-		if err := n.settle(ctx); err != nil && ctx.Err() == nil {
-			n.mu.Lock()
-			n.failed = err
-			n.mu.Unlock()
-		}
-	}
-}
-
-func (n *node) settle(ctx context.Context) error {
-	snap := n.client.Snapshot()
-	heard := time.Now()
-	for name := range snap.Networks {
-		if !n.published[name] {
-			if err := n.publish(ctx, name); err != nil {
-				return err
+		n.mu.Lock()
+		if n.planning {
+			if err := n.plan(n.client.Snapshot(), time.Now()); err != nil {
+				n.failed = err
 			}
-			n.published[name] = true
 		}
+		n.mu.Unlock()
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.planning {
-		return nil
-	}
-	return n.plan(snap, heard)
 }
 
-// publish says what the node carries of a network: its /64, its key, and a workload.
-func (n *node) publish(ctx context.Context, name string) error {
-	n.mu.Lock()
-	prefix, port := n.prefix(n.id(name)), n.port(name)
-	n.mu.Unlock()
-	part := gridstore.Part{Prefix: prefix, PublicKey: wireguard.PublicKey(n.networkKey(name)).String(), Port: port,
-		Block: n.block(), Holder: n.holder().name}
-	if err := n.client.PutPart(ctx, name, part); err != nil {
-		return err
-	}
-	return n.client.PutAttachment(ctx, name, gridstore.Attachment{Workload: "web-" + n.name, Service: "web", Kind: "netns",
-		Host: workloadHost, Address: ipam.Address(prefix, workloadHost)})
+// carries gives what the node carries of a network: its /64, its key, and a workload.
+func (n *node) carries(network string) (gridstore.Part, gridstore.Attachment) {
+	prefix := n.prefix(n.id(network))
+	return gridstore.Part{Prefix: prefix, PublicKey: wireguard.PublicKey(n.networkKey(network)).String(), Port: n.port(network),
+			Block: n.block(), Holder: n.holder().name},
+		gridstore.Attachment{Workload: "web-" + n.name, Service: "web", Kind: "netns",
+			Host: workloadHost, Address: ipam.Address(prefix, workloadHost)}
+}
+
+func (n *node) record() gridstore.Record {
+	return gridstore.Record{Class: "dc-dual", Endpoint: n.spec.Endpoint}
 }
 
 // nodesOfHolder is how many nodes have their blocks of one allocation.
@@ -189,10 +173,12 @@ func (n *node) block() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(raw), ipam.BlockBits)
 }
 
-// hold gives each node of a holder its block.
+// hold gives each node of this holder its block.
 func (n *node) hold(ctx context.Context) error {
-	if n.holder() != n {
-		return nil
+	select {
+	case <-n.client.Complete(): // else it is closed over its first reading
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	_, err := n.client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) {
 		now := time.Now()
@@ -318,7 +304,8 @@ func (n *node) begin() error {
 	return n.plan(n.client.Snapshot(), time.Now())
 }
 
-// knows tells whether the node has heard of every part and workload of its networks.
+// knows tells whether the node has heard of every part and workload of its networks, and
+// of the blocks that the parts of others are of.
 func (n *node) knows(networks int) bool {
 	snap := n.client.Snapshot()
 	if snap.Source != gridstore.SourceCluster || len(snap.Networks) != networks {
@@ -327,6 +314,11 @@ func (n *node) knows(networks int) bool {
 	for _, one := range snap.Networks {
 		if len(one.Parts) != n.grid.span || len(one.Attachments) != n.grid.span {
 			return false
+		}
+		for at, part := range one.Parts {
+			if _, delegated := snap.Block(part.Holder, part.Block); !delegated && at != n.name {
+				return false
+			}
 		}
 	}
 	return true
