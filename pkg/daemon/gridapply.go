@@ -91,9 +91,18 @@ func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool
 	if err != nil {
 		return err
 	}
+	accept, err := trust.ParseAccept(d.file.node().Accept)
+	if err != nil {
+		return err
+	}
 	for i, document := range documents {
 		name := document.network.Name
-		if document.network.CarriedBy(node) {
+		here := document.network.CarriedBy(node)
+		if here && !accept.Allows(signed[i].Owner) {
+			here = false
+			response.Warnings = append(response.Warnings, fmt.Sprintf("network %s is stored in the grid, and not taken over here: %v", name, trust.ErrNotAccepted))
+		}
+		if here {
 			// What this node had for itself becomes the grid's, with its /64.
 			if err := d.grid.adopted.set(name, true); err != nil {
 				return err
@@ -106,7 +115,7 @@ func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool
 		if !slices.ContainsFunc(response.Networks, func(n *api.AppliedNetwork) bool { return n.Network == name }) {
 			response.Networks = append(response.Networks, &api.AppliedNetwork{Network: name, Action: actionOf(signed[i].Revision)})
 		}
-		if document.network.CarriedBy(node) {
+		if here {
 			if err := d.awaitLocal(ctx, name, func(r registry.NetworkRecord, stored bool) bool {
 				return stored && string(r.Document) == string(document.text)
 			}); err != nil {
@@ -190,6 +199,13 @@ func (d *Daemon) releaseInGrid(ctx context.Context, r *api.DeleteRequest, respon
 	response.Detached = attached
 	if err := client.PutDocument(ctx, gridstore.Document{Document: document}); err != nil {
 		return err
+	}
+	accept, err := trust.ParseAccept(d.file.node().Accept)
+	if err != nil {
+		return err
+	}
+	if !accept.Allows(document.Owner) {
+		return refused(fmt.Sprintf("network %s is released in the grid; here it stays until its last workload is detached: %v", r.Network, trust.ErrNotAccepted))
 	}
 	return d.awaitLocal(ctx, r.Network, func(_ registry.NetworkRecord, stored bool) bool { return !stored })
 }

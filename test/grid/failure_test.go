@@ -224,6 +224,10 @@ func testAccept(t *testing.T, first, second *node, key, network string) {
 	_, err := first.cli("apply", "--key", stranger, "-f", file)
 	check(t, err)
 	second.ignores(network, "does not accept")
+	out, err := second.cli("apply", "--key", stranger, "-f", file, "-o", "json") // any node will do, also this one
+	if err != nil || !strings.Contains(out, "not taken over here") {
+		t.Errorf("applied where its owner is not accepted: %s %v", out, err)
+	}
 	accepts(key, stranger)
 	second.ignores(network, "")
 	second.hasNetwork(network, true)
