@@ -13,6 +13,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/maps"
 	"github.com/zosnet/zosnet/pkg/policy"
 	"github.com/zosnet/zosnet/pkg/policy/policytest"
+	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/test/testenv"
 )
 
@@ -71,7 +72,7 @@ type fates struct {
 	Relayed                                int // replies, of flows from another node to another
 }
 
-// otherRules gives the same workloads under other rules.
+// otherRules gives the same workloads and the same people's devices under other rules.
 func otherRules(r *rand.Rand, w world) world {
 	other := *w.World
 	other.Networks = slices.Clone(w.Networks)
@@ -83,12 +84,16 @@ func otherRules(r *rand.Rand, w world) world {
 			}
 		}
 		doc := policytest.Document(r, n.Document.Name, peers)
-		for len(doc.Services) != len(n.Document.Services) {
+		for len(doc.Services) != len(n.Document.Services) || !sameDevices(doc, n.Document) {
 			doc = policytest.Document(r, n.Document.Name, peers)
 		}
 		other.Networks[i].Document = doc
 	}
 	return world{World: &other, ids: w.ids}
+}
+
+func sameDevices(a, b *spec.Network) bool {
+	return slices.EqualFunc(a.Access, b.Access, func(x, y spec.Access) bool { return x.Name == y.Name })
 }
 
 // follower opens flows in one world and follows them into the next.
