@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,7 +47,8 @@ func TestMountBPFFS(t *testing.T) {
 // program's name reach the kernel, so the first 15 must tell them apart.
 func TestProgramsArePinnedByName(t *testing.T) {
 	enter(t)
-	d := openDatapath(t, Options{BPFFS: bpffs(t)})
+	options := Options{BPFFS: bpffs(t)}
+	d := openDatapath(t, options)
 	for _, variant := range []string{uplinkXDP + genericSuffix, uplinkXDP + bareSuffix} {
 		_, err := d.program(variant)
 		must(t, err)
@@ -75,6 +77,15 @@ func TestProgramsArePinnedByName(t *testing.T) {
 	if len(short) == 0 {
 		t.Error("no programs")
 	}
+	must(t, d.Close())
+	openDatapath(t, options) // which needs no variants
+	pins, err := os.ReadDir(filepath.Join(options.BPFFS, "progs"))
+	must(t, err)
+	for _, pin := range pins {
+		if isVariant(pin.Name()) {
+			t.Errorf("%s is still pinned", pin.Name())
+		}
+	}
 }
 
 // A program that the verifier refuses is an error with the verifier's words, and
@@ -90,7 +101,7 @@ func TestRefusedProgramChangesNothing(t *testing.T) {
 
 	specs, err := builtIn()
 	must(t, err)
-	bad := specs[len(specs)-1]
+	bad := specs[slices.IndexFunc(specs, func(s *ebpf.CollectionSpec) bool { return !isVariants(s) })]
 	for _, program := range bad.Programs {
 		program.Instructions = asm.Instructions{asm.LoadMem(asm.R0, asm.R9, 0, asm.DWord), asm.Return()}
 		break

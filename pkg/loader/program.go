@@ -155,7 +155,28 @@ func (d *Datapath) replacePrograms() error {
 	if err := d.replaceFilters(); err != nil {
 		return err
 	}
-	return d.pinPrograms(slices.Collect(maps.Keys(d.programs)))
+	if err := d.pinPrograms(slices.Collect(maps.Keys(d.programs))); err != nil {
+		return err
+	}
+	return d.unpinOthers()
+}
+
+// unpinOthers removes the pins of programs that are not loaded here: of variants that
+// nothing needs any more, and of what another build had.
+func (d *Datapath) unpinOthers() error {
+	pins, err := os.ReadDir(d.path("progs"))
+	if err != nil {
+		return fmt.Errorf("read the pins of programs: %w", err)
+	}
+	for _, pin := range pins {
+		if d.programs[pin.Name()] != nil {
+			continue
+		}
+		if err := os.Remove(d.path("progs", pin.Name())); err != nil {
+			return fmt.Errorf("remove the pin of program %s: %w", pin.Name(), err)
+		}
+	}
+	return nil
 }
 
 func (d *Datapath) pinPrograms(names []string) error {

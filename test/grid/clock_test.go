@@ -3,6 +3,7 @@ package grid_test
 import (
 	"bytes"
 	"debug/elf"
+	"debug/gosym"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -45,19 +46,20 @@ func clockOff(t *testing.T, by time.Duration) string {
 	return file
 }
 
-// codeOf gives where in a program's file the code of a function is.
+// codeOf gives where in a program's file the code of a function is: by the table that
+// Go's runtime needs, which a stripped program has too.
 func codeOf(t *testing.T, program []byte, function string) (place, size uint64) {
 	t.Helper()
 	file, err := elf.NewFile(bytes.NewReader(program))
 	check(t, err)
-	symbols, err := file.Symbols()
+	text := file.Section(".text")
+	lines, err := file.Section(".gopclntab").Data()
 	check(t, err)
-	for _, s := range symbols {
-		if s.Name == function {
-			section := file.Sections[s.Section]
-			return s.Value - section.Addr + section.Offset, s.Size
-		}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(lines, text.Addr))
+	check(t, err)
+	f := table.LookupFunc(function)
+	if f == nil {
+		t.Fatalf("there is no function %s in it", function)
 	}
-	t.Fatalf("there is no function %s in it", function)
-	return 0, 0
+	return f.Entry - text.Addr + text.Offset, f.End - f.Entry
 }
