@@ -183,7 +183,7 @@ func TestBadNodeDocument(t *testing.T) {
 	for name, edit := range map[string]struct{ add, says string }{
 		"unknown key":      {"colour: green\n", "colour"},
 		"exit point":       {"exitPoint: {tunnels: true}\n", "not yet"},
-		"another registry": {"registry: {endpoints: [\"https://192.0.2.7:2379\"]}\n", "not yet"},
+		"another registry": {"registry: {endpoints: [\"https://192.0.2.7:2379\"]}\n", "without all of ca"},
 		"bad failsafe":     {"lockdown: {allow: [{from: 1.2.3.4/33, ports: [tcp/22]}]}\n", "1.2.3.4/33"},
 	} {
 		t.Run(name, func(t *testing.T) {
