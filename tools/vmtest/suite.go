@@ -89,9 +89,9 @@ var suite = []group{
 		pkg: "test/vm", modules: slices.Concat(datapath, uplinks), limit: 15 * time.Minute, links: true,
 		usual: "TestSmoke|TestVirtio|TestNetkit",
 		also: shares{
-			"6.1":       "TestBond$|TestDummy|TestPluggedIn|TestQueues|TestVLAN$|TestVRFMember",
-			"6.12":      "TestBond$|TestPluggedIn|TestQueues|TestVLAN$",
-			"backports": "TestDummy|TestPluggedIn|TestQueues|TestVRFMember",
+			"6.1":       "TestBond$|TestDummy|TestQueues|TestVRFMember",
+			"6.12":      "TestPluggedIn|TestVLAN$",
+			"backports": "TestPluggedIn|TestQueues",
 		},
 	},
 	{
@@ -99,8 +99,8 @@ var suite = []group{
 		usual: "TestKill|TestRestart",
 		also: shares{
 			"6.1":       "TestAttacks|TestDelete|TestUplinkComesAndGoes",
-			"6.12":      "TestDHCP|TestNeighbourChanges|TestPathMTU|TestVM$",
-			"backports": "TestHopLimit|TestStolenIdentity|TestTenantsApart|TestUplinkComesAndGoes",
+			"6.12":      "TestDHCP|TestHopLimit|TestPathMTU|TestVM$",
+			"backports": "TestNeighbourChanges|TestStolenIdentity|TestTenantsApart",
 		},
 	},
 	{
