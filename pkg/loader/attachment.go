@@ -2,7 +2,6 @@ package loader
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/florianl/go-tc"
@@ -28,9 +27,9 @@ func (d *Datapath) Attachments() ([]Attachment, error) {
 
 // attachmentsOf gives those of one interface, or of all for ifindex 0.
 func (d *Datapath) attachmentsOf(ifindex int) ([]Attachment, error) {
-	links, err := netlink.LinkList()
+	links, err := listLinks()
 	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
+		return nil, err
 	}
 	if ifindex != 0 {
 		links = slices.DeleteFunc(links, func(l netlink.Link) bool { return l.Attrs().Index != ifindex })

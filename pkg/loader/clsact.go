@@ -187,9 +187,9 @@ func withClsact(conn *tc.Tc) (map[uint32]bool, error) {
 
 // replaceFilters gives every filter of ours this build's program.
 func (d *Datapath) replaceFilters() error {
-	links, err := netlink.LinkList()
+	links, err := listLinks()
 	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
+		return err
 	}
 	return eachFilter(links, func(conn *tc.Tc, dev netlink.Link, dir direction, name string) error {
 		if d.programs[name] == nil {
@@ -211,9 +211,9 @@ func (d *Datapath) replaceFilters() error {
 
 // removeFilters removes every filter of ours.
 func removeFilters() error {
-	links, err := netlink.LinkList()
+	links, err := listLinks()
 	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
+		return err
 	}
 	return eachFilter(links, func(conn *tc.Tc, dev netlink.Link, dir direction, name string) error {
 		if err := deleteFilter(conn, dev.Attrs().Index, dir); err != nil {

@@ -2,9 +2,6 @@ package loader
 
 import (
 	"errors"
-	"fmt"
-
-	"github.com/vishvananda/netlink"
 
 	"github.com/zosnet/zosnet/pkg/spec"
 )
@@ -51,9 +48,9 @@ func (d *Datapath) LockDown(uplinks []string, allow []spec.LockdownAllow) error 
 			return err
 		}
 	}
-	links, err := netlink.LinkList()
+	links, err := listLinks()
 	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
+		return err
 	}
 	chosen, missing := ChooseUplinks(uplinks, links)
 	for _, ifname := range missing {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/vishvananda/netlink"
 
 	bpf "github.com/zosnet/zosnet/pkg/maps"
 )
@@ -58,9 +57,9 @@ func (d *Datapath) load(specs []*ebpf.CollectionSpec) error {
 			return err
 		}
 	}
-	links, err := netlink.LinkList()
+	links, err := listLinks()
 	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
+		return err
 	}
 	for _, dev := range links {
 		if !isBare(dev) && !hasXDP(dev) {

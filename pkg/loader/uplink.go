@@ -2,7 +2,6 @@ package loader
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 
 	"github.com/vishvananda/netlink"
@@ -25,9 +24,9 @@ func (d *Datapath) addUplink(ifindex uint32) error {
 // refreshUplinks brings the uplinks' VLANs up to date, and forgets uplinks that have
 // gone.
 func (d *Datapath) refreshUplinks() error {
-	links, err := netlink.LinkList()
+	links, err := listLinks()
 	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
+		return err
 	}
 	uplinks, err := d.maps.AllUplinks()
 	if err != nil {

@@ -23,9 +23,9 @@ func (d *Datapath) attachXDP(name string, dev netlink.Link) error {
 	if kept, err := d.keep(p, program, ifindex); kept || err != nil {
 		return err
 	}
-	links, err := netlink.LinkList()
+	links, err := listLinks()
 	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
+		return err
 	}
 	if hasXDPBelow(links, ifindex) {
 		d.log.Debug("no XDP: an interface below has it", "interface", ifname)

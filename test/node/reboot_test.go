@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/test/lab"
@@ -82,10 +83,11 @@ func (n *tenants) forget() {
 		n.t.Fatal(err)
 	}
 	defer h.Close()
-	links, err := h.LinkList()
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	var links []netlink.Link
+	n.eventually(10*time.Second, func() (err error) {
+		links, err = h.LinkList() // inconsistent while the namespaces' links go
+		return err
+	})
 	for _, l := range links {
 		if name := l.Attrs().Name; name == "lo" || name == "eth0" {
 			continue
