@@ -1,11 +1,8 @@
 package daemon
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -32,14 +29,7 @@ func openEntrances(stateDir string) (*entrances, error) {
 		return nil, err
 	}
 	e := &entrances{keys: keys, path: filepath.Join(stateDir, "entrances.json"), ports: map[string]uint16{}}
-	text, err := os.ReadFile(e.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return e, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &e.ports)
-	}
-	if err != nil {
+	if err := readKept(e.path, &e.ports); err != nil {
 		return nil, fmt.Errorf("read the ports of entrances: %w", err)
 	}
 	return e, nil
@@ -111,13 +101,8 @@ func (e *entrances) forget(network string) error {
 
 // store writes the ports. e.mu is held.
 func (e *entrances) store() error {
-	text, err := json.Marshal(e.ports)
-	if err != nil {
-		return err
-	}
-	next := e.path + ".new"
-	if err := os.WriteFile(next, append(text, '\n'), 0o600); err != nil {
+	if err := writeKept(e.path, e.ports); err != nil {
 		return fmt.Errorf("keep the ports of entrances: %w", err)
 	}
-	return os.Rename(next, e.path)
+	return nil
 }

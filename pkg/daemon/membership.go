@@ -1,11 +1,7 @@
 package daemon
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -75,14 +71,7 @@ type adopted struct {
 
 func openAdopted(stateDir string) (*adopted, error) {
 	a := &adopted{path: filepath.Join(stateDir, "adopted.json"), list: map[string]bool{}}
-	text, err := os.ReadFile(a.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return a, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &a.list)
-	}
-	if err != nil {
+	if err := readKept(a.path, &a.list); err != nil {
 		return nil, fmt.Errorf("read which networks are the grid's: %w", err)
 	}
 	return a, nil
@@ -105,15 +94,10 @@ func (a *adopted) set(network string, is bool) error {
 	if !is {
 		delete(a.list, network)
 	}
-	text, err := json.Marshal(a.list)
-	if err != nil {
-		return err
+	if err := writeKept(a.path, a.list); err != nil {
+		return fmt.Errorf("note whether network %s is the grid's: %w", network, err)
 	}
-	next := a.path + ".new"
-	if err := os.WriteFile(next, append(text, '\n'), 0o600); err != nil {
-		return fmt.Errorf("note that network %s is the grid's: %w", network, err)
-	}
-	return os.Rename(next, a.path)
+	return nil
 }
 
 // names lists the grid's networks that are stored here.

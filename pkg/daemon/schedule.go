@@ -1,11 +1,7 @@
 package daemon
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -26,14 +22,7 @@ type schedulePeriods struct {
 
 func openSchedule(stateDir string) (*schedule, error) {
 	s := &schedule{path: filepath.Join(stateDir, "rotation.json")}
-	text, err := os.ReadFile(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &s.kept)
-	}
-	if err != nil {
+	if err := readKept(s.path, &s.kept); err != nil {
 		return nil, fmt.Errorf("read how often keys are changed: %w", err)
 	}
 	return s, nil
@@ -62,14 +51,7 @@ func (s *schedule) set(network string, every time.Duration) error {
 			}
 		}
 	}
-	text, err := json.Marshal(next)
-	if err == nil {
-		err = os.WriteFile(s.path+".new", append(text, '\n'), 0o600)
-	}
-	if err == nil {
-		err = os.Rename(s.path+".new", s.path)
-	}
-	if err != nil {
+	if err := writeKept(s.path, next); err != nil {
 		return fmt.Errorf("keep how often keys are changed: %w", err)
 	}
 	s.kept = next
