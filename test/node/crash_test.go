@@ -143,12 +143,13 @@ func (r *transfer) finish() {
 
 // needless gives how many segments that were sent again the receiver said it had
 // already (RFC 2883): a late acknowledgement on a busy machine, and nothing lost.
+// Segments, not reports of them: GRO makes one report of several.
 func (r *transfer) needless() (int, error) {
-	out, err := r.client.Run(r.n.t.Context(), "nstat", "-asz", "TcpExtTCPDSACKRecv")
+	out, err := r.client.Run(r.n.t.Context(), "nstat", "-asz", "TcpExtTCPDSACKRecvSegs")
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(out[strings.LastIndex(out, "TcpExtTCPDSACKRecv"):])
+	fields := strings.Fields(out[strings.LastIndex(out, "TcpExtTCPDSACKRecvSegs"):])
 	return strconv.Atoi(fields[1])
 }
 

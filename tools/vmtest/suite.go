@@ -52,15 +52,19 @@ var suite = []group{
 	{pkg: bootPackage, run: "TestWrongNodeDocument", modules: datapath, limit: 4 * time.Minute, boot: &closed, only: "6.12"},
 	{
 		pkg: "pkg/loader", skip: "TestCompilers", modules: datapath, limit: 12 * time.Minute,
-		usual: "TestAttach|TestEarly|TestOpen|TestProbe|TestReplacing|TestVerifier",
+		usual: "TestAttachEachWay|TestAttachHeals|TestEarly$|TestOpen|TestProbe|TestVerifier",
 		also: shares{
-			"6.1": "TestUpgrades|TestAnUnfinished|TestChange|TestFalls|TestRefused|TestRemove|TestReopen",
-			"6.12": "TestCommit|TestErrors|TestHelper|TestLowest|TestMount|TestOthers|TestPins|TestPrograms|TestRefused|TestRemove|" +
-				"TestSweep|TestTimeouts|TestUplink|TestVLANs|TestWhere|TestAnOverlay|TestOverlay",
-			"backports": "TestChange|TestCommit|TestFalls|TestGeneric|TestJumbo|TestReopen",
+			"6.1": "TestAnUnfinished|TestAttachOverlay|TestChange|TestFalls|TestRefused|TestRemove|TestReopen|TestReplacing|TestUpgrades/fallback",
+			"6.12": "TestAnOverlay|TestCommit|TestEarly|TestErrors|TestHelper|TestLowest|TestMount|TestOthers|TestOverlay|TestPins|" +
+				"TestPrograms|TestRemove|TestSweep|TestTimeouts|TestUplink|TestVLANs|TestWhere",
+			"backports": "TestAttachOverlay|TestChange|TestEarly|TestFalls|TestGeneric|TestJumbo|TestReopen|TestReplacing",
 		},
 	},
-	{pkg: "pkg/maps", modules: datapath, limit: 4 * time.Minute},
+	{
+		pkg: "pkg/maps", modules: datapath, limit: 4 * time.Minute,
+		usual: "TestOpen|TestPolicyVersions|TestPutPrefixes|TestRead|TestSwitchOf",
+		also:  shares{"6.1": "TestSwitchStarts|TestSwitchWith", "6.12": "TestSwitchEnds", "backports": "Test[A-R]|TestSet|TestStaged|TestUpdate"},
+	},
 	{
 		pkg: "test/datapath", modules: datapath, limit: 10 * time.Minute,
 		usual: "TestAnUplink|TestFragments|TestICMP|TestTheFailsafe$|TestTheHostIs|TestWhat",
@@ -72,11 +76,15 @@ var suite = []group{
 	},
 	{
 		pkg: "pkg/apply", modules: datapath, limit: 8 * time.Minute,
-		usual: "TestApply|TestBackstop|TestLockdown|TestRemove|TestTap|TestUplink",
-		also:  shares{"6.1": "TestGeneration|TestRouteEpoch", "backports": "TestForwarding|TestLearned"},
+		usual: "TestApply|TestRemove",
+		also: shares{
+			"6.1":       "TestGeneration|TestRouteEpoch|TestTap|TestUplinks",
+			"6.12":      "TestBackstop|TestLockdown|TestUplinkAppears",
+			"backports": "TestBackstop|TestForwarding|TestLearned|TestTap",
+		},
 	},
 	{pkg: "pkg/telemetry", modules: datapath, limit: 3 * time.Minute},
-	{pkg: "pkg/daemon", usual: "TestLockdownBeforeTheRegistry|TestThrough", modules: datapath, limit: 5 * time.Minute},
+	{pkg: "pkg/daemon", usual: "TestLockdownBeforeTheRegistry|TestThrough", modules: datapath, limit: 5 * time.Minute, only: "6.1 backports"},
 	{pkg: "pkg/registry", usual: "TestReopen|TestSnapshotOrder|TestReadOnlyDisk|TestFullDisk", modules: datapath, limit: 4 * time.Minute},
 	{
 		pkg: "pkg/wireguard/device", modules: slices.Concat(datapath, tunnels), limit: 6 * time.Minute,
@@ -87,20 +95,20 @@ var suite = []group{
 	{pkg: "test/probe", modules: datapath, limit: 4 * time.Minute, only: "backports"},
 	{
 		pkg: "test/vm", modules: slices.Concat(datapath, uplinks), limit: 15 * time.Minute, links: true,
-		usual: "TestSmoke|TestVirtio|TestNetkit",
+		usual: "TestSmoke",
 		also: shares{
-			"6.1":       "TestBond$|TestDummy|TestQueues|TestVRFMember",
-			"6.12":      "TestPluggedIn|TestVLAN$",
-			"backports": "TestPluggedIn|TestQueues",
+			"6.1":       "TestBond$|TestDummy|TestQueues|TestVirtio|TestVRFMember",
+			"6.12":      "TestNetkit|TestPluggedIn|TestVLAN$",
+			"backports": "TestNetkit|TestQueues|TestVirtio",
 		},
 	},
 	{
 		pkg: "test/node", modules: datapath, limit: 15 * time.Minute, links: true,
-		usual: "TestKill|TestRestart",
+		usual: "TestKill",
 		also: shares{
-			"6.1":       "TestAttacks|TestDelete|TestUplinkComesAndGoes",
+			"6.1":       "TestAttacks|TestDelete|TestRestart|TestUplinkComesAndGoes",
 			"6.12":      "TestDHCP|TestHopLimit|TestPathMTU|TestVM$",
-			"backports": "TestNeighbourChanges|TestStolenIdentity|TestTenantsApart",
+			"backports": "TestNeighbourChanges|TestRestart|TestStolenIdentity|TestTenantsApart",
 		},
 	},
 	{
