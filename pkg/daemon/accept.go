@@ -14,19 +14,6 @@ import (
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
-// reaccept has the registry's copy judge by what node.yaml accepts now.
-func (p *controlPlane) reaccept() error {
-	accept, err := trust.ParseAccept(p.node().Accept)
-	if err != nil {
-		return err
-	}
-	if client := p.registry(); client != nil {
-		client.SetAccept(accept)
-	}
-	wake(p.accepted)
-	return nil
-}
-
 // acceptance tells which networks of the grid this node does not carry because of
 // whose they are.
 type acceptance struct {
@@ -80,7 +67,7 @@ func (d *Daemon) attachable(network string) error {
 	if !d.inGrid() || !d.grid.adopted.has(network) {
 		return nil
 	}
-	client := d.control.registry()
+	client := d.control.Registry()
 	if client == nil {
 		return nil // claiming its name says so
 	}
@@ -105,10 +92,10 @@ func (d *Daemon) ignored(ctx context.Context, v view) ([]*api.Ignored, error) {
 	for _, i := range v.state.Ignored {
 		list = append(list, &api.Ignored{Object: i.Object, Reason: i.Reason})
 	}
-	if !d.inGrid() || d.control.registry() == nil {
+	if !d.inGrid() || d.control.Registry() == nil {
 		return list, nil
 	}
-	snap := d.control.registry().Snapshot()
+	snap := d.control.Registry().Snapshot()
 	for _, p := range snap.Problems {
 		object := "registry key " + p.Key
 		if k, err := gridstore.ParseKey(p.Key); err == nil && k.Kind == gridstore.KindDocument {
@@ -161,22 +148,15 @@ func (d *Daemon) registryState() *api.RegistryState {
 		return nil
 	}
 	s := &api.RegistryState{}
-	client := d.control.registry()
+	client := d.control.Registry()
 	if client == nil {
 		s.Problem = "it is not open yet"
 		return s
 	}
 	snap := client.Snapshot()
 	s.Source, s.Confirmed, s.Revision = string(snap.Source), timeText(snap.Confirmed), snap.Revision
-	if err := cmp.Or(client.Away(), d.control.failure()); err != nil {
+	if err := cmp.Or(client.Away(), d.control.Failure()); err != nil {
 		s.Problem = err.Error()
 	}
 	return s
-}
-
-// failure is why this node's part in the grid is not up.
-func (p *controlPlane) failure() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.failed
 }

@@ -166,7 +166,7 @@ func (d *Daemon) publishedBy(node, network string) (*gridstore.Part, *gridstore.
 	if !d.inGrid() {
 		return nil, nil
 	}
-	client := d.control.known(context.Background())
+	client := d.control.Known(context.Background())
 	if client == nil {
 		return nil, nil
 	}

@@ -21,7 +21,7 @@ const blockPatience = 20 * time.Second
 // to what the registry says, and the other way round. Without the registry nothing
 // changes: what this node has it has also then.
 func (d *Daemon) settleBlocks(ctx context.Context) error {
-	client := d.control.registry()
+	client := d.control.Registry()
 	snap := client.Snapshot()
 	if snap.Source != gridstore.SourceCluster {
 		return nil

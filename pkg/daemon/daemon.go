@@ -18,6 +18,7 @@ import (
 
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/apply"
+	"github.com/zosnet/zosnet/pkg/controlplane"
 	"github.com/zosnet/zosnet/pkg/loader"
 	"github.com/zosnet/zosnet/pkg/plan"
 	"github.com/zosnet/zosnet/pkg/registry"
@@ -50,7 +51,7 @@ type Daemon struct {
 	metrics   *telemetry.Metrics
 	enforcer  *enforcer
 	documents decoder
-	control   *controlPlane
+	control   *controlplane.Plane
 	grid      *membership
 	schedule  *schedule
 	rotated   chan struct{} // overlays changed, or what goes over which
@@ -140,7 +141,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("%w; lockdown is in force, and so is what was enforced before", err)
 	}
 	defer func() { err = errors.Join(err, d.store.Close()) }()
-	if d.control, err = newControlPlane(c.Version, node, d.file.node, devices, log); err != nil {
+	if d.control, err = controlplane.New(controlplane.Config{Version: c.Version, Node: d.file.node, Devices: devices, Log: log}); err != nil {
 		return err
 	}
 	return d.run(ctx)
@@ -174,7 +175,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.releaseUnused(ctx) })
 	g.Go(func() error { return d.followSignals(ctx) })
 	g.Go(func() error { return d.begin(ctx) })
-	g.Go(func() error { return d.control.run(ctx) })
+	g.Go(func() error { return d.control.Run(ctx) })
 	g.Go(func() error { return d.followGrid(ctx) })
 	g.Go(func() error { return d.followRotations(ctx) })
 	g.Go(func() error { return d.followSessions(ctx) })
@@ -258,14 +259,13 @@ func (d *Daemon) reread(ctx context.Context) error {
 	if err := d.file.reread(); err != nil {
 		return err
 	}
-	if err := d.control.reaccept(); err != nil {
+	if err := d.control.Reread(); err != nil {
 		return err
 	}
 	if err := d.dropConfirmed(ctx); err != nil {
 		return err
 	}
 	wake(d.reloaded)
-	wake(d.control.look) // the grid is told
 	return d.enforcer.wait(ctx, d.enforcer.request())
 }
 
@@ -290,4 +290,13 @@ func (d *Daemon) onRepair(c plan.Change) {
 	d.mu.Unlock()
 	kind, _, _ := strings.Cut(c.Object, " ")
 	d.metrics.Repaired(kind)
+}
+
+// wake tells whoever reads c that there is something to do. Any number of times before
+// it is read are one.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

@@ -81,7 +81,7 @@ func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error)
 	if err != nil {
 		return input, plan.State{}, err
 	}
-	if d.control.current() != nil {
+	if d.control.State() != nil {
 		input = openControl(input)
 	}
 	if err := d.addOthers(&input, snap); err != nil {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/zosnet/zosnet/pkg/api"
+	"github.com/zosnet/zosnet/pkg/controlplane"
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/spec"
@@ -15,13 +16,14 @@ import (
 // codeOf gives the status code that a caller of the API gets for an error.
 func codeOf(err error) codes.Code {
 	var (
-		known     *api.Error
-		problems  spec.Errors
-		missing   *registry.NotFoundError
-		exists    *registry.ExistsError
-		inUse     *registry.InUseError
-		exhausted *ipam.ExhaustedError
-		noSpace   *registry.NoSpaceError
+		known      *api.Error
+		problems   spec.Errors
+		missing    *registry.NotFoundError
+		exists     *registry.ExistsError
+		inUse      *registry.InUseError
+		exhausted  *ipam.ExhaustedError
+		noSpace    *registry.NoSpaceError
+		disallowed *controlplane.RefusedError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -32,7 +34,7 @@ func codeOf(err error) codes.Code {
 		return codes.NotFound
 	case errors.As(err, &exists):
 		return codes.AlreadyExists
-	case errors.As(err, &inUse):
+	case errors.As(err, &inUse), errors.As(err, &disallowed):
 		return codes.FailedPrecondition
 	case errors.As(err, &exhausted), errors.As(err, &noSpace):
 		return codes.ResourceExhausted

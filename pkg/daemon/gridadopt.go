@@ -12,6 +12,10 @@ import (
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 )
 
+// gridRetry is how long after a failure what the grid and this node have of each other is
+// tried again.
+const gridRetry = 5 * time.Second
+
 // followGrid keeps this node and the grid to each other's word until ctx ends: what
 // owners say is stored here, what this node carries is published.
 func (d *Daemon) followGrid(ctx context.Context) error {
@@ -23,11 +27,11 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-d.control.opened:
-			news = d.control.registry().Watch(ctx)
+		case <-d.control.Opened():
+			news = d.control.Registry().Watch(ctx)
 			continue
 		case <-retry:
-		case <-d.control.accepted:
+		case <-d.control.Accepted():
 		case <-d.reloaded:
 		case _, open := <-news:
 			if !open {
@@ -43,7 +47,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 			}
 		}
 		retry = nil
-		if !d.inGrid() || d.control.registry() == nil {
+		if !d.inGrid() || d.control.Registry() == nil {
 			continue
 		}
 		err := errors.Join(d.settleBlocks(ctx), d.adoptNetworks(ctx), d.publishAll(ctx))
@@ -63,7 +67,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 // networks that are not the grid's any more. The owner's word counts whatever is
 // attached.
 func (d *Daemon) adoptNetworks(ctx context.Context) error {
-	snap := d.control.registry().Snapshot()
+	snap := d.control.Registry().Snapshot()
 	if snap.Source == gridstore.SourceNone {
 		return nil
 	}
@@ -135,14 +139,14 @@ func (d *Daemon) releaseNetwork(ctx context.Context, name string) error {
 // publishAll publishes what this node carries, once it is enforced: who hears of a
 // part can reach it.
 func (d *Daemon) publishAll(ctx context.Context) error {
-	if d.control.registry().Snapshot().Source != gridstore.SourceCluster {
+	if d.control.Registry().Snapshot().Source != gridstore.SourceCluster {
 		return nil
 	}
 	if err := d.enforcer.wait(ctx, d.enforcer.request()); err != nil && !onlyWorkloads(err) {
 		return nil // it is logged and tried again there, and its end wakes this again
 	}
 	v := d.current()
-	client := d.control.registry()
+	client := d.control.Registry()
 	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot, v.sends(), v.unheard(), v.input.Entrances}
 	return errors.Join(d.publishNextHop(ctx, p), p.publish(ctx, v.parts()))
 }

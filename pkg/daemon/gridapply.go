@@ -34,7 +34,7 @@ func (d *Daemon) GetOwnership(ctx context.Context, r *api.OwnershipRequest) (*ap
 	return o, nil
 }
 
-func (d *Daemon) inGrid() bool { return d.control != nil && d.control.current() != nil }
+func (d *Daemon) inGrid() bool { return d.control != nil && d.control.State() != nil }
 
 // ownNetwork tells whether this node has a network for itself, not from a grid.
 func (d *Daemon) ownNetwork(ctx context.Context, name string) (bool, error) {
@@ -47,10 +47,10 @@ func (d *Daemon) ownNetwork(ctx context.Context, name string) (bool, error) {
 }
 
 func (d *Daemon) openedRegistry(ctx context.Context) (*gridstore.Client, error) {
-	if client := d.control.known(ctx); client != nil {
+	if client := d.control.Known(ctx); client != nil {
 		return client, nil
 	}
-	return nil, precondition("this node is in a grid whose registry is not open yet; try again in a moment")
+	return nil, refused("this node is in a grid whose registry is not open yet; try again in a moment")
 }
 
 // signedDocument puts together what an owner signed.

@@ -105,7 +105,7 @@ func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
 	if !d.inGrid() {
 		return nil
 	}
-	client := d.control.known(context.Background())
+	client := d.control.Known(context.Background())
 	if client == nil {
 		return errors.New("what was known of the grid cannot be opened yet; what is enforced stays")
 	}

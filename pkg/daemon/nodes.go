@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/api"
+	"github.com/zosnet/zosnet/pkg/controlplane"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 )
 
@@ -19,7 +20,7 @@ const listPatience = 5 * time.Second
 // ListNodes implements the API.
 func (d *Daemon) ListNodes(ctx context.Context, _ *api.ListNodesRequest) (*api.ListNodesResponse, error) {
 	if !d.inGrid() {
-		return nil, errNoGrid
+		return nil, controlplane.ErrNoGrid
 	}
 	client, err := d.openedRegistry(ctx)
 	if err != nil {
@@ -79,7 +80,7 @@ func listed(n gridstore.Listed) *api.Node {
 // RemoveNode implements the API.
 func (d *Daemon) RemoveNode(ctx context.Context, r *api.RemoveNodeRequest) (*api.RemoveNodeResponse, error) {
 	if !d.inGrid() {
-		return nil, errNoGrid
+		return nil, controlplane.ErrNoGrid
 	}
 	client, err := d.openedRegistry(ctx)
 	if err != nil {
@@ -97,7 +98,7 @@ func (d *Daemon) RemoveNode(ctx context.Context, r *api.RemoveNodeRequest) (*api
 		}
 		response.Networks = nodes[i].Networks
 	}
-	if err := d.control.expel(ctx, r.Node); err != nil {
+	if err := d.control.Expel(ctx, r.Node); err != nil {
 		return nil, fmt.Errorf("remove node %s: %w", r.Node, err)
 	}
 	return response, nil

@@ -75,7 +75,7 @@ func (d *Daemon) allHoldings(ctx context.Context) (registry.Snapshot, map[string
 		own.Registrations[r.Prefix] = r
 	}
 	holdings := map[string]ipam.Holding{}
-	if client := d.control.registry(); d.inGrid() && client != nil {
+	if client := d.control.Registry(); d.inGrid() && client != nil {
 		snap := client.Snapshot()
 		if snap.Source == gridstore.SourceCluster {
 			holdings, err = client.Holdings(ctx)

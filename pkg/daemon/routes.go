@@ -74,10 +74,10 @@ func routed(node *spec.Node, local registry.Snapshot, given map[netip.Prefix]ipa
 // nextHops gives the addresses that lead to other nodes, as those have published them.
 func (d *Daemon) nextHops() map[string]netip.Addr {
 	hops := map[string]netip.Addr{}
-	if !d.inGrid() || d.control.registry() == nil {
+	if !d.inGrid() || d.control.Registry() == nil {
 		return hops
 	}
-	for name, n := range d.control.registry().Snapshot().Nodes {
+	for name, n := range d.control.Registry().Snapshot().Nodes {
 		switch {
 		case n.Record == nil:
 		case n.Record.NextHop.IsValid():

@@ -179,7 +179,7 @@ func (d *Daemon) followSessions(ctx context.Context) error {
 				d.log.Warn("read the sessions of overlays", "error", err)
 			}
 		}
-		if client := d.control.registry(); v.node != "" && client != nil && v.observes(d.sessions.input(time.Now()), client.Snapshot()) {
+		if client := d.control.Registry(); v.node != "" && client != nil && v.observes(d.sessions.input(time.Now()), client.Snapshot()) {
 			d.enforcer.request()
 		}
 	}

@@ -29,10 +29,10 @@ func (d *Daemon) spacious(local registry.Snapshot) *spec.Node {
 // given tells what this node has given away of what it holds, as far as it knows:
 // also without the registry.
 func (d *Daemon) given() map[netip.Prefix]ipam.Delegation {
-	if !d.inGrid() || d.control.registry() == nil {
+	if !d.inGrid() || d.control.Registry() == nil {
 		return nil
 	}
-	snap := d.control.registry().Snapshot()
+	snap := d.control.Registry().Snapshot()
 	if self := snap.Nodes[d.file.node().Name]; self != nil {
 		return self.Holding.Blocks
 	}
@@ -72,7 +72,7 @@ func (d *Daemon) awaitBlock(ctx context.Context) {
 
 // mayGetBlock tells whether it is worth while to wait for a block.
 func (d *Daemon) mayGetBlock(now time.Time) bool {
-	client := d.control.registry()
+	client := d.control.Registry()
 	if client == nil {
 		return false
 	}
@@ -97,7 +97,7 @@ func (d *Daemon) exhausted(err error) error {
 		return err
 	}
 	var snap gridstore.Snapshot
-	if client := d.control.registry(); client != nil {
+	if client := d.control.Registry(); client != nil {
 		snap = client.Snapshot()
 	}
 	return noBlock(err, snap, d.file.node().Name, time.Now())

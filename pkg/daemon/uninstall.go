@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/zosnet/zosnet/pkg/apply"
+	"github.com/zosnet/zosnet/pkg/controlplane"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/resolver"
 )
@@ -42,7 +43,7 @@ func Uninstall(nodeFile string, networks bool, log io.Writer) (u Uninstalled, er
 	for _, c := range changes {
 		u.Removed = append(u.Removed, c.String())
 	}
-	gone, left := removeControl(node, logger)
+	gone, left := controlplane.Remove(node, logger)
 	u.Removed, err = append(u.Removed, gone...), errors.Join(err, left)
 	u.Stays = []string{
 		nodeFile,

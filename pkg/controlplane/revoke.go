@@ -1,4 +1,4 @@
-package daemon
+package controlplane
 
 import (
 	"context"
@@ -19,24 +19,24 @@ const revokeAttempts = 10
 
 // administer gives what this node administers the grid's registry by; an error where
 // it does not.
-func (p *controlPlane) administer() (*seat, error) {
+func (p *Plane) administer() (*seat, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.state == nil:
-		return nil, errNoGrid
+		return nil, ErrNoGrid
 	case p.seat == nil:
-		return nil, precondition("this node is no member of the grid's registry, or does not serve yet: ask one of " + strings.Join(membersOf(p.state), ", "))
+		return nil, refuse("this node is no member of the grid's registry, or does not serve yet: ask one of " + strings.Join(membersOf(p.state), ", "))
 	}
 	return p.seat, nil
 }
 
-// expel takes a node out of the grid for good: its certificates are revoked, so that
+// Expel takes a node out of the grid for good: its certificates are revoked, so that
 // nobody believes what it signed or lets it in, and its rights, record, claims and
 // everything else that it wrote are deleted. Its name is free then. This node must be a member and have the CA's
 // key. The same again finishes what was begun; a node that is not there gives a
 // *registry.NotFoundError.
-func (p *controlPlane) expel(ctx context.Context, node string) error {
+func (p *Plane) Expel(ctx context.Context, node string) error {
 	s, err := p.administer()
 	if err != nil {
 		return err
@@ -45,12 +45,12 @@ func (p *controlPlane) expel(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	state, client := p.current(), p.registry()
+	state, client := p.State(), p.Registry()
 	switch {
 	case node == state.Node:
-		return precondition("this is that node: ask another member to remove it")
+		return refuse("this is that node: ask another member to remove it")
 	case slices.Contains(membersOf(state), node):
-		return precondition(fmt.Sprintf("node %s is a member of the grid's registry: first zosnet grid demote %s", node, node))
+		return refuse(fmt.Sprintf("node %s is a member of the grid's registry: first zosnet grid demote %s", node, node))
 	}
 	roster, err := client.Roster(ctx)
 	if err != nil {
@@ -76,7 +76,7 @@ func (p *controlPlane) expel(ctx context.Context, node string) error {
 
 // revoke publishes that those certificates of a node (PEM) which are meant are good no
 // more.
-func (p *controlPlane) revoke(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte, meant func(*trust.Identity) bool) error {
+func (p *Plane) revoke(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte, meant func(*trust.Identity) bool) error {
 	for range revokeAttempts {
 		err := p.revokeOnce(ctx, root, ca, node, certificates, meant)
 		if !errors.Is(err, gridstore.ErrStale) {
@@ -86,9 +86,9 @@ func (p *controlPlane) revoke(ctx context.Context, root gridstore.Root, ca *trus
 	return fmt.Errorf("revoke the certificates of node %s: %w", node, gridstore.ErrStale)
 }
 
-func (p *controlPlane) revokeOnce(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte, meant func(*trust.Identity) bool) error {
+func (p *Plane) revokeOnce(ctx context.Context, root gridstore.Root, ca *trust.CA, node string, certificates []byte, meant func(*trust.Identity) bool) error {
 	roots := p.own.Load().roots
-	published, err := p.registry().Revocations(ctx)
+	published, err := p.Registry().Revocations(ctx)
 	if err != nil {
 		return err
 	}
@@ -117,13 +117,13 @@ func (p *controlPlane) revokeOnce(ctx context.Context, root gridstore.Root, ca *
 	if err := p.keepRevocations(roots); err != nil {
 		return err
 	}
-	_, err = p.readIdentity(p.current().Node)
+	_, err = p.readIdentity(p.State().Node)
 	return err
 }
 
 // keepRevocations keeps a revocation list, unless a newer one is kept: what this node
 // made it hears from the registry at the same time.
-func (p *controlPlane) keepRevocations(roots *trust.Roots) error {
+func (p *Plane) keepRevocations(roots *trust.Roots) error {
 	p.revoking.Lock()
 	defer p.revoking.Unlock()
 	if err := p.home.SetRevocations(roots); err != nil && !errors.Is(err, trust.ErrOlder) {

@@ -1,17 +1,22 @@
-package daemon
+package controlplane
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/zosnet/zosnet/pkg/grid"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 )
+
+// memberPatience is how long a member may take to serve.
+const memberPatience = time.Minute
 
 // seat is what a node administers the grid's registry by.
 type seat struct {
@@ -24,7 +29,7 @@ var errDemoted = errors.New("this node's certificate is not one of a member any 
 
 // serveRegistry makes this node a member whenever it is to be one, until ctx ends.
 // What fails is tried again; the node's copy of the registry does not wait for it.
-func (p *controlPlane) serveRegistry(ctx context.Context) {
+func (p *Plane) serveRegistry(ctx context.Context) {
 	for ctx.Err() == nil {
 		cluster, is := p.cluster()
 		if !is {
@@ -43,22 +48,22 @@ func (p *controlPlane) serveRegistry(ctx context.Context) {
 		}
 		if ctx.Err() == nil {
 			p.fail(fmt.Errorf("this member of the grid's registry: %w", err))
-			pause(ctx, gridRetry)
+			pause(ctx, retryAfter)
 		}
 	}
 }
 
 // cluster says whether this node is to be a member, and which others there are when
 // it starts for the first time: none makes a new registry.
-func (p *controlPlane) cluster() (cluster map[string]netip.AddrPort, is bool) {
-	state, id := p.current(), p.own.Load()
+func (p *Plane) cluster() (cluster map[string]netip.AddrPort, is bool) {
+	state, id := p.State(), p.own.Load()
 	if !id.Member {
 		return nil, p.home.HasRegistry() // what is left of it is to be cleared away
 	}
 	if state.Founding || p.home.HasRegistry() {
 		return nil, true
 	}
-	client := p.registry()
+	client := p.Registry()
 	if client == nil {
 		return nil, false
 	}
@@ -70,14 +75,14 @@ func (p *controlPlane) cluster() (cluster map[string]netip.AddrPort, is bool) {
 }
 
 // beMember runs this member until it fails, is no member any more, or ctx ends.
-func (p *controlPlane) beMember(ctx context.Context, cluster map[string]netip.AddrPort) error {
-	state, files := p.current(), p.home.Files()
+func (p *Plane) beMember(ctx context.Context, cluster map[string]netip.AddrPort) error {
+	state, files := p.State(), p.home.Files()
 	if !p.own.Load().Member {
 		return errDemoted
 	}
 	member, err := registry.StartMember(ctx, registry.MemberConfig{
 		Name: state.Node, Dir: p.home.RegistryDir(), Members: cluster,
-		Client: netip.AddrPortFrom(state.Address, gridClientPort), Peer: netip.AddrPortFrom(state.Address, gridPeerPort),
+		Client: netip.AddrPortFrom(state.Address, clientPort), Peer: netip.AddrPortFrom(state.Address, peerPort),
 		CertFile: files.Certificate, KeyFile: files.Key, CAFile: files.CAs, RevokedFile: files.Revocations,
 	}, p.log)
 	if err != nil {
@@ -100,14 +105,14 @@ func (p *controlPlane) beMember(ctx context.Context, cluster map[string]netip.Ad
 	return errors.Join(g.Wait(), member.Close())
 }
 
-func (p *controlPlane) sit(s *seat) {
+func (p *Plane) sit(s *seat) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seat = s
 }
 
 // untilDemoted waits until a member has stopped, or is to.
-func (p *controlPlane) untilDemoted(ctx context.Context, member *registry.Member) error {
+func (p *Plane) untilDemoted(ctx context.Context, member *registry.Member) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -123,7 +128,7 @@ func (p *controlPlane) untilDemoted(ctx context.Context, member *registry.Member
 }
 
 // untilReady waits until a member serves.
-func (p *controlPlane) untilReady(ctx context.Context, member *registry.Member) error {
+func (p *Plane) untilReady(ctx context.Context, member *registry.Member) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -138,8 +143,8 @@ func (p *controlPlane) untilReady(ctx context.Context, member *registry.Member) 
 
 // found protects the grid's first registry and lets its first node in. A founding
 // that crashed is finished by the next one.
-func (p *controlPlane) found(ctx context.Context, root gridstore.Root) error {
-	state, id := p.current(), p.own.Load()
+func (p *Plane) found(ctx context.Context, root gridstore.Root) error {
+	state, id := p.State(), p.own.Load()
 	if !state.Founding {
 		return nil
 	}
@@ -158,7 +163,7 @@ func (p *controlPlane) found(ctx context.Context, root gridstore.Root) error {
 		return err
 	}
 	if !state.Foreign {
-		if err := root.PutMember(ctx, state.Node, netip.AddrPortFrom(state.Address, gridClientPort), nil); err != nil {
+		if err := root.PutMember(ctx, state.Node, netip.AddrPortFrom(state.Address, clientPort), nil); err != nil {
 			return err
 		}
 	}
@@ -172,7 +177,7 @@ func (p *controlPlane) found(ctx context.Context, root gridstore.Root) error {
 }
 
 // fail notes why this node's part is not up, and says so.
-func (p *controlPlane) fail(err error) {
+func (p *Plane) fail(err error) {
 	p.mu.Lock()
 	p.failed = err
 	p.mu.Unlock()
@@ -184,4 +189,16 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
+}
+
+// isMember says whether this node is one of the members, as far as it knows.
+func (p *Plane) isMember(state *grid.State) bool {
+	return slices.Contains(membersOf(state), state.Node)
+}
+
+func membersOf(s *grid.State) (names []string) {
+	for _, m := range s.Members {
+		names = append(names, m.Name)
+	}
+	return names
 }

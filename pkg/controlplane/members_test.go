@@ -1,4 +1,4 @@
-package daemon
+package controlplane
 
 import (
 	"net/netip"

@@ -1,4 +1,4 @@
-package daemon
+package controlplane
 
 import (
 	"context"
@@ -32,7 +32,7 @@ type identity struct {
 }
 
 // readIdentity takes what is in the node's files for its identity from now on.
-func (p *controlPlane) readIdentity(node string) (*identity, error) {
+func (p *Plane) readIdentity(node string) (*identity, error) {
 	id := &identity{}
 	var err error
 	if id.key, id.pem, err = p.home.Node(); err != nil {
@@ -53,7 +53,7 @@ func (p *controlPlane) readIdentity(node string) (*identity, error) {
 
 // registryTLS is how the node speaks to members: by the certificate that it has
 // then, with nodes that are members by one which is good then.
-func (p *controlPlane) registryTLS() *tls.Config {
+func (p *Plane) registryTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: p.own.Load().roots.Pool(), ServerName: trust.MemberHostname,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &p.own.Load().tls, nil },
@@ -66,7 +66,7 @@ func (p *controlPlane) registryTLS() *tls.Config {
 
 // learnTrust takes what the registry has of the CA for this node: a newer list of
 // what was revoked, and a newer certificate, which says whether it is a member.
-func (p *controlPlane) learnTrust(ctx context.Context, client *gridstore.Client) error {
+func (p *Plane) learnTrust(ctx context.Context, client *gridstore.Client) error {
 	id := p.own.Load()
 	if err := p.keepRevocations(client.Roots()); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (p *controlPlane) learnTrust(ctx context.Context, client *gridstore.Client)
 }
 
 // takeCertificate keeps the newest of this node's certificates in the registry.
-func (p *controlPlane) takeCertificate(ctx context.Context, client *gridstore.Client, id *identity) error {
+func (p *Plane) takeCertificate(ctx context.Context, client *gridstore.Client, id *identity) error {
 	text, err := client.Certificate(ctx, id.Node)
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (p *controlPlane) takeCertificate(ctx context.Context, client *gridstore.Cl
 
 // renewCertificate renews the node's certificate whenever that is due, until ctx
 // ends. What uses it takes the new one at its next connection.
-func (p *controlPlane) renewCertificate(ctx context.Context) {
+func (p *Plane) renewCertificate(ctx context.Context) {
 	for {
 		if id := p.own.Load(); id.RenewalDue(time.Now()) {
 			if err := p.renew(ctx, id); err != nil && ctx.Err() == nil {
@@ -128,10 +128,10 @@ func (p *controlPlane) renewCertificate(ctx context.Context) {
 
 // renew asks the members for a new certificate, one after the other: who has the
 // CA's key answers.
-func (p *controlPlane) renew(ctx context.Context, id *identity) error {
+func (p *Plane) renew(ctx context.Context, id *identity) error {
 	var failed []error
 	candidate := grid.Candidate{Node: id.Node, Key: id.key, ControlKey: id.ControlKey}
-	for _, m := range p.current().Members {
+	for _, m := range p.State().Members {
 		asking, cancel := context.WithTimeout(ctx, renewPatience)
 		certificate, err := grid.Renew(asking, netip.AddrPortFrom(m.Address, grid.ServicePort), id.roots, id.tls, candidate, time.Now())
 		cancel()

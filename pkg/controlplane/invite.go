@@ -1,4 +1,4 @@
-package daemon
+package controlplane
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 // invite lets nodes in and renews their certificates until ctx ends, where this
 // node has the CA's key.
-func (p *controlPlane) invite(ctx context.Context, root gridstore.Root) error {
+func (p *Plane) invite(ctx context.Context, root gridstore.Root) error {
 	ca, err := p.home.CA()
 	if errors.Is(err, fs.ErrNotExist) {
 		<-ctx.Done()
@@ -26,10 +26,10 @@ func (p *controlPlane) invite(ctx context.Context, root gridstore.Root) error {
 	if err != nil {
 		return err
 	}
-	if p.known(ctx) == nil {
+	if p.Known(ctx) == nil {
 		return errors.New("this node's copy of the registry was not opened in time")
 	}
-	state := p.current()
+	state := p.State()
 	service := &grid.Service{
 		CA: ca, Control: state.Control, Foreign: state.Foreign, Store: p.gridStore(root), Now: time.Now, Log: p.log,
 		Own: func() tls.Certificate { return p.own.Load().tls }, Roots: func() *trust.Roots { return p.own.Load().roots },
@@ -39,19 +39,19 @@ func (p *controlPlane) invite(ctx context.Context, root gridstore.Root) error {
 
 // gridStore is the grid's registry as the invitation service needs it, by the copy that
 // is open then.
-func (p *controlPlane) gridStore(root gridstore.Root) grid.Store {
+func (p *Plane) gridStore(root gridstore.Root) grid.Store {
 	return grid.Store{
-		Token: func(ctx context.Context, id string) (*trust.PendingToken, error) { return p.registry().Token(ctx, id) },
-		Nodes: func(ctx context.Context) ([]grid.Node, error) { return rosterNodes(ctx, p.current(), p.registry()) },
+		Token: func(ctx context.Context, id string) (*trust.PendingToken, error) { return p.Registry().Token(ctx, id) },
+		Nodes: func(ctx context.Context) ([]grid.Node, error) { return rosterNodes(ctx, p.State(), p.Registry()) },
 		Members: func(context.Context) ([]string, error) {
-			return membersOf(p.current()), nil
+			return membersOf(p.State()), nil
 		},
 		IsMember:    p.nodeIsMember,
-		Certificate: func(ctx context.Context, node string) ([]byte, error) { return p.registry().Certificate(ctx, node) },
+		Certificate: func(ctx context.Context, node string) ([]byte, error) { return p.Registry().Certificate(ctx, node) },
 		Admit: func(ctx context.Context, a grid.Admission) error {
 			err := root.Admit(ctx, gridstore.Admission{
 				Node: a.Node, Address: a.Address, ControlKey: a.ControlKey, Admitted: time.Now(),
-			}, a.Certificate, p.current().Node, &a.Token)
+			}, a.Certificate, p.State().Node, &a.Token)
 			var taken *gridstore.TakenError
 			if errors.Is(err, gridstore.ErrStale) || errors.As(err, &taken) {
 				return grid.ErrStale // whose it is is looked up again
@@ -62,7 +62,7 @@ func (p *controlPlane) gridStore(root gridstore.Root) grid.Store {
 			return err
 		},
 		Renew: func(ctx context.Context, node string, key trust.ControlKey, certificate []byte) error {
-			older, err := p.registry().Certificate(ctx, node)
+			older, err := p.Registry().Certificate(ctx, node)
 			if err != nil {
 				return err
 			}
@@ -77,8 +77,8 @@ func (p *controlPlane) gridStore(root gridstore.Root) grid.Store {
 
 // nodeIsMember says whether a node is a member: as this node has learned, or as the
 // members themselves have it.
-func (p *controlPlane) nodeIsMember(ctx context.Context, node string) (bool, error) {
-	if slices.Contains(membersOf(p.current()), node) {
+func (p *Plane) nodeIsMember(ctx context.Context, node string) (bool, error) {
+	if slices.Contains(membersOf(p.State()), node) {
 		return true, nil
 	}
 	s, err := p.administer()
@@ -90,7 +90,7 @@ func (p *controlPlane) nodeIsMember(ctx context.Context, node string) (bool, err
 		return false, err
 	}
 	members, err := s.member.Members(ctx)
-	peer := netip.AddrPortFrom(place.Address, gridPeerPort)
+	peer := netip.AddrPortFrom(place.Address, peerPort)
 	return slices.ContainsFunc(members, func(m registry.GridMember) bool { return m.Peer == peer }), err
 }
 
