@@ -70,6 +70,11 @@ type Member struct {
 // StartMember starts the member and returns as soon as it listens. It serves once
 // Ready is closed, for which a majority of the members must be there.
 func StartMember(ctx context.Context, cfg MemberConfig, log *slog.Logger) (*Member, error) {
+	f := newFailure(cfg.Dir)
+	return startMemberAs(ctx, cfg, cfg.etcd(log, f), f)
+}
+
+func startMemberAs(ctx context.Context, cfg MemberConfig, etcd *embed.Config, f *failure) (*Member, error) {
 	if err := checkName("node", cfg.Name); err != nil {
 		return nil, err
 	}
@@ -79,8 +84,7 @@ func StartMember(ctx context.Context, cfg MemberConfig, log *slog.Logger) (*Memb
 	if err := wantSpace(cfg.Dir, spaceToCreate); err != nil {
 		return nil, err
 	}
-	f := newFailure(cfg.Dir)
-	e, err := startEtcd(ctx, cfg.etcd(log, f), f)
+	e, err := startEtcd(ctx, etcd, f)
 	if err != nil {
 		return nil, err
 	}

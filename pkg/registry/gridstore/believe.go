@@ -161,6 +161,8 @@ func decodeAs(k Key, raw []byte) (value, error) {
 		v = &issued{}
 	case KindRevocations:
 		v = &revoked{}
+	case KindRecovery:
+		v = &recovery{}
 	}
 	if v == nil {
 		return nil, errUnknownKey

@@ -23,7 +23,10 @@ func (s *state) publish() (changed bool) {
 	}
 	for g := range s.dirty {
 		if g == ofTrust {
-			next.Revocations = s.roots.Revocations()
+			next.Revocations, next.Recovery = s.roots.Revocations(), 0
+			if e := s.find(Key{Kind: KindRecovery}); e != nil {
+				next.Recovery = e.value.(*recovery).Number
+			}
 			continue
 		}
 		if g.network {

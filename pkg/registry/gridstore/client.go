@@ -50,6 +50,8 @@ type Client struct {
 	end   context.CancelFunc
 	done  sync.WaitGroup
 
+	recalled time.Time // when what the cache had was confirmed; zero: it had nothing
+
 	// Of run's goroutine.
 	revision int64 // up to which the copy is complete; 0: everything is to be read
 	cluster  uint64
@@ -171,6 +173,10 @@ func (c *Client) Snapshot() Snapshot {
 	defer c.mu.Unlock()
 	return c.current
 }
+
+// Recalled gives when the registry had confirmed what this client began with, by this
+// node's clock then; zero: it began with nothing.
+func (c *Client) Recalled() time.Time { return c.recalled }
 
 // Complete is closed once a snapshot is from the cluster: what is known then is
 // all that concerns this node.

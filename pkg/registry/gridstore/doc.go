@@ -28,6 +28,7 @@
 //	members/NODE                             that the node is a member              by the members
 //	issued/NODE                              the certificates that it was given    by the members
 //	trust/revocations                        certificates that are good no more     signed by the grid's CA
+//	trust/recovery                           that the registry was lost and made again from one member's copy
 //
 // A claim opens nothing: at worst it is late, or not there.
 //
@@ -42,5 +43,5 @@
 // All of it comes by one watch stream. A snapshot is at one revision: what happened
 // is put together from all ranges before anybody hears of it. After a cut the stream
 // goes on from the last revision; where etcd has forgotten that, or the cluster is
-// another one, everything is read again.
+// another one or was recovered meanwhile, everything is read again.
 package gridstore

@@ -159,11 +159,11 @@ func (c *Client) hear(ctx context.Context, s *stream, l *listening, resp *pb.Wat
 
 // ask finds out whether the copy is up to date, or makes the stream say so.
 func (c *Client) ask(ctx context.Context, s *stream, l *listening) error {
-	at, err := c.header(ctx)
+	at, err := c.place(ctx)
 	if err != nil {
 		return err
 	}
-	if at.Revision == c.revision && len(l.pending) == 0 { // etcd does not answer a stream that waits for the next revision
+	if at.revision == c.revision && len(l.pending) == 0 { // etcd does not answer a stream that waits for the next revision
 		c.confirm()
 		l.busy, l.confirmed = false, time.Now()
 		return nil

@@ -19,7 +19,7 @@ func (c *Client) Holdings(ctx context.Context) (map[string]ipam.Holding, error) 
 	if err != nil {
 		return nil, err
 	}
-	header, err := c.header(ctx)
+	at, err := c.place(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read who holds prefixes: %w", err)
 	}
@@ -27,7 +27,7 @@ func (c *Client) Holdings(ctx context.Context) (map[string]ipam.Holding, error) 
 	for _, a := range roster {
 		ranges = append(ranges, below(a.Node, KindRegistration, ""))
 	}
-	registered, err := c.rangesAt(ctx, ranges, header.Revision)
+	registered, err := c.rangesAt(ctx, ranges, at.revision)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (c *Client) Holdings(ctx context.Context) (map[string]ipam.Holding, error) 
 			ranges = append(ranges, Key{Kind: KindCertificate, Node: a.Node}.String(), below(a.Node, KindDelegation, ""))
 		}
 	}
-	rest, err := c.rangesAt(ctx, ranges, header.Revision)
+	rest, err := c.rangesAt(ctx, ranges, at.revision)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ const (
 	issuedRoot   = root + "issued/"
 	removedRoot  = root + "removed/"
 	revocations  = root + "trust/revocations"
+	recoveryAt   = root + "trust/recovery"
 )
 
 // Kind is what a key is of.
@@ -49,6 +50,7 @@ const (
 	KindIssued       Kind = "issued"
 	KindRemoved      Kind = "removed"
 	KindRevocations  Kind = "revocations"
+	KindRecovery     Kind = "recovery"
 )
 
 // Key is a key of the grid's registry in its parts; which of them it has depends
@@ -85,6 +87,8 @@ func (k Key) String() string {
 		return removedRoot + k.Node
 	case KindRevocations:
 		return revocations
+	case KindRecovery:
+		return recoveryAt
 	}
 	base := nodeRoot(k.Node) + string(k.Kind)
 	switch k.Kind {
@@ -183,6 +187,8 @@ func parseKey(text string) (Key, error) {
 		return named(Key{Kind: KindRemoved, Node: parts[1]})
 	case text == revocations:
 		return Key{Kind: KindRevocations}, nil
+	case text == recoveryAt:
+		return Key{Kind: KindRecovery}, nil
 	}
 	return Key{}, errUnknownKey
 }
@@ -230,7 +236,7 @@ func named(k Key) (Key, error) {
 func wants(kind Kind, what string) bool {
 	switch what {
 	case "node":
-		return kind != KindDocument && kind != KindRevision && kind != KindClaim && kind != KindRevocations
+		return kind != KindDocument && kind != KindRevision && kind != KindClaim && kind != KindRevocations && kind != KindRecovery
 	case "network":
 		return kind == KindPart || kind == KindAttachment || kind == KindBinding || kind == KindDocument || kind == KindRevision || kind == KindClaim || kind == KindSpan
 	}

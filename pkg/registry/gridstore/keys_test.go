@@ -31,6 +31,7 @@ func TestDocumentedKeys(t *testing.T) {
 	for _, kind := range []Kind{
 		KindRecord, KindCertificate, KindLive, KindPart, KindAttachment, KindBinding, KindRegistration, KindDelegation, KindRequest,
 		KindToken, KindDocument, KindClaim, KindSpan, KindRoster, KindMember, KindRevision, KindRemoved, KindIssued, KindRevocations,
+		KindRecovery,
 	} {
 		if !kinds[kind] {
 			t.Errorf("the page does not have keys of kind %s", kind)

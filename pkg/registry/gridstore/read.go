@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -15,23 +14,23 @@ const rangesAtOnce = 100
 
 // catchUp makes the copy one from which watching can go on.
 func (c *Client) catchUp(ctx context.Context) error {
-	resp, err := c.header(ctx)
+	at, err := c.place(ctx)
 	if err != nil {
 		return err
 	}
-	// Another cluster, or one that was put back to an older state, has other
-	// revisions than ours.
-	if c.revision != 0 && c.cluster == resp.ClusterId && c.revision <= resp.Revision {
+	// Another cluster, one that was recovered, or one that was put back to an older
+	// state, has other revisions than ours.
+	if c.revision != 0 && c.cluster == at.cluster && c.state.snapshot.Recovery == at.recovery && c.revision <= at.revision {
 		return nil
 	}
 	c.mu.Lock()
 	c.state.settle()
 	ranges := c.state.scope.all()
 	c.mu.Unlock()
-	if _, err := c.readAll(ctx, ranges, resp.Revision); err != nil {
+	if _, err := c.readAll(ctx, ranges, at.revision); err != nil {
 		return err
 	}
-	c.revision, c.cluster = resp.Revision, resp.ClusterId
+	c.revision, c.cluster = at.revision, at.cluster
 	c.publish()
 	return nil
 }
@@ -68,13 +67,20 @@ func (c *Client) read(ctx context.Context, ranges []string, revision int64) erro
 	return nil
 }
 
-// header asks for the cluster's id and revision, from a majority.
-func (c *Client) header(ctx context.Context) (*pb.ResponseHeader, error) {
+// place is which registry answers, and how far it is.
+type place struct {
+	cluster  uint64
+	recovery uint64 // of the last recovery: etcd's own id of the cluster stays
+	revision int64
+}
+
+// place asks where the registry is, from a majority.
+func (c *Client) place(ctx context.Context) (place, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	resp, err := c.etcd.Get(ctx, spansOf(c.cfg.Node), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	resp, err := c.etcd.Txn(ctx).Then(clientv3.OpGet(recoveryAt)).Commit()
 	if err != nil {
-		return nil, err
+		return place{}, err
 	}
-	return resp.Header, nil
+	return place{resp.Header.ClusterId, recoveryIn(resp.Responses[0].GetResponseRange().Kvs), resp.Header.Revision}, nil
 }

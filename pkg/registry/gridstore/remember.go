@@ -54,7 +54,7 @@ func (c *Client) recallFrom() error {
 	c.goToMembers()
 	c.current = c.state.snapshot
 	c.current.Revision, c.current.Source, c.current.Confirmed = m.Revision, SourceCache, m.Confirmed
-	c.revision, c.cluster, c.entries = m.Revision, m.Cluster, m.Entries
+	c.revision, c.cluster, c.entries, c.recalled = m.Revision, m.Cluster, m.Entries, m.Confirmed
 	return nil
 }
 

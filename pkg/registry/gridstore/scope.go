@@ -24,7 +24,8 @@ type group struct {
 	name    string
 }
 
-// ofTrust is what is of no node and no network: whom the grid believes.
+// ofTrust is what is of no node and no network: whom the grid believes, and which
+// registry it has.
 var ofTrust = group{false, "/trust"}
 
 // groupOf gives the group of a key. Claims, past documents and what was issued are of
@@ -35,7 +36,7 @@ func groupOf(k Key) (group, bool) {
 		return group{true, k.Network}, true
 	case KindClaim, KindRevision, KindIssued:
 		return group{}, false
-	case KindRevocations:
+	case KindRevocations, KindRecovery:
 		return ofTrust, true
 	}
 	return group{false, k.Node}, true
@@ -53,7 +54,7 @@ type scope struct {
 
 func newScope(self string, peers []string) *scope {
 	s := &scope{self: self, reasons: map[string]int{}, by: map[group][]string{}, taken: map[string]bool{}, touched: map[string]bool{}}
-	base := []string{nodeRoot(self), spansOf(self), membersRoot, revocations}
+	base := []string{nodeRoot(self), spansOf(self), membersRoot, revocations, recoveryAt}
 	for _, peer := range peers {
 		if peer != self {
 			base = append(base, personOf(peer)...)

@@ -29,6 +29,10 @@ type Snapshot struct {
 	Networks  map[string]*Network // those whose owner names this node
 	Problems  []Problem           // by key
 
+	// Recovery is the number of the recovery since which this is the grid's registry
+	// (Root.Recover); 0: it was never lost.
+	Recovery uint64
+
 	Revocations []byte // the grid's revocation list, PEM; nil: none is known
 }
 

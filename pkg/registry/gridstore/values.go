@@ -178,6 +178,16 @@ type revoked struct {
 	PEM string `json:"pem"`
 }
 
+// recovery says that the registry lost most of its members, and goes on with what one
+// of them had.
+type recovery struct {
+	Extra
+	Number   uint64    `json:"number"`   // of the recovery: later ones have higher numbers
+	Node     string    `json:"node"`     // whose copy it goes on with
+	At       time.Time `json:"at"`       // by its clock
+	Revision int64     `json:"revision"` // the last one that its copy had
+}
+
 // token is a join token that the node made, as far as it may be known.
 type token struct {
 	Extra
