@@ -51,6 +51,7 @@ type Daemon struct {
 	metrics   *telemetry.Metrics
 	enforcer  *enforcer
 	documents decoder
+	plans     plan.Memo
 	control   *controlplane.Plane
 	grid      *membership
 	schedule  *schedule

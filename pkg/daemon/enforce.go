@@ -90,7 +90,7 @@ func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error)
 	if err := d.entrances.add(&input); err != nil {
 		return input, plan.State{}, err
 	}
-	state, err := plan.Compute(input)
+	state, err := d.plans.Compute(input)
 	return input, state, err
 }
 

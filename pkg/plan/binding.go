@@ -74,6 +74,35 @@ func bindings(networks []Network, workloads []Workload, learned []Learned, remot
 	return list
 }
 
+// joinBindings gives the addresses of all networks, by the networks' numbers. One that
+// two other nodes give to workloads of two networks is the first network's; one that is
+// a network's own here stays so.
+func joinBindings(networks []*State) []Binding {
+	byID := slices.SortedFunc(slices.Values(networks), func(a, b *State) int { return cmp.Compare(a.Networks[0].ID, b.Networks[0].ID) })
+	list := gather(byID, func(s *State) []Binding { return s.Bindings })
+	if list == nil {
+		list = []Binding{} // as one network's
+	}
+	taken := make(map[netip.Addr]bool, len(list))
+	for _, s := range networks {
+		n := &s.Networks[0]
+		taken[n.Gateway], taken[n.Prefix.Addr()] = true, true
+	}
+	for i := range list {
+		if b := &list[i]; !b.Remote {
+			taken[b.Address] = true // no remote one is link-local
+		}
+	}
+	return slices.DeleteFunc(list, func(b Binding) bool {
+		if !b.Remote {
+			return false
+		}
+		was := taken[b.Address]
+		taken[b.Address] = true
+		return was
+	})
+}
+
 func (w Workload) binding(address netip.Addr) Binding {
 	return Binding{Address: address, NetworkID: w.NetworkID, ServiceID: w.ServiceID, Workload: w.ID,
 		Interface: w.Interface, MAC: w.MAC}

@@ -38,6 +38,9 @@ func (in Input) check() error {
 		}
 	}
 	for _, a := range in.Attachments {
+		if names[a.Network] == nil {
+			errs = append(errs, fmt.Errorf("workload %s/%s: there is no such network", a.Network, a.Name))
+		}
 		workloads.add(a.Network+"/"+a.Name, fmt.Sprintf("host %d of service %s", a.Host, a.Service))
 		hosts.add(fmt.Sprintf("%d in network %s", a.Host, a.Network), "workload "+a.Name)
 	}

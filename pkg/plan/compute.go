@@ -3,8 +3,6 @@ package plan
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/zosnet/zosnet/pkg/ipam"
@@ -19,7 +17,10 @@ const (
 // Compute gives the whole desired state of a node. Networks that do not span the
 // node have no part in it, nor do their workloads. The error lists everything in
 // the input that does not fit together.
-func Compute(in Input) (State, error) {
+func Compute(in Input) (State, error) { return new(Memo).Compute(in) }
+
+// Compute is the function of that name, and the Memo remembers what it found.
+func (m *Memo) Compute(in Input) (State, error) {
 	blocks, err := ipam.ParseBlocks(in.Node.Prefixes)
 	if err != nil {
 		return State{}, err
@@ -27,22 +28,42 @@ func Compute(in Input) (State, error) {
 	if err := in.check(); err != nil {
 		return State{}, err
 	}
-	s := State{Node: in.Node.Name, Uplinks: slices.Sorted(slices.Values(in.Node.Uplinks))}
-	if s.Networks, err = in.networks(); err != nil {
-		return State{}, err
+	states, errs := m.compute(in.byNetwork())
+	if len(errs) > 0 {
+		return State{}, errors.Join(errs...)
 	}
-	if s.Workloads, err = in.workloads(s.Networks); err != nil {
-		return State{}, err
+	s := join(states)
+	s.Node, s.Uplinks = in.Node.Name, slices.Sorted(slices.Values(in.Node.Uplinks))
+	for i := range s.Networks {
+		s.Networks[i].FlowSets = flowSets(in.FlowSets, in.FlowShares, uint32(len(s.Networks)))
 	}
-	var behind map[place]netip.Prefix
-	s.Overlays, behind, s.Ignored = in.overlays(s.Networks)
-	in.addAccess(&s, behind)
-	s.Workloads = in.withResolvers(s)
 	s.Prefixes = prefixes(blocks, s.Networks)
 	s.Lockdown, s.Trial = in.lockdown(openings(s.Overlays, s.Entrances))
-	s.Bindings = bindings(s.Networks, s.Workloads, in.Learned, slices.Concat(in.remoteBindings(s.Overlays, behind), deviceBindings(s.Devices)))
-	s.Resolvers = in.resolvers(s, behind)
 	return s, checkInterfaces(&s)
+}
+
+// join gives the state of all networks together. They are by name, but addresses by
+// the networks' numbers.
+func join(networks []*State) State {
+	return State{
+		Networks:  gather(networks, func(s *State) []Network { return s.Networks }),
+		Workloads: gather(networks, func(s *State) []Workload { return s.Workloads }),
+		Resolvers: gather(networks, func(s *State) []Resolver { return s.Resolvers }),
+		Overlays:  gather(networks, func(s *State) []Overlay { return s.Overlays }),
+		Entrances: gather(networks, func(s *State) []Entrance { return s.Entrances }),
+		Devices:   gather(networks, func(s *State) []Device { return s.Devices }),
+		Bindings:  joinBindings(networks),
+		Ignored:   gather(networks, func(s *State) []Ignored { return s.Ignored }),
+	}
+}
+
+// gather puts together what each network has of one kind.
+func gather[T any](networks []*State, of func(*State) []T) []T {
+	lists := make([][]T, len(networks))
+	for i, s := range networks {
+		lists[i] = of(s)
+	}
+	return slices.Concat(lists...)
 }
 
 // lockdown gives what is allowed for good, and a trial that is not over. A trial
@@ -60,91 +81,6 @@ func (in Input) lockdown(overlays []spec.LockdownAllow) ([]spec.LockdownAllow, *
 	return with(in.Node.Lockdown.Allow), &Trial{Allow: with(in.Trial.Allow), Deadline: in.Trial.Deadline}
 }
 
-// networks gives those that span this node, by name.
-func (in Input) networks() ([]Network, error) {
-	var list []Network
-	var errs []error
-	taps := map[string]bool{}
-	for _, a := range in.Attachments {
-		taps[a.Network] = taps[a.Network] || a.Kind == WorkloadTap
-	}
-	for _, r := range in.Networks {
-		name := r.Document.Name
-		if !r.Document.CarriedBy(in.Node.Name) {
-			continue
-		}
-		program, err := in.program(r)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("network %s: %w", name, err))
-		}
-		id := bridgeIdentity(in.Node.Name, name)
-		list = append(list, Network{
-			Name: name, ID: r.ID, Prefix: r.Prefix, Gateway: ipam.Gateway(r.Prefix),
-			Bridge: id.interfaceName(bridgeKind, name), BridgeMAC: id.mac(), MTU: in.mtu(),
-			AdvertiseRA: taps[name], Policy: program,
-		})
-	}
-	for i := range list {
-		list[i].FlowSets = flowSets(in.FlowSets, in.FlowShares, uint32(len(list)))
-	}
-	slices.SortFunc(list, func(a, b Network) int { return cmp.Compare(a.Name, b.Name) })
-	return list, errors.Join(errs...)
-}
-
 func (in Input) mtu() uint16 {
 	return max(cmp.Or(in.MTU, ethernetMTU), minimumMTU)
-}
-
-// workloads gives those of the networks, by network and name.
-func (in Input) workloads(networks []Network) ([]Workload, error) {
-	records := make(map[string]Record, len(in.Networks))
-	for _, r := range in.Networks {
-		records[r.Document.Name] = r
-	}
-	here := make(map[string]Network, len(networks))
-	for _, n := range networks {
-		here[n.Name] = n
-	}
-	var list []Workload
-	var errs []error
-	for _, a := range in.Attachments {
-		record, known := records[a.Network]
-		network, spans := here[a.Network]
-		switch {
-		case !known:
-			errs = append(errs, fmt.Errorf("workload %s/%s: there is no such network", a.Network, a.Name))
-		case spans:
-			w, err := in.workload(network, record, a)
-			errs = append(errs, err)
-			list = append(list, w)
-		}
-	}
-	slices.SortFunc(list, func(a, b Workload) int {
-		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Name, b.Name))
-	})
-	return list, errors.Join(errs...)
-}
-
-func (in Input) workload(n Network, r Record, a Attachment) (Workload, error) {
-	service, known := r.Services[a.Service]
-	if !known {
-		return Workload{}, fmt.Errorf("workload %s/%s: its network has no service %s", a.Network, a.Name, a.Service)
-	}
-	id := workloadIdentity(in.Node.Name, a.Network, a.Name)
-	w := Workload{
-		Network: n.Name, NetworkID: n.ID, Service: a.Service, ServiceID: service, Name: a.Name, ID: a.Host,
-		Kind: a.Kind, NetnsPath: a.NetnsPath, Interface: id.interfaceName(workloadKind, a.Name), MAC: id.mac(),
-		Address: workloadAddress(n, a), LinkLocal: linkLocal(id.mac()), Bridge: n.Bridge,
-		Gateway: linkLocalGateway, MTU: n.MTU,
-	}
-	switch a.Kind {
-	case WorkloadNetns:
-		w.NetnsPath = "/run/netns/" + a.Network + "." + a.Name
-	case WorkloadPath:
-	case WorkloadTap:
-		w.Interface = a.TapName
-	default:
-		return Workload{}, fmt.Errorf("workload %s/%s: its kind %q is none of netns, path and tap", a.Network, a.Name, a.Kind)
-	}
-	return w, nil
 }

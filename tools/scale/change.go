@@ -12,12 +12,14 @@ import (
 
 // change is a revision that is on its way to the network's nodes.
 type change struct {
+	network  *network
 	revision uint64
 	begun    time.Time
 	stored   time.Duration
 	heard    time.Duration // by the last node
 	planned  time.Duration // by the last node
 	left     int           // nodes that have not planned it
+	failed   error         // why it was not stored; nil: it was
 	done     chan struct{}
 }
 
@@ -31,7 +33,7 @@ func (g *grid) planned(name string, revision uint64, heard, planned time.Time) {
 	if c == nil || revision != c.revision {
 		return
 	}
-	c.heard, c.planned = max(c.heard, heard.Sub(c.begun)), planned.Sub(c.begun)
+	c.heard, c.planned = max(c.heard, heard.Sub(c.begun)), max(c.planned, planned.Sub(c.begun))
 	if c.left--; c.left == 0 {
 		n.change = nil
 		close(c.done)
@@ -45,24 +47,17 @@ func indexOf(name string) (i int) {
 
 // changes applies documents at the rate that was asked for, each at a node of its own
 // network, and gives what became of them. A network that has a change under way is not
-// changed again: its turn goes to another.
-func (g *grid) changes(ctx context.Context) (list []*change, err error) {
+// changed again: its turn goes to another. What has not come to be planned everywhere
+// after a while is late, and not waited for.
+func (g *grid) changes(ctx context.Context) ([]*change, error) {
 	random := rand.New(rand.NewPCG(3, 4))
 	order := random.Perm(len(g.networks))
-	tick := time.NewTicker(time.Second / time.Duration(g.rate))
-	defer tick.Stop()
+	var list []*change
 	var group sync.WaitGroup
-	var mu sync.Mutex
-	note := func(e error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if err == nil {
-			err = e
-		}
-	}
+	begin := time.Now()
 	for i := range int(g.period.Seconds() * float64(g.rate)) {
 		select {
-		case <-tick.C:
+		case <-time.After(time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(g.rate)))):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -73,31 +68,57 @@ func (g *grid) changes(ctx context.Context) (list []*change, err error) {
 			continue
 		}
 		list = append(list, c)
-		group.Go(func() {
-			if err := g.apply(ctx, n, at); err != nil {
-				note(err)
-				return
-			}
-			n.mu.Lock()
-			c.stored = time.Since(c.begun)
-			n.mu.Unlock()
-		})
+		group.Go(func() { n.note(c, g.apply(ctx, n, at)) })
 	}
 	group.Wait()
-	if err != nil {
-		return list, err // what was not stored never comes to be planned
-	}
-	ctx, cancel := context.WithTimeout(ctx, g.patience)
-	defer cancel()
+	over := time.After(lateness)
 	for _, c := range list {
 		select {
 		case <-c.done:
+		case <-over:
+			return list, nil // and the others that are done are so already
 		case <-ctx.Done():
-			note(fmt.Errorf("a change to revision %d has not reached %d of the network's nodes", c.revision, c.left))
-			return list, err
+			return list, ctx.Err()
 		}
 	}
-	return list, err
+	return list, nil
+}
+
+// lateness is how long after the last change was stored none is waited for any more.
+const lateness = 20 * time.Second
+
+// note notes that a change was stored, or why it was not.
+func (n *network) note(c *change, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c.stored, c.failed = time.Since(c.begun), err
+}
+
+// outcome is what became of changes.
+type outcome struct {
+	whole  []*change // that are in the plan of every node of their network
+	late   int       // stored, and not yet there
+	failed int       // not stored
+	why    error     // the first of those was not
+}
+
+func outcomeOf(list []*change) (o outcome) {
+	for _, c := range list {
+		c.network.mu.Lock()
+		switch {
+		case c.failed != nil:
+			o.failed++
+			if o.why == nil {
+				o.why = fmt.Errorf("network %s: %w", c.network.name, c.failed)
+			}
+		case c.left > 0:
+			o.late++
+		default:
+			o.whole = append(o.whole, c)
+		}
+		c.network.mu.Unlock()
+	}
+	return o
 }
 
 // begin begins a change, nil if one is under way.
@@ -107,7 +128,7 @@ func (n *network) begin() *change {
 	if n.change != nil {
 		return nil
 	}
-	n.change = &change{revision: n.revision + 1, begun: time.Now(), left: len(n.nodes), done: make(chan struct{})}
+	n.change = &change{network: n, revision: n.revision + 1, begun: time.Now(), left: len(n.nodes), done: make(chan struct{})}
 	return n.change
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -218,11 +217,17 @@ expose:
 `, 8000+revision%1000)
 }
 
-func (g *grid) stop() error {
-	err := g.each(context.Background(), func(_ context.Context, n *node) error { return n.close() })
+// stop takes the grid down: the member first, else each node of a network would hear of
+// every other one's end.
+func (g *grid) stop() (err error) {
 	if g.member != nil {
-		err = errors.Join(err, g.member.stop())
+		err = g.member.kill()
 	}
+	var group sync.WaitGroup
+	for _, n := range g.nodes {
+		group.Go(func() { _ = n.close() }) // the registry is gone
+	}
+	group.Wait()
 	return err
 }
 

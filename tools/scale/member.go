@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -29,7 +28,6 @@ type member struct {
 	cmd     *exec.Cmd
 	orders  *json.Encoder
 	answers *json.Decoder
-	stdin   io.Closer
 }
 
 // order is what the member is asked for.
@@ -83,7 +81,7 @@ func startMember(cfg registry.MemberConfig) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.stdin, m.orders, m.answers = in, json.NewEncoder(in), json.NewDecoder(out)
+	m.orders, m.answers = json.NewEncoder(in), json.NewDecoder(out)
 	if err := m.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the member: %w", err)
 	}
@@ -106,9 +104,13 @@ func (m *member) ask(o order) (load, error) {
 	return a.load, nil
 }
 
-// stop ends the member.
-func (m *member) stop() error {
-	return errors.Join(m.stdin.Close(), m.cmd.Wait())
+// kill ends the member. What it has is thrown away with it.
+func (m *member) kill() error {
+	if err := m.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("end the member: %w", err)
+	}
+	_ = m.cmd.Wait() // it says that it was killed
+	return nil
 }
 
 // serve is the member's process, until nobody asks any more.

@@ -39,6 +39,7 @@ type node struct {
 	failed   error
 	ids      map[string]uint32 // of networks here, dense
 	planned  map[string]uint64 // the revision of each network in the plan
+	memo     plan.Memo
 	state    plan.State
 	took     time.Duration // to plan, in all
 	plans    int
@@ -214,7 +215,7 @@ func (n *node) plan(snap gridstore.Snapshot, heard time.Time) error {
 	if err != nil {
 		return err
 	}
-	state, err := plan.Compute(in)
+	state, err := n.memo.Compute(in)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (r *report) print(w io.Writer) {
 		{"until heard by the last node", func(c *change) time.Duration { return c.heard }},
 		{"until planned by the last node", func(c *change) time.Duration { return c.planned }},
 	} {
-		list := timesOf(r.changed, row.of)
+		list := timesOf(r.whole, row.of)
 		t.AppendRow(table.Row{row.what, ms(list.at(0.5)), ms(list.at(0.99)), ms(list.at(1))})
 	}
 	for _, at := range []struct {
@@ -39,12 +39,14 @@ func (r *report) print(w io.Writer) {
 		t.AppendRow(table.Row{"processors busy, " + at.when + ": all nodes", fmt.Sprintf("%.2f", at.nodes.Seconds()/at.period.Seconds())})
 	}
 	t.AppendSeparator()
-	t.AppendRow(table.Row{"changes made, left out", len(r.changed), r.skipped})
+	t.AppendRow(table.Row{"changes planned by all, late, not stored", len(r.whole), r.late, r.failed})
+	t.AppendRow(table.Row{"changes left out: the network had one under way", r.skipped})
 	t.AppendRow(table.Row{"all nodes start at once without a cache, s", fmt.Sprintf("%.0f", r.cold.Seconds())})
 	t.AppendRow(table.Row{"one plan of a node, ms", fmt.Sprintf("%.2f", float64(r.plan.Microseconds())/1000/float64(max(1, r.plans)))})
 	t.AppendRow(table.Row{"ranges watched by a node, mean", fmt.Sprintf("%.0f", r.busy.member.Ranges/float64(r.nodes))})
 	t.AppendRow(table.Row{"memory of a node's snapshot, kB", r.ofSnapshot >> 10})
 	t.AppendRow(table.Row{"memory of a node's plan, kB", r.ofPlan >> 10})
+	t.AppendRow(table.Row{"memory of all nodes, GB", fmt.Sprintf("%.1f", float64(r.busy.resident)/(1<<30))})
 	t.AppendRow(table.Row{"registry's database, MB", fmt.Sprintf("%.1f", r.busy.member.Database/(1<<20))})
 	t.AppendRow(table.Row{"registry's memory, MB", r.busy.member.Resident >> 20})
 	t.Render()

@@ -33,20 +33,20 @@ func TestSmallGrid(t *testing.T) {
 	var text strings.Builder
 	r.print(&text)
 	t.Log("\n" + text.String())
-	if len(r.changed)+r.skipped != 40 || len(r.changed) < 20 {
-		t.Errorf("%d changes made and %d left out, of 40", len(r.changed), r.skipped)
+	if r.late+r.failed > 0 || len(r.whole)+r.skipped != 40 || len(r.whole) < 20 {
+		t.Errorf("of 40 changes %d planned by all, %d late, %d not stored (%v), %d left out", len(r.whole), r.late, r.failed, r.why, r.skipped)
 	}
-	for _, c := range r.changed {
+	for _, c := range r.whole {
 		if c.left != 0 || c.planned < c.heard || c.heard <= 0 || c.stored <= 0 {
 			t.Errorf("a change: %+v", *c)
 		}
 	}
 	// A change is an event for each of its network's nodes, the document and the span;
 	// leases make a few more. All nodes hearing of all changes would be many more.
-	if most := float64(2*len(r.changed)*o.span + 10*o.nodes); r.busy.events > most || r.busy.events < float64(len(r.changed)*o.span) {
-		t.Errorf("%v events for %d changes to networks of %d nodes, want up to %v", r.busy.events, len(r.changed), o.span, most)
+	if most := float64(2*len(r.whole)*o.span + 10*o.nodes); r.busy.events > most || r.busy.events < float64(len(r.whole)*o.span) {
+		t.Errorf("%v events for %d changes to networks of %d nodes, want up to %v", r.busy.events, len(r.whole), o.span, most)
 	}
-	if r.idle.member.Database == 0 || r.ofSnapshot == 0 || r.ofPlan == 0 || len(r.busy.sent) != o.nodes {
+	if r.idle.member.Database == 0 || r.busy.resident == 0 || r.ofSnapshot == 0 || r.ofPlan == 0 || len(r.busy.sent) != o.nodes {
 		t.Errorf("not measured: %s", fmt.Sprintf("%+v", r))
 	}
 }

@@ -15,8 +15,8 @@ import (
 // report is what a simulation measured.
 type report struct {
 	options
-	cold       time.Duration // until every node has heard of all, when all start at once without a cache
-	changed    []*change
+	cold time.Duration // until every node has heard of all, when all start at once without a cache
+	outcome
 	skipped    int // changes that were not made, since their network had one under way
 	plan       time.Duration
 	plans      int
@@ -30,8 +30,9 @@ type window struct {
 	period         time.Duration
 	sent, received []uint64 // bytes, by node, sorted
 	events         float64
-	member         load // at its end; its processor time during it
-	nodes          time.Duration
+	member         load          // at its end; its processor time during it
+	nodes          time.Duration // processor time of the nodes' process
+	resident       uint64        // bytes that it has at the end
 }
 
 // simulate makes a grid, changes it for a while, and takes it down.
@@ -66,13 +67,16 @@ func simulate(ctx context.Context, o options, tell func(format string, args ...a
 	}
 	tell("%d changes a second for %v", o.rate, o.period)
 	plans, took := g.planning()
-	r.busy, err = g.watch(func() (err error) {
-		r.changed, err = g.changes(ctx)
+	r.busy, err = g.watch(func() error {
+		made, err := g.changes(ctx)
+		r.outcome, r.skipped = outcomeOf(made), int(o.period.Seconds()*float64(o.rate))-len(made)
 		return err
 	})
+	if r.why != nil {
+		tell("%d changes were not stored, the first of them: %v", r.failed, r.why)
+	}
 	more, longer := g.planning()
 	r.plans, r.plan = more-plans, longer-took
-	r.skipped = int(o.period.Seconds()*float64(o.rate)) - len(r.changed)
 	return r, errors.Join(err, g.failures())
 }
 
@@ -187,8 +191,8 @@ func (g *grid) watch(do func() error) (w window, err error) {
 	}
 	w.events = w.member.Events - before.Events
 	w.member.Processor -= before.Processor
-	_, after, err := usage()
-	w.nodes = after - used
+	resident, after, err := usage()
+	w.resident, w.nodes = resident, after-used
 	return w, err
 }
 
