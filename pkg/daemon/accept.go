@@ -54,13 +54,6 @@ func (a acceptance) document(network string) error {
 	return nil
 }
 
-// gone tells whether a network is the grid's no more, or not for this node. One whose
-// document is there and not believed is not gone.
-func (a acceptance) gone(network string) bool {
-	n := a.snap.Networks[network]
-	return (n == nil || n.Document == nil || n.Document.Released) && a.document(network) == nil
-}
-
 // attachable refuses a new workload of a network whose owner is not accepted any
 // more.
 func (d *Daemon) attachable(network string) error {

@@ -50,6 +50,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 		if !d.inGrid() || d.control.Registry() == nil {
 			continue
 		}
+		d.control.Registry().Carry(d.grid.adopted.names())
 		err := errors.Join(d.settleBlocks(ctx), d.adoptNetworks(ctx), d.publishAll(ctx))
 		if err == nil || ctx.Err() != nil {
 			said = ""
@@ -65,7 +66,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 
 // adoptNetworks stores the grid's documents that name this node, and deletes the
 // networks that are not the grid's any more. The owner's word counts whatever is
-// attached.
+// attached, and nobody else's: what is only gone from the registry is put back there.
 func (d *Daemon) adoptNetworks(ctx context.Context) error {
 	snap := d.control.Registry().Snapshot()
 	if snap.Source == gridstore.SourceNone {
@@ -81,7 +82,7 @@ func (d *Daemon) adoptNetworks(ctx context.Context) error {
 	}
 	var errs []error
 	for _, network := range sortedNetworks(snap) {
-		if document := network.Document; document != nil && !document.Released && accepted.refused(network.Name) == nil {
+		if document := network.Document; document != nil && accepted.refused(network.Name) == nil && !d.ended(local, document) {
 			errs = append(errs, d.adoptNetwork(ctx, local, document))
 		}
 	}
@@ -89,11 +90,29 @@ func (d *Daemon) adoptNetworks(ctx context.Context) error {
 		return errors.Join(errs...)
 	}
 	for _, name := range d.grid.adopted.names() {
-		if accepted.gone(name) || accepted.refused(name) != nil && !attached(local, name) {
+		document := snap.Carried[name]
+		switch {
+		case document != nil && d.ended(local, document), accepted.refused(name) != nil && !attached(local, name):
 			errs = append(errs, d.releaseNetwork(ctx, name))
+		case document != nil && errors.Is(accepted.document(name), gridstore.ErrMissing):
+			errs = append(errs, d.control.Registry().PutDocument(ctx, *document))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ended tells whether a network's document is its end for this node: its owner has
+// released it, or does not name this node any more.
+func (d *Daemon) ended(local registry.Snapshot, document *gridstore.Document) bool {
+	if document.Released {
+		return true
+	}
+	record, stored := local.Network(document.Network)
+	if !stored || string(record.Document) != document.Text {
+		record = registry.NetworkRecord{Name: document.Network, File: document.File, Document: []byte(document.Text)}
+	}
+	network, err := d.documents.network(record)
+	return err == nil && !network.CarriedBy(d.file.node().Name)
 }
 
 func (d *Daemon) adoptNetwork(ctx context.Context, local registry.Snapshot, document *gridstore.Document) error {

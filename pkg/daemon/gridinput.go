@@ -25,7 +25,7 @@ type others struct {
 // othersOf turns what is known of the grid into the plan's terms. What is no key or
 // no delegation is left empty: the plan says that it does not fit.
 func othersOf(snap gridstore.Snapshot, self string) (o others) {
-	nodes := map[string]*plan.Node{}
+	nodes, space := map[string]*plan.Node{}, holdersOf(snap)
 	for _, name := range slices.Sorted(maps.Keys(snap.Nodes)) {
 		if n := snap.Nodes[name]; name != self && n.Record != nil {
 			nodes[name] = &plan.Node{Name: name, Endpoint: n.Record.Endpoint}
@@ -37,7 +37,7 @@ func othersOf(snap gridstore.Snapshot, self string) (o others) {
 				continue
 			}
 			part := network.Parts[node]
-			if delegated(snap, node, part) && !slices.Contains(nodes[node].Blocks, part.Block) {
+			if space.delegated(snap, node, part) && !slices.Contains(nodes[node].Blocks, part.Block) {
 				nodes[node].Blocks = append(nodes[node].Blocks, part.Block)
 			}
 			o.parts = append(o.parts, partOf(network.Name, node, part, self))
@@ -65,14 +65,51 @@ func partOf(network, node string, part *gridstore.Part, self string) plan.Part {
 	return p
 }
 
+// holders tells which prefixes each node holds. Any node may sign that it holds any
+// prefix: of two that overlap the one that was registered first counts, so that nobody
+// takes what another has.
+type holders map[string][]netip.Prefix
+
+func holdersOf(snap gridstore.Snapshot) holders {
+	type registered struct {
+		holder string
+		prefix netip.Prefix
+		at     int64 // revision of the registry
+	}
+	var all []registered
+	for name, n := range snap.Nodes {
+		for p := range n.Holding.Registrations {
+			all = append(all, registered{name, p, n.Registered[p]})
+		}
+	}
+	slices.SortFunc(all, func(a, b registered) int {
+		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()), cmp.Compare(a.holder, b.holder))
+	})
+	taken := make([]bool, len(all))
+	for i, a := range all {
+		for j := i + 1; j < len(all) && a.prefix.Overlaps(all[j].prefix); j++ { // what lies in a comes right behind it
+			if b := all[j]; a.holder != b.holder {
+				taken[i], taken[j] = taken[i] || b.at < a.at, taken[j] || a.at < b.at
+			}
+		}
+	}
+	list := holders{}
+	for i, r := range all {
+		if !taken[i] {
+			list[r.holder] = append(list[r.holder], r.prefix)
+		}
+	}
+	return list
+}
+
 // delegated tells whether the block that a node says its /64 is of was given to it
-// by a node that has registered it.
-func delegated(snap gridstore.Snapshot, node string, part *gridstore.Part) bool {
+// by the node that holds it.
+func (h holders) delegated(snap gridstore.Snapshot, node string, part *gridstore.Part) bool {
 	d, ok := snap.Block(part.Holder, part.Block)
 	if !ok || !d.Owned() || d.Node != node {
 		return false
 	}
-	return slices.ContainsFunc(snap.Nodes[part.Holder].Holding.Prefixes(), func(p netip.Prefix) bool {
+	return slices.ContainsFunc(h[part.Holder], func(p netip.Prefix) bool {
 		return p.Bits() <= part.Block.Bits() && p.Contains(part.Block.Addr())
 	})
 }

@@ -24,6 +24,7 @@ func TestCheck(t *testing.T) {
 		"no public key":       {func(d *Device) { d.Peers[0].PublicKey = PublicKey{} }, "no public key"},
 		"itself":              {func(d *Device) { d.Peers[0].PublicKey = own.Public() }, "the device itself"},
 		"twice":               {func(d *Device) { d.Peers[1] = d.Peers[0] }, "there twice"},
+		"a zone":              {func(d *Device) { d.Peers[0].Endpoint = netip.MustParseAddrPort("[fe80::1%x]:1") }, "has a zone"},
 		"half a second":       {func(d *Device) { d.Peers[0].Keepalive = time.Second / 2 }, "whole number of seconds"},
 		"overlap":             {func(d *Device) { d.Peers[1].AllowedIPs = d.Peers[0].AllowedIPs }, "overlaps"},
 		"bits outside a mask": {func(d *Device) { d.Peers[1].AllowedIPs = prefixes("2001:db8::1/64") }, "no prefix"},

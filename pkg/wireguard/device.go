@@ -60,6 +60,9 @@ func (d Device) Check() error {
 			fail("peer %v is there twice", p.PublicKey)
 		}
 		known[p.PublicKey] = true
+		if p.Endpoint.Addr().Zone() != "" { // wireguard-go is configured by lines of text, and a zone may be any
+			fail("peer %v: the address of its endpoint has a zone", p.PublicKey)
+		}
 		if p.Keepalive%time.Second != 0 || p.Keepalive < 0 || p.Keepalive > 65535*time.Second {
 			fail("peer %v: keepalive %v is no whole number of seconds up to 65535", p.PublicKey, p.Keepalive)
 		}

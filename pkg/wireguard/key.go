@@ -24,6 +24,9 @@ func ParsePublicKey(text string) (PublicKey, error) {
 	if err != nil {
 		return PublicKey{}, fmt.Errorf("public key %q: %w", text, err)
 	}
+	if PublicKey(b) == nobody {
+		return PublicKey{}, fmt.Errorf("public key %q: it is nobody's", text)
+	}
 	return PublicKey(b), nil
 }
 

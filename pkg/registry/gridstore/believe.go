@@ -56,17 +56,18 @@ func (j *judge) believe(k Key, raw []byte) (value, error) {
 		j.roots = roots
 		return &r, nil
 	case k.Kind == KindDocument:
-		d := Document{}
-		if err := decode(raw, &d); err != nil {
+		v, err := decodeAs(k, raw)
+		if err != nil {
 			return nil, err
 		}
+		d := v.(*Document)
 		d.Network = k.Network
 		pin, err := j.pins[k.Network].Observe(d.Document, j.accept)
 		if err != nil {
 			return nil, err
 		}
 		j.pins[k.Network] = pin
-		return &d, nil
+		return d, nil
 	}
 	return decodeAs(k, raw)
 }
@@ -167,5 +168,8 @@ func decodeAs(k Key, raw []byte) (value, error) {
 	if v == nil {
 		return nil, errUnknownKey
 	}
-	return v, decode(raw, v)
+	if err := decode(raw, v); err != nil {
+		return v, err
+	}
+	return v, checkForm(v)
 }

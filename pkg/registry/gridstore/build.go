@@ -2,6 +2,7 @@ package gridstore
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func (s *state) publish() (changed bool) {
 	})
 	next.Problems = problems
 	if len(s.dirty) > 0 {
-		next.Nodes, next.Networks = maps.Clone(next.Nodes), maps.Clone(next.Networks)
+		next.Nodes, next.Networks, next.Carried = maps.Clone(next.Nodes), maps.Clone(next.Networks), maps.Clone(next.Carried)
 	}
 	for g := range s.dirty {
 		if g == ofTrust {
@@ -31,6 +32,7 @@ func (s *state) publish() (changed bool) {
 		}
 		if g.network {
 			set(next.Networks, g.name, s.network(g))
+			set(next.Carried, g.name, s.carriedDocument(g))
 		} else {
 			set(next.Nodes, g.name, s.node(g))
 		}
@@ -53,8 +55,26 @@ func (s *state) problems() []Problem {
 	for key, r := range s.refused {
 		list = append(list, Problem{Key: key, Err: r.err})
 	}
+	for key := range s.missing {
+		if _, also := s.refused[key]; !also {
+			list = append(list, Problem{Key: key, Err: ErrMissing})
+		}
+	}
 	slices.SortFunc(list, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
 	return list
+}
+
+// ErrMissing is the problem of a document that is believed and that the registry has
+// no more.
+var ErrMissing = errors.New("the registry has it no more, and its owner has not released it: what was known stays, and is put back")
+
+// carriedDocument gives the document of a network that this node carries.
+func (s *state) carriedDocument(g group) *Document {
+	e := s.groups[g][Key{Kind: KindDocument, Network: g.name}]
+	if e == nil || !s.scope.carried[g.name] {
+		return nil
+	}
+	return e.value.(*Document)
 }
 
 func (s *state) node(g group) *Node {
@@ -71,6 +91,7 @@ func (s *state) node(g group) *Node {
 			n.Live, n.Since = true, v.Since
 		case *registration:
 			put(&n.Holding.Registrations, k.Prefix, v.ipam(k))
+			put(&n.Registered, k.Prefix, e.revision)
 		case *delegation:
 			put(&n.Holding.Blocks, k.Prefix, v.ipam())
 		case *request:
@@ -97,11 +118,12 @@ func put[K comparable, V any](m *map[K]V, k K, v V) {
 	(*m)[k] = v
 }
 
-// network gives a network that this node is in, nil if it is not.
+// network gives a network that names this node, or that it carries, nil if there is
+// none.
 func (s *state) network(g group) *Network {
 	keys := s.groups[g]
 	document := keys[Key{Kind: KindDocument, Network: g.name}]
-	if keys[Key{Kind: KindSpan, Node: s.scope.self, Network: g.name}] == nil || document == nil || document.value.(*Document).Released {
+	if !s.scope.concerns(g.name, keys) || document == nil || document.value.(*Document).Released {
 		return nil
 	}
 	n := &Network{Name: g.name}

@@ -42,7 +42,8 @@ type meta struct {
 	Confirmed time.Time      `json:"confirmed"`
 	Entries   map[string]int `json:"entries"` // by bucket: what was lost is noticed
 
-	Left map[string]time.Time `json:"left,omitempty"` // when nodes were live last, by node
+	Left    map[string]time.Time `json:"left,omitempty"`    // when nodes were live last, by node
+	Carried map[string]bool      `json:"carried,omitempty"` // networks that this node carries
 }
 
 // cache is the file with the last known state. What it says is about the file
@@ -134,6 +135,7 @@ func (c *cache) load(s *state, node string) (m meta, err error) {
 			if m.Left != nil {
 				s.left = m.Left
 			}
+			s.scope.carried = m.Carried
 			return c.fill(tx, s, m)
 		})
 	})

@@ -188,6 +188,9 @@ func (c *change) replace(key Key, v value) error {
 // sign writes a payload signed by this node over what is there, under the next
 // serial. The same payload again changes nothing, unless anew.
 func (c *change) sign(key Key, payload value, anew bool) error {
+	if err := checkForm(payload); err != nil {
+		return &computeError{fmt.Errorf("registry key %s: %w", key, err)}
+	}
 	old, err := c.get(key)
 	if err != nil {
 		return err

@@ -102,7 +102,11 @@ func TestGarbage(t *testing.T) {
 			}
 			return nil
 		})
-		g.until(n2, "no problems", func(s Snapshot) bool { return len(s.Problems) == 0 && s.Networks["acme"] == nil })
+		g.until(n2, "a document ends by its owner's word only", func(s Snapshot) bool {
+			return len(s.Problems) == 1 && errors.Is(s.Problems[0].Err, ErrMissing) && s.Networks["acme"] != nil && s.Networks["acme"].Attachments["n1"] == nil
+		})
+		g.ok(g.apply(n1, owner, "acme", 3, "n1", "n2"))
+		g.until(n2, "no problems", func(s Snapshot) bool { return len(s.Problems) == 0 && s.Networks["acme"].Document.Revision == 3 })
 		g.rawPut(record, oldRecord)
 		g.rawPut(root+"nodes/n1/certificate", string(must(encode(&certificate{PEM: string(g.node(1).pem)}, nil))))
 		g.ok(g.apply(n1, owner, "globex", 2, "n1", "n2"))

@@ -217,6 +217,6 @@ func (c *Client) take(e *mvccpb.Event) {
 	case e.Type == mvccpb.Event_DELETE:
 		c.state.delete(key)
 	default:
-		c.state.put(key, e.Kv.Value, e.Kv.ModRevision)
+		c.state.put(key, e.Kv.Value, revisionOf(e.Kv))
 	}
 }

@@ -60,7 +60,7 @@ func (c *Client) History(ctx context.Context, network string) ([]Revision, error
 			k, err := ParseKey(string(kv.Key))
 			revision := Revision{Document: Document{}, Err: err}
 			if err == nil {
-				revision.Err = decode(kv.Value, &revision.Document)
+				revision.Err = cmp.Or(decode(kv.Value, &revision.Document), checkForm(&revision.Document))
 			}
 			if revision.Network = network; k.Kind == KindRevision && revision.Revision != k.Revision {
 				continue // it is no revision at all

@@ -209,6 +209,9 @@ func parseNodeKey(node string, kind Kind, rest []string) (k Key, err error) {
 		if k.Address, err = netip.ParseAddr(rest[2]); err != nil {
 			return k, err
 		}
+		if k.Address.Zone() != "" {
+			return k, errors.New("its address has a zone")
+		}
 	case len(rest) == 2 && (kind == KindRegistration || kind == KindDelegation): // a prefix has a slash of its own
 		if k.Prefix, err = netip.ParsePrefix(rest[0] + "/" + rest[1]); err != nil {
 			return k, err

@@ -35,21 +35,74 @@ func (e *ConflictError) Error() string {
 }
 
 // Document reads a network's document from the registry, nil if there is none. It
-// is only proven that the owner whom it names signed it.
+// is proven that the owner whom it names signed it. Where this node has believed
+// another one, which the registry's cannot follow, that counts.
 func (c *Client) Document(ctx context.Context, network string) (*Document, error) {
-	d := &Document{}
-	found, err := c.readOne(ctx, Key{Kind: KindDocument, Network: network}, d)
-	if err != nil || !found {
+	if err := checkName("network", network); err != nil {
 		return nil, err
 	}
-	d.Network = network
-	return d, d.Verify()
+	ch := &change{ctx: ctx, client: c, values: map[Key][]byte{}}
+	d, _, err := ch.document(network)
+	return d, err
+}
+
+// document reads a network's document, nil if there is none, and tells whether the
+// registry has it. Every node can write there: where this node has believed another
+// one, which the registry's cannot follow, that counts.
+func (c *change) document(network string) (d *Document, stored bool, err error) {
+	key := Key{Kind: KindDocument, Network: network}
+	raw, err := c.get(key)
+	if err != nil {
+		return nil, false, err
+	}
+	known, pin := c.client.believed(network)
+	if raw == nil {
+		return known, false, nil
+	}
+	d = &Document{}
+	if err = decode(raw, d); err == nil {
+		d.Network = network
+		_, err = pin.Observe(d.Document, trust.Accept{})
+	}
+	switch {
+	case err == nil:
+		return d, true, checkForm(d)
+	case known != nil:
+		return known, false, nil
+	}
+	return nil, false, &computeError{fmt.Errorf("registry key %s: %w; a node that carries the network knows its document: apply it there", key, err)}
+}
+
+// believed gives the document that this node has of a network, nil if it has none, and
+// what it has pinned of its name.
+func (c *Client) believed(network string) (*Document, trust.Pin) {
+	key := Key{Kind: KindDocument, Network: network}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.state.find(key); e != nil {
+		return e.value.(*Document), c.state.pins[network]
+	}
+	return nil, c.state.pins[network]
+}
+
+// Carry says which networks this node carries. Of those it hears until it carries them
+// no more, whatever the registry says of whom they name: that nobody signs.
+func (c *Client) Carry(networks []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	carried := make(map[string]bool, len(networks))
+	for _, network := range networks {
+		carried[network] = true
+	}
+	if c.state.carry(carried) {
+		notify(c.again)
+	}
 }
 
 // PutDocument stores the next revision of a network and tells the nodes that it
 // names, in one transaction. A released one tells those that it had. The revision
 // must be one above what is there, 1 if there is nothing; the same document again
-// changes nothing. When another one is there: *ConflictError.
+// changes nothing, or puts it back. When another one is there: *ConflictError.
 func (c *Client) PutDocument(ctx context.Context, d Document) error {
 	if err := d.Verify(); err != nil {
 		return err
@@ -65,16 +118,20 @@ func (c *Client) PutDocument(ctx context.Context, d Document) error {
 	}
 	d.Applied = c.now().UTC()
 	err := c.change(ctx, fmt.Sprintf("apply network %q", d.Network), func(ch *change) error {
-		key := Key{Kind: KindDocument, Network: d.Network}
-		var was Document
-		if _, err := ch.into(key, &was); err != nil {
+		key, was := Key{Kind: KindDocument, Network: d.Network}, Document{}
+		found, stored, err := ch.document(d.Network)
+		if err != nil {
 			return err
 		}
-		if was.Revision == d.Revision && bytes.Equal(was.Signature, d.Signature) {
+		if found != nil {
+			was = *found
+		}
+		same := was.Revision == d.Revision && bytes.Equal(was.Signature, d.Signature)
+		if same && stored {
 			return nil
 		}
 		free := was.Revision == 0 || was.Released
-		if d.Revision != was.Revision+1 || !free && was.Owner != d.Owner {
+		if !same && (d.Revision != was.Revision+1 || !free && was.Owner != d.Owner) {
 			return &computeError{&ConflictError{Network: d.Network, Revision: was.Revision, Owner: was.Owner, Wanted: d.Revision, ByOwner: d.Owner}}
 		}
 		if d.Released {
@@ -83,9 +140,10 @@ func (c *Client) PutDocument(ctx context.Context, d Document) error {
 		if err := ch.replace(key, &d); err != nil {
 			return err
 		}
-		was.Network = d.Network
-		if err := ch.keepRevision(&was); err != nil {
-			return err
+		if !same {
+			if err := ch.keepRevision(&was); err != nil {
+				return err
+			}
 		}
 		return ch.putSpans(d.Network, was.Nodes, d.Nodes)
 	})

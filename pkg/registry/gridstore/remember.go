@@ -67,9 +67,12 @@ func (c *Client) save() {
 	for bucket, n := range c.entries {
 		entries[bucket] = n
 	}
+	c.mu.Lock()
+	carried := c.state.scope.carried
+	c.mu.Unlock()
 	m := meta{
 		Version: formatVersion, Node: c.cfg.Node, Cluster: c.cluster, Revision: c.revision,
-		Confirmed: c.current.Confirmed, Entries: entries, Left: c.state.left,
+		Confirmed: c.current.Confirmed, Entries: entries, Left: c.state.left, Carried: carried,
 	}
 	err := c.cache.save(c.state, m)
 	if err != nil {

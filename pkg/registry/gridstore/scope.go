@@ -46,6 +46,7 @@ func groupOf(k Key) (group, bool) {
 // for each.
 type scope struct {
 	self    string
+	carried map[string]bool // networks that this node carries
 	reasons map[string]int
 	by      map[group][]string
 	taken   map[string]bool // what concerned it when take was last called
@@ -126,10 +127,16 @@ func (s *scope) covers(key string) bool {
 	return false
 }
 
+// concerns tells whether a network concerns this node: it was told that it is named,
+// which nobody signs, or carries it.
+func (s *scope) concerns(network string, keys map[Key]*entry) bool {
+	return s.carried[network] || keys[Key{Kind: KindSpan, Node: s.self, Network: network}] != nil
+}
+
 // ofNetwork gives the ranges that a network is the reason for: its document, its
 // other nodes and their parts, and the delegations that the parts refer to.
 func (s *scope) ofNetwork(name string, keys map[Key]*entry) []string {
-	if keys[Key{Kind: KindSpan, Node: s.self, Network: name}] == nil {
+	if !s.concerns(name, keys) {
 		return nil
 	}
 	document := Key{Kind: KindDocument, Network: name}

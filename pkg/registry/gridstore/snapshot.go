@@ -24,10 +24,11 @@ const (
 type Snapshot struct {
 	Revision  int64
 	Source    Source
-	Confirmed time.Time           // when the registry last said that this is how it is, by this node's clock
-	Nodes     map[string]*Node    // this one, those of its networks, their holders, and for a holder all
-	Networks  map[string]*Network // those whose owner names this node
-	Problems  []Problem           // by key
+	Confirmed time.Time            // when the registry last said that this is how it is, by this node's clock
+	Nodes     map[string]*Node     // this one, those of its networks, their holders, and for a holder all
+	Networks  map[string]*Network  // those whose owner names this node
+	Carried   map[string]*Document // of the networks that this node carries, also a released one, or one that does not name it any more
+	Problems  []Problem            // by key
 
 	// Recovery is the number of the recovery since which this is the grid's registry
 	// (Root.Recover); 0: it was never lost.
@@ -45,19 +46,20 @@ type Problem struct {
 // Node is one node. Fields are zero for what it has not published, or what does
 // not concern this node.
 type Node struct {
-	Name     string
-	Identity *trust.Identity
-	Record   *Record
-	Live     bool                      // its lease held, when this was confirmed
-	Since    time.Time                 // when its daemon started; zero if it is not live
-	Removed  time.Time                 // when it was taken out of the grid; zero if it is in; only members and holders hear that
-	Left     time.Time                 // when this node heard that it is not live any more; zero if it is, or was never heard
-	Holding  ipam.Holding              // what it holds for others
-	Request  *ipam.Request             // what it asks a holder for
-	Member   netip.AddrPort            // where it serves the registry's clients; not valid: it is no member
-	Joining  map[string]netip.AddrPort // the cluster that it is to join as a member, by name where each serves the others
-	Admitted *Admission                // as the roster has it; only members and holders hear that
-	Tokens   []trust.PendingToken      // that this node made, by id; of others nothing
+	Name       string
+	Identity   *trust.Identity
+	Record     *Record
+	Live       bool                      // its lease held, when this was confirmed
+	Since      time.Time                 // when its daemon started; zero if it is not live
+	Removed    time.Time                 // when it was taken out of the grid; zero if it is in; only members and holders hear that
+	Left       time.Time                 // when this node heard that it is not live any more; zero if it is, or was never heard
+	Holding    ipam.Holding              // what it holds for others
+	Registered map[netip.Prefix]int64    // the revision in which each prefix of Holding was registered: of two that overlap the older one counts
+	Request    *ipam.Request             // what it asks a holder for
+	Member     netip.AddrPort            // where it serves the registry's clients; not valid: it is no member
+	Joining    map[string]netip.AddrPort // the cluster that it is to join as a member, by name where each serves the others
+	Admitted   *Admission                // as the roster has it; only members and holders hear that
+	Tokens     []trust.PendingToken      // that this node made, by id; of others nothing
 }
 
 // Admission is a node's place in the grid.

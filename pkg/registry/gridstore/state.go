@@ -11,7 +11,7 @@ import (
 // entry is a value that was believed.
 type entry struct {
 	raw      []byte
-	revision int64 // of its last change
+	revision int64 // of its last change; of a registration the one in which it was made
 	value    value
 }
 
@@ -31,6 +31,7 @@ type state struct {
 	dirty    map[group]bool       // changed since the last snapshot
 	unsaved  map[string]bool      // keys changed since the cache was written
 	waiting  map[string]bool      // nodes whose certificate came since settle
+	missing  map[string]bool      // keys of believed documents that the registry has no more
 	left     map[string]time.Time // when nodes that are not live any more were heard to be so, by this node's clock
 	snapshot Snapshot             // the last one
 }
@@ -38,8 +39,8 @@ type state struct {
 func newState(j judge, sc *scope) *state {
 	return &state{
 		judge: j, scope: sc, groups: map[group]map[Key]*entry{}, refused: map[string]refusal{},
-		dirty: map[group]bool{}, unsaved: map[string]bool{}, waiting: map[string]bool{}, left: map[string]time.Time{},
-		snapshot: Snapshot{Nodes: map[string]*Node{}, Networks: map[string]*Network{}},
+		missing: map[string]bool{}, dirty: map[group]bool{}, unsaved: map[string]bool{}, waiting: map[string]bool{}, left: map[string]time.Time{},
+		snapshot: Snapshot{Nodes: map[string]*Node{}, Networks: map[string]*Network{}, Carried: map[string]*Document{}},
 	}
 }
 
@@ -56,9 +57,10 @@ func (s *state) put(key string, raw []byte, revision int64) {
 		s.refused[key] = refusal{raw, revision, err}
 		return
 	}
-	if e := s.find(k); e != nil && bytes.Equal(e.raw, raw) {
+	e := s.find(k)
+	if e != nil && bytes.Equal(e.raw, raw) {
 		e.revision = revision
-		delete(s.refused, key)
+		s.found(key, k)
 		return
 	}
 	v, err := s.believe(k, raw)
@@ -66,10 +68,31 @@ func (s *state) put(key string, raw []byte, revision int64) {
 		s.refused[key] = refusal{raw, revision, err}
 		return
 	}
-	delete(s.refused, key)
+	s.found(key, k)
+	if d, is := v.(*Document); is && e != nil && e.value.(*Document).Revision == d.Revision {
+		e.revision = revision // what is not signed was heard before, from who applied it
+		return
+	}
 	s.keep(k, &entry{raw: raw, revision: revision, value: v})
 	if k.Kind == KindRevocations {
 		s.judgeRevoked()
+	}
+}
+
+// revisionOf gives the revision that an entry has.
+func revisionOf(kv *mvccpb.KeyValue) int64 {
+	if k, err := ParseKey(string(kv.Key)); err == nil && k.Kind == KindRegistration {
+		return kv.CreateRevision
+	}
+	return kv.ModRevision
+}
+
+// found notes that the registry has what is believed of a key.
+func (s *state) found(key string, k Key) {
+	delete(s.refused, key)
+	if s.missing[key] {
+		delete(s.missing, key)
+		s.dirty[group{true, k.Network}] = true
 	}
 }
 
@@ -91,10 +114,16 @@ func (s *state) keep(k Key, e *entry) {
 	}
 }
 
-// delete takes in that a key is gone.
+// delete takes in that a key is gone. A document ends by its owner's word only, and
+// every node can write where documents are.
 func (s *state) delete(key string) {
 	k, err := ParseKey(key)
 	if err == nil && s.find(k) != nil {
+		if k.Kind == KindDocument {
+			delete(s.refused, key)
+			s.missing[key], s.unsaved[key], s.dirty[group{true, k.Network}] = true, true, true
+			return
+		}
 		s.forget(k)
 		if k.Kind == KindLive {
 			s.left[k.Node] = s.now().UTC()
@@ -106,6 +135,7 @@ func (s *state) delete(key string) {
 // drop lets go of a key that is gone, or does not concern this node any more.
 func (s *state) drop(key string) {
 	delete(s.refused, key)
+	delete(s.missing, key)
 	s.unsaved[key] = true
 	k, err := ParseKey(key)
 	g, ok := groupOf(k)
@@ -123,6 +153,24 @@ func (s *state) drop(key string) {
 		delete(s.identities, k.Node)
 	}
 	s.dirty[g] = true
+}
+
+// carry notes which networks this node carries, and tells whether it has not heard the
+// document of one of them so far.
+func (s *state) carry(networks map[string]bool) (unheard bool) {
+	for network := range networks {
+		if !s.scope.carried[network] {
+			s.dirty[group{true, network}] = true
+			unheard = unheard || s.scope.reasons[Key{Kind: KindDocument, Network: network}.String()] == 0
+		}
+	}
+	for network := range s.scope.carried {
+		if !networks[network] {
+			s.dirty[group{true, network}] = true
+		}
+	}
+	s.scope.carried = networks
+	return unheard
 }
 
 // under gives the keys that are there in a range.
@@ -161,7 +209,7 @@ func (s *state) replace(r string, kvs []*mvccpb.KeyValue) {
 		}
 	}
 	for _, kv := range kvs {
-		s.put(string(kv.Key), kv.Value, kv.ModRevision)
+		s.put(string(kv.Key), kv.Value, revisionOf(kv))
 	}
 }
 

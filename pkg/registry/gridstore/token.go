@@ -64,7 +64,7 @@ func (c *Client) readOne(ctx context.Context, k Key, into value) (bool, error) {
 	if err := decode(resp.Kvs[0].Value, into); err != nil {
 		return false, fmt.Errorf("registry key %s: %w", k, err)
 	}
-	return true, nil
+	return true, checkForm(into)
 }
 
 // Roster reads every node's place in the grid, by name, as it is now.
