@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* What comes from a network's other nodes and goes to them, through an interface
- * without a link header (link_header is 0). */
+/* What comes from a network's other nodes and access devices and goes to them, through
+ * an interface without a link header (link_header is 0). */
 #include "lib/deliver.h"
 #include "lib/mss.h"
 
@@ -67,6 +67,15 @@ INLINE enum drop_reason find_receiver(struct visit *v, const struct overlay *o)
 	return DROP_NO_ROUTE;
 }
 
+/* An access device pings the gateway of the /64 that it has its address in. */
+INLINE bool pings_gateway(const struct packet *p, const struct overlay *o)
+{
+	struct network *n = find_network(o->network);
+
+	return o->entrance && n && p->proto == IPPROTO_ICMPV6 &&
+	       p->icmp_type == ICMPV6_ECHO_REQUEST && address_equal(&p->daddr, &n->gateway);
+}
+
 /* Everything that is not the next packet of a known flow. */
 __noinline int overlay_judge(struct __sk_buff *skb, struct visit *v, __u32 reason)
 {
@@ -82,6 +91,8 @@ __noinline int overlay_judge(struct __sk_buff *skb, struct visit *v, __u32 reaso
 		reason = check_packet(&v->packet);
 	if (!reason)
 		reason = check_remote(v, o->network);
+	if (!reason && pings_gateway(&v->packet, o))
+		return to_kernel(skb);
 	if (!reason)
 		reason = find_receiver(v, o);
 	if (reason)
@@ -150,6 +161,15 @@ __noinline int answer_as_gateway(struct __sk_buff *skb, struct visit *v, __u32 n
 	return DROP_NONE;
 }
 
+/* What the gateway answers to an access device's ping. */
+INLINE bool is_gateway_reply(const struct packet *p, const struct overlay *o)
+{
+	struct network *n = find_network(o->network);
+
+	return o->entrance && n && p->proto == IPPROTO_ICMPV6 &&
+	       p->icmp_type == ICMPV6_ECHO_REPLY && address_equal(&p->saddr, &n->gateway);
+}
+
 /* Whether the packet must be read: for a SYN, or because this does not tell. */
 INLINE bool may_be_syn(struct __sk_buff *skb)
 {
@@ -191,6 +211,8 @@ int overlay_egress(struct __sk_buff *skb)
 			clamp_mss(skb, v);
 		return TC_ACT_OK;
 	}
+	if (!reason && is_gateway_reply(&v->packet, o))
+		return TC_ACT_OK;
 	if (!reason)
 		reason = answer_as_gateway(skb, v, o->network);
 	return reason ? drop(skb, v, DROP_UNJUDGED) : TC_ACT_OK;

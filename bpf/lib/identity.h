@@ -44,11 +44,12 @@ struct port {
 	__u16 reserved;
 };
 
-/* The interface to a network's other nodes, by ifindex. While keys are changed a
- * network has two. */
+/* The interface to a network's other nodes, by ifindex, or to its access devices.
+ * While keys are changed a network has two to its nodes. */
 struct overlay {
 	__u32 network;
-	__u32 relay; /* 1: its nodes may reach each other through this one */
+	__u32 relay;	/* 1: its nodes may reach each other through this one */
+	__u32 entrance; /* 1: to access devices, whose gateway this node is */
 };
 
 struct binding_key {

@@ -109,13 +109,15 @@ func (o *options) completeNetwork(cmd *cobra.Command) {
 	}
 }
 
-// awaitAccess waits until it is known where a device joins.
+// awaitAccess waits until it is known where a device joins and, for part of the time, what
+// prefixes its network has on all nodes.
 func awaitAccess(ctx context.Context, client *api.Client, request *api.ShowAccessRequest) (*api.AccessDevice, error) {
 	ctx, cancel := context.WithTimeout(ctx, accessPatience)
 	defer cancel()
+	whole := time.Now().Add(accessPatience / 3)
 	for {
 		device, err := client.ShowAccess(ctx, request)
-		if err == nil && device.Problem == "" {
+		if err == nil && device.Problem == "" && (len(device.Unknown) == 0 || time.Now().After(whole)) {
 			return device, nil
 		}
 		select {
@@ -136,13 +138,25 @@ func (o *options) printAccess(cmd *cobra.Command, d *api.AccessDevice, key wireg
 	if err != nil {
 		return err
 	}
-	return o.print(cmd, &api.AccessConfiguration{Device: d, Config: config}, func(w io.Writer) {
-		if code {
-			err = wireguard.WriteQR(w, config)
-			return
+	if len(d.Unknown) > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the prefix of network %s on %s is not known yet and not in this configuration: print it anew with zosnet access show %s --network %s\n",
+			d.Network, strings.Join(d.Unknown, ", "), d.Name, d.Network)
+	}
+	page := config
+	if code {
+		var drawn strings.Builder
+		if err := wireguard.WriteQR(&drawn, config); err != nil {
+			return err
 		}
-		_, err = io.WriteString(w, config)
-	})
+		page = drawn.String()
+	}
+	return o.print(cmd, &api.AccessConfiguration{Device: d, Config: config}, func(w io.Writer) { _, _ = io.WriteString(w, page) })
+}
+
+// printUnfinished prints the key of a device of which it is not known where it joins.
+func (o *options) printUnfinished(cmd *cobra.Command, d *api.AccessDevice, key wireguard.PrivateKey) error {
+	config := wireguard.Access{Network: d.Network, Name: d.Name, PrivateKey: key}.Unfinished()
+	return o.print(cmd, &api.AccessConfiguration{Device: d, Config: config}, func(w io.Writer) { _, _ = io.WriteString(w, config) })
 }
 
 // accessConfig gives the text for wg-quick.

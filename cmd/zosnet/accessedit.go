@@ -11,7 +11,6 @@ import (
 
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/spec"
-	"github.com/zosnet/zosnet/pkg/wireguard"
 )
 
 // accessEdit changes the access of one network by its document.
@@ -21,96 +20,28 @@ type accessEdit struct {
 	file    string // the document; empty: the stored one
 	key     string // the owner's
 	client  *api.Client
+
+	before  *api.Document // as it was
+	sent    *api.Document // as it was sent to be applied; nil: not yet
+	written bool          // into its file
 }
+
+// unwrittenError says that what was applied stands in no file.
+type unwrittenError struct {
+	path string
+	err  error
+}
+
+func (e *unwrittenError) Error() string {
+	return fmt.Sprintf("write %s, whose change is applied: %v", e.path, e.err)
+}
+
+func (e *unwrittenError) Unwrap() error { return e.err }
 
 func (e *accessEdit) register(cmd *cobra.Command) {
 	e.o.requireNetwork(cmd, &e.network)
 	cmd.Flags().StringVarP(&e.file, "filename", "f", "", "the network's document, which is applied and written; else the stored one")
 	cmd.Flags().StringVar(&e.key, "key", defaultKeyFile(), "the owner's key, which signs in a grid; also $ZOSNET_KEY")
-}
-
-func accessAddCommand(o *options) *cobra.Command {
-	edit := &accessEdit{o: o}
-	var a spec.Access
-	var allow []string
-	var code bool
-	cmd := &cobra.Command{
-		Use:   "add NAME --network NETWORK",
-		Short: "Let a device in, and print its configuration",
-		Long: `Let a person's device into a network: its entry is added to the network's document,
-which is applied as by zosnet apply, and its configuration for wg-quick is printed.
-
-Without --public-key a key pair is made. The private key stands in what is printed,
-once, and is kept nowhere else. Better have the person make it (wg genkey) and tell
-the public half: then it never leaves the device.`,
-		Example: "  zosnet access add alice --network acme --allow web > alice.conf\n" +
-			"  zosnet access add alice --network acme -f acme.yaml --public-key AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a.Name = args[0]
-			for _, service := range allow {
-				a.Allow = append(a.Allow, spec.Selector{Kind: spec.SelectService, Name: service})
-			}
-			var private wireguard.PrivateKey
-			if a.PublicKey == "" {
-				private = wireguard.NewPrivateKey()
-				a.PublicKey = private.Public().String()
-			}
-			device, err := edit.add(cmd, a)
-			if err != nil {
-				return err
-			}
-			return o.printAccess(cmd, device, private, code)
-		},
-	}
-	edit.register(cmd)
-	flags := cmd.Flags()
-	flags.StringSliceVar(&allow, "allow", nil, "services that it may reach, on their own ports; rules may let it reach more")
-	flags.StringVar(&a.At, "at", "", "the node where it ends; else the network's exit, or its first node with an endpoint")
-	flags.StringVar(&a.PublicKey, "public-key", "", "the device's own, as wg pubkey prints it")
-	flags.BoolVar(&code, "qr", false, "draw the configuration as a QR code for a telephone's camera")
-	return cmd
-}
-
-// add adds a device and gives it as it is then.
-func (e *accessEdit) add(cmd *cobra.Command, a spec.Access) (device *api.AccessDevice, err error) {
-	err = e.change(cmd, "letting "+a.Name+" in", func(file string, text []byte) ([]byte, error) {
-		edited, err := spec.WithAccess(file, text, a)
-		if err == nil {
-			err = e.carriedHere(cmd.Context(), file, edited)
-		}
-		return edited, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer e.client.Close()
-	err = progress(cmd, "waiting for the node where it ends", func() (err error) {
-		device, err = awaitAccess(cmd.Context(), e.client, &api.ShowAccessRequest{Network: e.network, Name: a.Name})
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s is in the document of network %s, but cannot join yet: %w; "+
-			"once that is put right, zosnet access show prints the rest of its configuration, or revoke it and add it again", a.Name, e.network, err)
-	}
-	return device, nil
-}
-
-// carriedHere refuses a document of which this node will know too little: a key that
-// was made for a device would be lost before its configuration is known.
-func (e *accessEdit) carriedHere(ctx context.Context, file string, text []byte) error {
-	network, _, err := spec.DecodeNetwork(file, text)
-	if err != nil {
-		return err
-	}
-	status, err := e.client.Status(ctx, &api.StatusRequest{})
-	if err != nil {
-		return err
-	}
-	if !network.CarriedBy(status.Node) {
-		return fmt.Errorf("node %s has no part of network %s: do it at one of %v", status.Node, network.Name, network.Carriers())
-	}
-	return nil
 }
 
 func accessRevokeCommand(o *options) *cobra.Command {
@@ -123,13 +54,20 @@ apply: where it ends its session is cut. Rules that name it have to go first.`,
 		Example: "  zosnet access revoke alice --network acme",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := edit.open(cmd.Context()); err != nil {
+				return err
+			}
+			defer edit.client.Close()
 			err := edit.change(cmd, "revoking "+args[0], func(file string, text []byte) ([]byte, error) {
-				return spec.WithoutAccess(file, text, args[0])
+				edited, err := spec.WithoutAccess(file, text, args[0])
+				if err != nil {
+					return nil, &badDocument{err}
+				}
+				return edited, nil
 			})
 			if err != nil {
 				return err
 			}
-			edit.client.Close()
 			revoked := &api.AccessDevice{Network: edit.network, Name: args[0]}
 			return o.print(cmd, revoked, func(w io.Writer) { fmt.Fprintf(w, "revoked %s of network %s\n", args[0], edit.network) })
 		},
@@ -138,44 +76,50 @@ apply: where it ends its session is cut. Rules that name it have to go first.`,
 	return cmd
 }
 
-// change applies a changed document. Its file is written when that is done; e.client is
-// open then.
+func (e *accessEdit) open(ctx context.Context) (err error) {
+	e.client, err = e.o.dial(ctx)
+	return err
+}
+
+// change applies a changed document. Its file is written when that is done.
 func (e *accessEdit) change(cmd *cobra.Command, doing string, edit func(file string, text []byte) ([]byte, error)) (err error) {
-	if e.client, err = e.o.dial(cmd.Context()); err != nil {
+	if e.before, err = e.document(cmd.Context()); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			e.client.Close()
-		}
-	}()
-	document, err := e.document(cmd.Context())
+	changed := &api.Document{File: e.before.File}
+	if changed.Text, err = edit(e.before.File, e.before.Text); err != nil {
+		return err
+	}
+	err = progress(cmd, doing, func() error { return e.apply(cmd.Context(), cmd.ErrOrStderr(), changed) })
 	if err != nil {
 		return err
 	}
-	if document.Text, err = edit(document.File, document.Text); err != nil {
-		return &badDocument{err}
+	if e.file == "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "the stored document is changed; %s is not: next time name it with -f, or it undoes this when it is applied\n", changed.File)
+		return nil
 	}
+	if err := replaceFile(e.file, changed.Text); err != nil {
+		return &unwrittenError{e.file, err}
+	}
+	e.written = true
+	return nil
+}
+
+// apply signs a document where that is needed, and applies it.
+func (e *accessEdit) apply(ctx context.Context, warnings io.Writer, document *api.Document) error {
 	owner := &signer{client: e.client, file: e.key}
-	if err := owner.signDocument(cmd.Context(), document); err != nil {
+	if err := owner.signDocument(ctx, document); err != nil {
 		return err
 	}
-	var response *api.ApplyResponse
-	err = progress(cmd, doing, func() (err error) {
-		response, err = e.client.Apply(cmd.Context(), &api.ApplyRequest{Documents: []*api.Document{document}})
-		return err
-	})
+	e.sent = document
+	response, err := e.client.Apply(ctx, &api.ApplyRequest{Documents: []*api.Document{document}})
 	if err != nil {
 		return err
 	}
 	for _, warning := range response.Warnings {
-		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
+		fmt.Fprintln(warnings, "warning:", warning)
 	}
-	if e.file == "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "the stored document is changed; %s is not: next time name it with -f, or it undoes this when it is applied\n", document.File)
-		return nil
-	}
-	return replaceFile(e.file, document.Text)
+	return nil
 }
 
 // document reads what is to be changed, of the network that is meant.
@@ -201,11 +145,11 @@ func (e *accessEdit) document(ctx context.Context) (*api.Document, error) {
 func replaceFile(path string, text []byte) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("write the changed document, which is applied: %w", err)
+		return err
 	}
 	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("write the changed document, which is applied: %w", err)
+		return err
 	}
 	_, err = next.Write(text)
 	if closed := next.Close(); err == nil {
@@ -219,7 +163,6 @@ func replaceFile(path string, text []byte) error {
 	}
 	if err != nil {
 		_ = os.Remove(next.Name())
-		return fmt.Errorf("write the changed document, which is applied: %w", err)
 	}
-	return nil
+	return err
 }

@@ -160,6 +160,58 @@ func (x *ShowAccessRequest) GetName() string {
 	return ""
 }
 
+type ForeseeAccessRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Document      *Document              `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeseeAccessRequest) Reset() {
+	*x = ForeseeAccessRequest{}
+	mi := &file_access_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeseeAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeseeAccessRequest) ProtoMessage() {}
+
+func (x *ForeseeAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_access_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeseeAccessRequest.ProtoReflect.Descriptor instead.
+func (*ForeseeAccessRequest) Descriptor() ([]byte, []int) {
+	return file_access_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ForeseeAccessRequest) GetDocument() *Document {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *ForeseeAccessRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type GetDocumentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
@@ -169,7 +221,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_access_proto_msgTypes[3]
+	mi := &file_access_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -181,7 +233,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_proto_msgTypes[3]
+	mi := &file_access_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -194,7 +246,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_access_proto_rawDescGZIP(), []int{3}
+	return file_access_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetDocumentRequest) GetNetwork() string {
@@ -221,13 +273,14 @@ type AccessDevice struct {
 	AllowedIps    []string               `protobuf:"bytes,12,rep,name=allowed_ips,json=allowedIps,proto3" json:"allowed_ips,omitempty"`          // the network's prefixes
 	Problem       string                 `protobuf:"bytes,13,opt,name=problem,proto3" json:"problem,omitempty"`                                  // why it cannot join, or not yet; empty: it can
 	LastHandshake string                 `protobuf:"bytes,14,opt,name=last_handshake,json=lastHandshake,proto3" json:"last_handshake,omitempty"` // where it ends here: when it was heard last; empty: never, or elsewhere
+	Unknown       []string               `protobuf:"bytes,15,rep,name=unknown,proto3" json:"unknown,omitempty"`                                  // nodes of the network whose prefix is not known here yet, and not among allowed_ips
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AccessDevice) Reset() {
 	*x = AccessDevice{}
-	mi := &file_access_proto_msgTypes[4]
+	mi := &file_access_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -239,7 +292,7 @@ func (x *AccessDevice) String() string {
 func (*AccessDevice) ProtoMessage() {}
 
 func (x *AccessDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_access_proto_msgTypes[4]
+	mi := &file_access_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -252,7 +305,7 @@ func (x *AccessDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessDevice.ProtoReflect.Descriptor instead.
 func (*AccessDevice) Descriptor() ([]byte, []int) {
-	return file_access_proto_rawDescGZIP(), []int{4}
+	return file_access_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AccessDevice) GetNetwork() string {
@@ -353,6 +406,13 @@ func (x *AccessDevice) GetLastHandshake() string {
 	return ""
 }
 
+func (x *AccessDevice) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
 // AccessConfiguration is what a command prints of a device.
 type AccessConfiguration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -364,7 +424,7 @@ type AccessConfiguration struct {
 
 func (x *AccessConfiguration) Reset() {
 	*x = AccessConfiguration{}
-	mi := &file_access_proto_msgTypes[5]
+	mi := &file_access_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +436,7 @@ func (x *AccessConfiguration) String() string {
 func (*AccessConfiguration) ProtoMessage() {}
 
 func (x *AccessConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_access_proto_msgTypes[5]
+	mi := &file_access_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +449,7 @@ func (x *AccessConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessConfiguration.ProtoReflect.Descriptor instead.
 func (*AccessConfiguration) Descriptor() ([]byte, []int) {
-	return file_access_proto_rawDescGZIP(), []int{5}
+	return file_access_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AccessConfiguration) GetDevice() *AccessDevice {
@@ -417,9 +477,12 @@ const file_access_proto_rawDesc = "" +
 	"\adevices\x18\x01 \x03(\v2\x17.zosnet.v1.AccessDeviceR\adevices\"A\n" +
 	"\x11ShowAccessRequest\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"[\n" +
+	"\x14ForeseeAccessRequest\x12/\n" +
+	"\bdocument\x18\x01 \x01(\v2\x13.zosnet.v1.DocumentR\bdocument\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\".\n" +
 	"\x12GetDocumentRequest\x12\x18\n" +
-	"\anetwork\x18\x01 \x01(\tR\anetwork\"\xe9\x02\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\"\x83\x03\n" +
 	"\fAccessDevice\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -437,15 +500,17 @@ const file_access_proto_rawDesc = "" +
 	"\vallowed_ips\x18\f \x03(\tR\n" +
 	"allowedIps\x12\x18\n" +
 	"\aproblem\x18\r \x01(\tR\aproblem\x12%\n" +
-	"\x0elast_handshake\x18\x0e \x01(\tR\rlastHandshake\"^\n" +
+	"\x0elast_handshake\x18\x0e \x01(\tR\rlastHandshake\x12\x18\n" +
+	"\aunknown\x18\x0f \x03(\tR\aunknown\"^\n" +
 	"\x13AccessConfiguration\x12/\n" +
 	"\x06device\x18\x01 \x01(\v2\x17.zosnet.v1.AccessDeviceR\x06device\x12\x16\n" +
-	"\x06config\x18\x02 \x01(\tR\x06config2\xdb\x01\n" +
+	"\x06config\x18\x02 \x01(\tR\x06config2\xa6\x02\n" +
 	"\x06Access\x12I\n" +
 	"\n" +
 	"ListAccess\x12\x1c.zosnet.v1.ListAccessRequest\x1a\x1d.zosnet.v1.ListAccessResponse\x12C\n" +
 	"\n" +
-	"ShowAccess\x12\x1c.zosnet.v1.ShowAccessRequest\x1a\x17.zosnet.v1.AccessDevice\x12A\n" +
+	"ShowAccess\x12\x1c.zosnet.v1.ShowAccessRequest\x1a\x17.zosnet.v1.AccessDevice\x12I\n" +
+	"\rForeseeAccess\x12\x1f.zosnet.v1.ForeseeAccessRequest\x1a\x17.zosnet.v1.AccessDevice\x12A\n" +
 	"\vGetDocument\x12\x1d.zosnet.v1.GetDocumentRequest\x1a\x13.zosnet.v1.DocumentB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
 var (
@@ -460,30 +525,34 @@ func file_access_proto_rawDescGZIP() []byte {
 	return file_access_proto_rawDescData
 }
 
-var file_access_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_access_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_access_proto_goTypes = []any{
-	(*ListAccessRequest)(nil),   // 0: zosnet.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),  // 1: zosnet.v1.ListAccessResponse
-	(*ShowAccessRequest)(nil),   // 2: zosnet.v1.ShowAccessRequest
-	(*GetDocumentRequest)(nil),  // 3: zosnet.v1.GetDocumentRequest
-	(*AccessDevice)(nil),        // 4: zosnet.v1.AccessDevice
-	(*AccessConfiguration)(nil), // 5: zosnet.v1.AccessConfiguration
-	(*Document)(nil),            // 6: zosnet.v1.Document
+	(*ListAccessRequest)(nil),    // 0: zosnet.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),   // 1: zosnet.v1.ListAccessResponse
+	(*ShowAccessRequest)(nil),    // 2: zosnet.v1.ShowAccessRequest
+	(*ForeseeAccessRequest)(nil), // 3: zosnet.v1.ForeseeAccessRequest
+	(*GetDocumentRequest)(nil),   // 4: zosnet.v1.GetDocumentRequest
+	(*AccessDevice)(nil),         // 5: zosnet.v1.AccessDevice
+	(*AccessConfiguration)(nil),  // 6: zosnet.v1.AccessConfiguration
+	(*Document)(nil),             // 7: zosnet.v1.Document
 }
 var file_access_proto_depIdxs = []int32{
-	4, // 0: zosnet.v1.ListAccessResponse.devices:type_name -> zosnet.v1.AccessDevice
-	4, // 1: zosnet.v1.AccessConfiguration.device:type_name -> zosnet.v1.AccessDevice
-	0, // 2: zosnet.v1.Access.ListAccess:input_type -> zosnet.v1.ListAccessRequest
-	2, // 3: zosnet.v1.Access.ShowAccess:input_type -> zosnet.v1.ShowAccessRequest
-	3, // 4: zosnet.v1.Access.GetDocument:input_type -> zosnet.v1.GetDocumentRequest
-	1, // 5: zosnet.v1.Access.ListAccess:output_type -> zosnet.v1.ListAccessResponse
-	4, // 6: zosnet.v1.Access.ShowAccess:output_type -> zosnet.v1.AccessDevice
-	6, // 7: zosnet.v1.Access.GetDocument:output_type -> zosnet.v1.Document
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: zosnet.v1.ListAccessResponse.devices:type_name -> zosnet.v1.AccessDevice
+	7, // 1: zosnet.v1.ForeseeAccessRequest.document:type_name -> zosnet.v1.Document
+	5, // 2: zosnet.v1.AccessConfiguration.device:type_name -> zosnet.v1.AccessDevice
+	0, // 3: zosnet.v1.Access.ListAccess:input_type -> zosnet.v1.ListAccessRequest
+	2, // 4: zosnet.v1.Access.ShowAccess:input_type -> zosnet.v1.ShowAccessRequest
+	3, // 5: zosnet.v1.Access.ForeseeAccess:input_type -> zosnet.v1.ForeseeAccessRequest
+	4, // 6: zosnet.v1.Access.GetDocument:input_type -> zosnet.v1.GetDocumentRequest
+	1, // 7: zosnet.v1.Access.ListAccess:output_type -> zosnet.v1.ListAccessResponse
+	5, // 8: zosnet.v1.Access.ShowAccess:output_type -> zosnet.v1.AccessDevice
+	5, // 9: zosnet.v1.Access.ForeseeAccess:output_type -> zosnet.v1.AccessDevice
+	7, // 10: zosnet.v1.Access.GetDocument:output_type -> zosnet.v1.Document
+	7, // [7:11] is the sub-list for method output_type
+	3, // [3:7] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_access_proto_init() }
@@ -498,7 +567,7 @@ func file_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_access_proto_rawDesc), len(file_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -18,9 +18,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Access_ListAccess_FullMethodName  = "/zosnet.v1.Access/ListAccess"
-	Access_ShowAccess_FullMethodName  = "/zosnet.v1.Access/ShowAccess"
-	Access_GetDocument_FullMethodName = "/zosnet.v1.Access/GetDocument"
+	Access_ListAccess_FullMethodName    = "/zosnet.v1.Access/ListAccess"
+	Access_ShowAccess_FullMethodName    = "/zosnet.v1.Access/ShowAccess"
+	Access_ForeseeAccess_FullMethodName = "/zosnet.v1.Access/ForeseeAccess"
+	Access_GetDocument_FullMethodName   = "/zosnet.v1.Access/GetDocument"
 )
 
 // AccessClient is the client API for Access service.
@@ -32,6 +33,9 @@ type AccessClient interface {
 	ListAccess(ctx context.Context, in *ListAccessRequest, opts ...grpc.CallOption) (*ListAccessResponse, error)
 	// ShowAccess gives one, with all that its configuration needs but its private key.
 	ShowAccess(ctx context.Context, in *ShowAccessRequest, opts ...grpc.CallOption) (*AccessDevice, error)
+	// ForeseeAccess says where a device of a document would join, once that is applied, and
+	// fails where it could not. Nothing is changed.
+	ForeseeAccess(ctx context.Context, in *ForeseeAccessRequest, opts ...grpc.CallOption) (*AccessDevice, error)
 	// GetDocument gives a network's document as it is stored: in a grid its last revision.
 	GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*Document, error)
 }
@@ -64,6 +68,16 @@ func (c *accessClient) ShowAccess(ctx context.Context, in *ShowAccessRequest, op
 	return out, nil
 }
 
+func (c *accessClient) ForeseeAccess(ctx context.Context, in *ForeseeAccessRequest, opts ...grpc.CallOption) (*AccessDevice, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AccessDevice)
+	err := c.cc.Invoke(ctx, Access_ForeseeAccess_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accessClient) GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*Document, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Document)
@@ -83,6 +97,9 @@ type AccessServer interface {
 	ListAccess(context.Context, *ListAccessRequest) (*ListAccessResponse, error)
 	// ShowAccess gives one, with all that its configuration needs but its private key.
 	ShowAccess(context.Context, *ShowAccessRequest) (*AccessDevice, error)
+	// ForeseeAccess says where a device of a document would join, once that is applied, and
+	// fails where it could not. Nothing is changed.
+	ForeseeAccess(context.Context, *ForeseeAccessRequest) (*AccessDevice, error)
 	// GetDocument gives a network's document as it is stored: in a grid its last revision.
 	GetDocument(context.Context, *GetDocumentRequest) (*Document, error)
 }
@@ -99,6 +116,9 @@ func (UnimplementedAccessServer) ListAccess(context.Context, *ListAccessRequest)
 }
 func (UnimplementedAccessServer) ShowAccess(context.Context, *ShowAccessRequest) (*AccessDevice, error) {
 	return nil, status.Error(codes.Unimplemented, "method ShowAccess not implemented")
+}
+func (UnimplementedAccessServer) ForeseeAccess(context.Context, *ForeseeAccessRequest) (*AccessDevice, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForeseeAccess not implemented")
 }
 func (UnimplementedAccessServer) GetDocument(context.Context, *GetDocumentRequest) (*Document, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDocument not implemented")
@@ -159,6 +179,24 @@ func _Access_ShowAccess_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Access_ForeseeAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForeseeAccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServer).ForeseeAccess(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Access_ForeseeAccess_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServer).ForeseeAccess(ctx, req.(*ForeseeAccessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Access_GetDocument_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetDocumentRequest)
 	if err := dec(in); err != nil {
@@ -191,6 +229,10 @@ var Access_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ShowAccess",
 			Handler:    _Access_ShowAccess_Handler,
+		},
+		{
+			MethodName: "ForeseeAccess",
+			Handler:    _Access_ForeseeAccess_Handler,
 		},
 		{
 			MethodName: "GetDocument",

@@ -23,6 +23,9 @@ func Unreachable(err error) bool { return hasCode(err, codes.Unavailable) }
 // changed.
 func Invalid(err error) bool { return hasCode(err, codes.InvalidArgument) }
 
+// NotFound says whether there is no such thing.
+func NotFound(err error) bool { return hasCode(err, codes.NotFound) }
+
 func hasCode(err error, code codes.Code) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Code == code

@@ -1,14 +1,11 @@
 package apply
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	bpf "github.com/zosnet/zosnet/pkg/maps"
@@ -20,28 +17,13 @@ import (
 // somebody makes by hand (IP6_RT_PRIO_USER).
 const overlayMetric = 1024
 
-func overlayObject(network string) string { return "overlay " + network }
-
-// overlayAlias tells an overlay's interface from a bridge and from a workload, whose
-// name holds no space.
-func overlayAlias(network string) string { return networkAlias(network) + " overlay" }
-
-func isOverlay(link netlink.Link) bool {
-	alias := link.Attrs().Alias
-	return strings.HasPrefix(alias, aliasMark) && strings.HasSuffix(alias, " overlay")
-}
-
-// plannedDevice is the WireGuard device of an overlay. Its key must be the one that
-// was published.
+// plannedDevice is the WireGuard device of an overlay.
 func (p *pass) plannedDevice(o plan.Overlay) (wireguard.Device, error) {
-	key, err := p.config.Keys.Load(wireguard.KeyName(o.Network, o.Generation))
+	key, err := ownKey(p.config.Keys, wireguard.KeyName(o.Network, o.Generation), o.PublicKey)
 	if err != nil {
 		return wireguard.Device{}, err
 	}
-	if key.Public() != wireguard.PublicKey(o.PublicKey) {
-		return wireguard.Device{}, fmt.Errorf("its key is %s, and the plan has %s", key.Public(), wireguard.PublicKey(o.PublicKey))
-	}
-	d := wireguard.Device{Name: o.Interface, Alias: overlayAlias(o.Network), PrivateKey: key, ListenPort: o.Port, MTU: int(o.MTU)}
+	d := wireguard.Device{Name: o.Interface, Alias: overlayRole.alias(o.Network), PrivateKey: key, ListenPort: o.Port, MTU: int(o.MTU)}
 	for _, peer := range o.Peers {
 		d.Peers = append(d.Peers, wireguard.Peer{
 			PublicKey: peer.PublicKey, Endpoint: peer.Endpoint, AllowedIPs: peer.AllowedIPs,
@@ -72,97 +54,41 @@ func (p *pass) makeOverlays() {
 // makeOverlay looks into a device that was made already only if that is due: what
 // somebody changes in it shows nowhere else, and there may be hundreds.
 func (p *pass) makeOverlay(o plan.Overlay, have map[uint32]bpf.Overlay, due bool) {
-	object := overlayObject(o.Network)
-	if link, exists := p.links.byName[o.Interface]; exists {
-		if !ours(link) {
-			p.fail(object, fmt.Errorf("there is a link %s already, which is not zosnet's: rename or remove it", o.Interface))
-			return
-		}
-		if !p.keepGuard(o, link, have) {
-			return
-		}
-		if !due && p.settled.overlay(o) && link.Attrs().Alias == overlayAlias(o.Network) && link.Attrs().MTU == int(o.MTU) && isUp(link) {
-			return
-		}
+	if !p.keepGuard(securedOverlay(o), have) {
+		return
+	}
+	if link, exists := p.links.byName[o.Interface]; exists && !due && p.settled.overlay(o) &&
+		link.Attrs().Alias == overlayRole.alias(o.Network) && link.Attrs().MTU == int(o.MTU) && isUp(link) {
+		return
 	}
 	p.settleOverlay(o)
 }
 
 // settleOverlay makes a device what it should be.
 func (p *pass) settleOverlay(o plan.Overlay) {
-	object, begin := overlayObject(o.Network), time.Now()
+	s, begin := securedOverlay(o), time.Now()
 	delete(p.settled.overlays, o.Interface)
 	want, err := p.plannedDevice(o)
-	if p.failIf(object, err) {
+	if p.failIf(s.object, err) {
 		return
 	}
-	var changes []string
-	if _, exists := p.links.byName[o.Interface]; !exists {
-		if changes, err = p.config.Devices.Prepare(want); err == nil {
-			err = p.guardOverlay(o)
-		}
-	}
-	if err == nil {
-		var more []string
-		more, err = p.config.Devices.Apply(want)
-		changes = append(changes, more...)
-	}
-	for _, detail := range changes {
-		action := plan.Modify
-		if detail == "created" {
-			action, detail = plan.Add, o.Interface
-		}
-		p.change(object, action, detail, func() error { return nil })
-	}
-	if err != nil {
-		p.fail(object, err)
+	changed, ok := p.settleDevice(s, want)
+	if !ok {
 		return
 	}
-	if len(changes) == 0 {
+	if !changed {
 		p.reads.took(time.Since(begin))
-	} else if _, err = p.links.refresh(p.netlink, o.Interface); p.failIf(object, err) {
-		return
 	}
 	p.settled.overlays[o.Interface] = o
 }
 
-// guardOverlay puts an interface into the datapath's hands, before it comes up.
-func (p *pass) guardOverlay(o plan.Overlay) error {
-	link, err := p.links.refresh(p.netlink, o.Interface)
-	if err != nil {
-		return err
-	}
-	if _, err := p.config.Datapath.AttachOverlay(o.Interface); err != nil {
-		return err
-	}
-	p.touch(o.NetworkID)
-	return p.config.Datapath.Maps().PutOverlay(uint32(link.Attrs().Index), overlayEntry(o))
-}
-
-func overlayEntry(o plan.Overlay) bpf.Overlay {
+// securedOverlay is an overlay as the datapath has it.
+func securedOverlay(o plan.Overlay) secured {
 	entry := bpf.Overlay{Network: o.NetworkID}
 	if o.Relay {
 		entry.Relay = 1
 	}
-	return entry
-}
-
-// keepGuard puts back what an interface that is there has lost. One that cannot be
-// guarded is taken down.
-func (p *pass) keepGuard(o plan.Overlay, link netlink.Link, have map[uint32]bpf.Overlay) bool {
-	has := p.programs[o.Interface]
-	if slices.Contains(has, "overlay_ingress") && slices.Contains(has, "overlay_egress") &&
-		have[uint32(link.Attrs().Index)] == overlayEntry(o) {
-		return true
-	}
-	object := overlayObject(o.Network)
-	if p.change(object, plan.Modify, "put into the datapath again", func() error { return p.guardOverlay(o) }) {
-		return true
-	}
-	if p.ctx.Err() == nil && isUp(link) {
-		p.failIf(object, p.netlink.LinkSetDown(link))
-	}
-	return false
+	return secured{overlayRole.object(o.Network), o.Interface, entry}
 }
 
 // removeOverlays takes away the interfaces of overlays that are not planned any
@@ -172,12 +98,7 @@ func (p *pass) removeOverlays() {
 	for _, o := range p.want.Overlays {
 		wanted[o.Interface] = true
 	}
-	for name, link := range p.links.byName {
-		if isOverlay(link) && !wanted[name] {
-			network := strings.TrimSuffix(strings.TrimPrefix(link.Attrs().Alias, aliasMark), " overlay")
-			p.change(overlayObject(network), plan.Remove, name, func() error { return p.removeOverlay(link) })
-		}
-	}
+	p.removeSecured(overlayRole, wanted)
 	have, err := p.config.Datapath.Maps().AllOverlays()
 	if p.failIf("overlays", err) {
 		return
@@ -187,18 +108,6 @@ func (p *pass) removeOverlays() {
 			p.change("overlay "+p.nameOf(index), plan.Remove, "", func() error { return p.config.Datapath.Maps().DeleteOverlay(index) })
 		}
 	}
-}
-
-func (p *pass) removeOverlay(link netlink.Link) error {
-	name := link.Attrs().Name
-	if err := p.config.Devices.Remove(name); err != nil {
-		return err
-	}
-	p.links.drop(link)
-	if err := p.config.Datapath.DetachOverlay(name); err != nil {
-		return err
-	}
-	return p.config.Datapath.Maps().DeleteOverlay(uint32(link.Attrs().Index))
 }
 
 // setOverlayRoutes makes the routes to the /64s behind the overlays that are up, and
@@ -211,7 +120,7 @@ func (p *pass) setOverlayRoutes() {
 	}
 	have = slices.DeleteFunc(have, func(r route) bool {
 		link, exists := p.links.byIndex[r.link]
-		return r.kind != unix.RTN_UNICAST || !exists || !isOverlay(link)
+		return r.kind != unix.RTN_UNICAST || !exists || !overlayRole.of(link)
 	})
 	p.changeOverlayRoutes(compareRoutes(p.behind(p.want.Overlays), have))
 }

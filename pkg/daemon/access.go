@@ -83,6 +83,7 @@ func (d *Daemon) accessDevice(v view, document *spec.Network, a spec.Access) *ap
 		}
 	}
 	m.AllowedIps = v.prefixesOf(document.Name)
+	m.Unknown = v.withoutPrefix(document, m.AllowedIps)
 	if m.At == "" {
 		m.Problem = v.ignoredReason("access device "+document.Name+"/"+a.Name, "this node has not taken the document over yet")
 		return m
@@ -108,6 +109,19 @@ func (v view) prefixesOf(network string) (texts []string) {
 		}
 	}
 	return texts
+}
+
+// withoutPrefix gives the nodes of a network of which none of its prefixes is.
+func (v view) withoutPrefix(document *spec.Network, prefixes []string) (nodes []string) {
+	for _, node := range document.Carriers() {
+		known := node == v.node || slices.ContainsFunc(v.input.Parts, func(p plan.Part) bool {
+			return p.Network == document.Name && p.Node == node && slices.Contains(prefixes, p.Prefix.String())
+		})
+		if !known {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
 }
 
 // ignoredReason says why the plan has left an object out.
@@ -218,7 +232,7 @@ func (v view) addDevices(w *policy.World) {
 	for i, e := range v.state.Entrances {
 		number := uint32(len(v.state.Workloads) + len(v.state.Overlays) + i + 1)
 		numbers[e.Interface] = number
-		w.Overlays = append(w.Overlays, policy.Overlay{Interface: number, Network: e.Network, MTU: int(e.MTU), Relay: true})
+		w.Overlays = append(w.Overlays, policy.Overlay{Interface: number, Network: e.Network, MTU: int(e.MTU), Relay: true, Entrance: true})
 	}
 	for _, d := range v.state.Devices {
 		w.Bindings = append(w.Bindings, policy.Binding{Address: d.Address, Network: d.Network, Access: d.Name, Interface: numbers[d.Interface]})

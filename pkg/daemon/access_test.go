@@ -29,7 +29,7 @@ func TestEntrances(t *testing.T) {
 		return e
 	}
 	of := func(e *entrances, network string) plan.EntranceKey {
-		key, err := e.of(network, "n1")
+		key, err := e.of(network, "n1", makeKeys)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestEntrancesWhereDevicesEnd(t *testing.T) {
 		document := parsed(t, strings.NewReplacer("NAME", "on-"+node, "NODE", node).Replace(text)).network
 		in.Networks = append(in.Networks, plan.Record{Document: document})
 	}
-	if err := e.add(&in); err != nil {
+	if err := e.add(&in, makeKeys); err != nil {
 		t.Fatal(err)
 	}
 	if len(in.Entrances) != 1 || in.Entrances[0].Network != "on-n1" {

@@ -29,14 +29,14 @@ func (d *Daemon) enforce(ctx context.Context) error {
 		return err
 	}
 	d.expectTrialEnd(snap)
-	input, state, err := d.compute(snap)
+	input, state, err := d.compute(snap, makeKeys)
 	if err == nil && d.current().node == "" && len(state.Overlays) > 0 {
 		// What goes which way follows from the sessions that the devices have: those of
 		// the last daemon.
 		if err := d.sessions.read(devicesOf(state), time.Now()); err != nil {
 			d.log.Warn("read the sessions of overlays", "error", err)
 		}
-		input, state, err = d.compute(snap)
+		input, state, err = d.compute(snap, makeKeys)
 	}
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (d *Daemon) enforce(ctx context.Context) error {
 }
 
 // compute gives the state that follows from a snapshot.
-func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error) {
+func (d *Daemon) compute(snap registry.Snapshot, keys keyMaking) (plan.Input, plan.State, error) {
 	mtu, err := apply.UplinkMTU(d.file.node().Uplinks)
 	if err != nil {
 		return plan.Input{}, plan.State{}, err
@@ -84,10 +84,10 @@ func (d *Daemon) compute(snap registry.Snapshot) (plan.Input, plan.State, error)
 	if d.control.State() != nil {
 		input = openControl(input)
 	}
-	if err := d.addOthers(&input, snap); err != nil {
+	if err := d.addOthers(&input, snap, keys); err != nil {
 		return input, plan.State{}, err
 	}
-	if err := d.entrances.add(&input); err != nil {
+	if err := d.entrances.add(&input, keys); err != nil {
 		return input, plan.State{}, err
 	}
 	state, err := d.plans.Compute(input)

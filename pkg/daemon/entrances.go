@@ -36,12 +36,12 @@ func openEntrances(stateDir string) (*entrances, error) {
 }
 
 // add gives an input the key and the port of each network whose access ends here.
-func (e *entrances) add(in *plan.Input) error {
+func (e *entrances) add(in *plan.Input, keys keyMaking) error {
 	for _, r := range in.Networks {
 		if !endsAt(*in, r.Document) {
 			continue
 		}
-		entrance, err := e.of(r.Document.Name, in.Node.Name)
+		entrance, err := e.of(r.Document.Name, in.Node.Name, keys)
 		if err != nil {
 			return err
 		}
@@ -58,9 +58,10 @@ func endsAt(in plan.Input, document *spec.Network) bool {
 	})
 }
 
-// of gives what a network's entrance has here, and makes it where there is none.
-func (e *entrances) of(network, node string) (plan.EntranceKey, error) {
-	key, err := e.keys.Make(network)
+// of gives what a network's entrance has here. What there is not yet is made, or only
+// foreseen: then the port may become another one, and there is no key.
+func (e *entrances) of(network, node string, keys keyMaking) (plan.EntranceKey, error) {
+	key, err := keys.key(e.keys, network)
 	if err != nil {
 		return plan.EntranceKey{}, err
 	}
@@ -68,24 +69,28 @@ func (e *entrances) of(network, node string) (plan.EntranceKey, error) {
 	defer e.mu.Unlock()
 	port, known := e.ports[network]
 	if !known {
-		taken := func(p uint16) bool {
-			for _, other := range e.ports {
-				if other == p {
-					return true
-				}
-			}
-			return false
-		}
-		if port, err = wireguard.EntrancePort(network, node, taken); err != nil {
+		if port, err = wireguard.EntrancePort(network, node, e.taken); err != nil {
 			return plan.EntranceKey{}, err
 		}
+	}
+	if !known && keys == makeKeys {
 		e.ports[network] = port
 		if err := e.store(); err != nil {
 			delete(e.ports, network)
 			return plan.EntranceKey{}, err
 		}
 	}
-	return plan.EntranceKey{Network: network, PublicKey: key.Public(), Port: port}, nil
+	return plan.EntranceKey{Network: network, PublicKey: key, Port: port}, nil
+}
+
+// taken tells whether a port is some network's. e.mu is held.
+func (e *entrances) taken(port uint16) bool {
+	for _, other := range e.ports {
+		if other == port {
+			return true
+		}
+	}
+	return false
 }
 
 // forget removes what a network had that is gone.

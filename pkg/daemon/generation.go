@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -11,6 +12,31 @@ import (
 	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/wireguard"
 )
+
+// keyMaking says whether a plan that lacks a key of this node's has it made. Only what
+// is enforced has: what is looked at, or may still be refused, leaves nothing behind.
+type keyMaking bool
+
+const (
+	makeKeys keyMaking = true
+	findKeys keyMaking = false // what there is not is the zero key
+)
+
+// key gives the public half of a key, made first where there is none and it is wanted.
+func (m keyMaking) key(keys *wireguard.Keys, name string) (wireguard.PublicKey, error) {
+	get := keys.Load
+	if m == makeKeys {
+		get = keys.Make
+	}
+	key, err := get(name)
+	if m == findKeys && errors.Is(err, fs.ErrNotExist) {
+		return wireguard.PublicKey{}, nil
+	}
+	if err != nil {
+		return wireguard.PublicKey{}, err
+	}
+	return key.Public(), nil
+}
 
 // overdue is how long a change of keys waits for a peer that is silent. It finds the
 // new key in the registry when it comes back.
@@ -85,7 +111,7 @@ func (m *membership) forgetNetwork(network string) error {
 // withKeys gives this node's part of a network its keys, and makes those that it lacks:
 // the first one, which is of the generation that the others have, and the next one
 // where another node changes its own. Ports are those that were published with them.
-func (m *membership) withKeys(part plan.Part, have generations, published map[string]*gridstore.Part) (plan.Part, error) {
+func (m *membership) withKeys(part plan.Part, have generations, published map[string]*gridstore.Part, keys keyMaking) (plan.Part, error) {
 	order, others := have.order(), othersParts(published, part.Node)
 	if len(order) == 0 {
 		order = append(order, newest(0, others, currentOf))
@@ -94,19 +120,19 @@ func (m *membership) withKeys(part plan.Part, have generations, published map[st
 		order = append(order, asked(order[0], others)...)
 	}
 	own := published[part.Node]
-	key, err := m.keys.Make(wireguard.KeyName(part.Network, order[0]))
+	key, err := keys.key(m.keys, wireguard.KeyName(part.Network, order[0]))
 	if err != nil {
 		return part, err
 	}
-	part.Generation, part.PublicKey, part.Port = order[0], key.Public(), publishedPort(own, key.Public())
+	part.Generation, part.PublicKey, part.Port = order[0], key, publishedPort(own, key)
 	if len(order) == 1 {
 		return part, nil
 	}
 	g := order[len(order)-1]
-	if key, err = m.keys.Make(wireguard.KeyName(part.Network, g)); err != nil {
+	if key, err = keys.key(m.keys, wireguard.KeyName(part.Network, g)); err != nil {
 		return part, err
 	}
-	part.Next = &plan.Successor{Generation: g, PublicKey: key.Public(), Port: publishedPort(own, key.Public())}
+	part.Next = &plan.Successor{Generation: g, PublicKey: key, Port: publishedPort(own, key)}
 	began, known := have[g]
 	part.Overdue = known && time.Since(began) > overdue
 	return part, nil

@@ -138,7 +138,7 @@ func sortedNetworks(snap gridstore.Snapshot) []*gridstore.Network {
 
 // addOthers adds what the grid says to what the plan follows from. To know nothing
 // yet is not that there is nothing: the overlays that are there would go.
-func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
+func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot, keys keyMaking) error {
 	if !d.inGrid() {
 		return nil
 	}
@@ -150,7 +150,7 @@ func (d *Daemon) addOthers(in *plan.Input, local registry.Snapshot) error {
 	if snap.Source == gridstore.SourceNone && len(d.grid.adopted.names()) > 0 {
 		return errors.New("nothing is known of the grid any more, until its registry is reached; what is enforced stays")
 	}
-	own, err := d.grid.parts(local, snap, &d.documents, in.Node)
+	own, err := d.grid.parts(local, snap, &d.documents, in.Node, keys)
 	if err != nil {
 		return err
 	}

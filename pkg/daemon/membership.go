@@ -33,7 +33,7 @@ func openMembership(stateDir string) (*membership, error) {
 
 // parts gives what this node carries of the grid's networks, by name. A network has
 // a part as soon as it is stored here and its document names another node too.
-func (m *membership) parts(local registry.Snapshot, snap gridstore.Snapshot, documents *decoder, node *spec.Node) ([]plan.Part, error) {
+func (m *membership) parts(local registry.Snapshot, snap gridstore.Snapshot, documents *decoder, node *spec.Node, keys keyMaking) ([]plan.Part, error) {
 	made, err := m.generations()
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (m *membership) parts(local registry.Snapshot, snap gridstore.Snapshot, doc
 		if !document.CarriedBy(node.Name) || len(document.Carriers()) < 2 {
 			continue
 		}
-		part, err := m.withKeys(plan.Part{Network: r.Name, Node: node.Name, Prefix: r.Prefix}, made[r.Name], carriersParts(document, network.Parts))
+		part, err := m.withKeys(plan.Part{Network: r.Name, Node: node.Name, Prefix: r.Prefix}, made[r.Name], carriersParts(document, network.Parts), keys)
 		if err != nil {
 			return nil, err
 		}

@@ -102,8 +102,8 @@ func (d *Daemon) put(ctx context.Context, documents []document, force bool, resp
 	if err != nil {
 		return d.exhausted(err)
 	}
-	_, before, broken := d.compute(snap)
-	_, after, err := d.compute(next)
+	_, before, broken := d.compute(snap, findKeys)
+	_, after, err := d.compute(next, findKeys)
 	switch {
 	case err != nil && broken == nil:
 		return invalid(err.Error())
@@ -114,6 +114,11 @@ func (d *Daemon) put(ctx context.Context, documents []document, force bool, resp
 		response.Changes = append(response.Changes, &api.Change{Object: c.Object, Action: string(c.Action), Detail: c.Detail})
 	}
 	response.Revision = snap.Revision
+	for _, document := range documents {
+		if warning := givenAnew(d.storedNetwork(snap, document.network.Name), document.network); warning != "" {
+			response.Warnings = append(response.Warnings, warning)
+		}
+	}
 	for _, a := range orphaned {
 		response.Detached = append(response.Detached, a.Network+"/"+a.Name)
 	}

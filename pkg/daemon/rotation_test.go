@@ -99,7 +99,7 @@ func (r *rotors) enforce(n *rotor) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	own, err := n.grid.withKeys(plan.Part{Network: "acme", Node: n.node.Name, Prefix: n.prefix}, have["acme"], n.heard)
+	own, err := n.grid.withKeys(plan.Part{Network: "acme", Node: n.node.Name, Prefix: n.prefix}, have["acme"], n.heard, makeKeys)
 	if err != nil {
 		r.t.Fatal(err)
 	}

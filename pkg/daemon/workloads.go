@@ -109,7 +109,7 @@ func (d *Daemon) fits(snap registry.Snapshot, record registry.NetworkRecord, a r
 	if err != nil {
 		return err
 	}
-	if _, _, err := d.compute(next); err != nil {
+	if _, _, err := d.compute(next, findKeys); err != nil {
 		return refused(fmt.Sprintf("attach %s/%s: %v", a.Network, a.Name, err))
 	}
 	return nil

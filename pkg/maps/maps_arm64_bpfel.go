@@ -357,9 +357,10 @@ type bpfNode struct {
 }
 
 type bpfOverlay struct {
-	_       structs.HostLayout
-	Network uint32
-	Relay   uint32
+	_        structs.HostLayout
+	Network  uint32
+	Relay    uint32
+	Entrance uint32
 }
 
 type bpfPacket struct {

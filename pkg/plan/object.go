@@ -115,7 +115,12 @@ func (d Device) fields() []field {
 }
 
 // keyText gives a key as wg(8) writes it.
-func keyText(key [32]byte) string { return base64.StdEncoding.EncodeToString(key[:]) }
+func keyText(key [32]byte) string {
+	if key == [32]byte{} {
+		return "not made yet"
+	}
+	return base64.StdEncoding.EncodeToString(key[:])
+}
 
 // object names the interface too: VMs of two networks can have one link-local
 // address.

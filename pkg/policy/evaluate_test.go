@@ -240,6 +240,36 @@ func TestEvaluateUplink(t *testing.T) {
 	}
 }
 
+// Each row is a packet that an access device sends where it ends, or that comes from
+// another node.
+func TestEvaluateEntrance(t *testing.T) {
+	const udp, icmp6 = layers.IPProtocolUDP, layers.IPProtocolICMPv6
+	const gateway = "2001:db8:100:1::1"
+	echo := gopacket.Payload{0, 7, 0, 1}
+	for _, c := range []struct {
+		means  string
+		by     uint32
+		packet []gopacket.SerializableLayer
+		want   string
+	}{
+		{"the gateway answers a ping", entrance, []gopacket.SerializableLayer{ipv6(aliceHere, gateway, icmp6), icmp(128), echo}, "stack"},
+		{"whatever its hop limit", entrance, []gopacket.SerializableLayer{withHops(ipv6(aliceHere, gateway, icmp6), 1), icmp(128), echo}, "stack"},
+		{"nothing else", entrance, []gopacket.SerializableLayer{ipv6(aliceHere, gateway, udp), &layers.UDP{SrcPort: 1000, DstPort: 53}}, "drop host"},
+		{"no answer", entrance, []gopacket.SerializableLayer{ipv6(aliceHere, gateway, icmp6), icmp(129), echo}, "drop host"},
+		{"not under the anycast address", entrance, []gopacket.SerializableLayer{ipv6(aliceHere, "2001:db8:100:1::", icmp6), icmp(128), echo}, "drop host"},
+		{"nor to nobody", entrance, []gopacket.SerializableLayer{ipv6("2001:db8:100:1::99", gateway, icmp6), icmp(128), echo}, "drop spoofed_address"},
+		{"nor to another node", overlay, []gopacket.SerializableLayer{ipv6(bobElsewhere, gateway, icmp6), icmp(128), echo}, "drop host"},
+		{"a used-up hop limit is told", entrance, []gopacket.SerializableLayer{withHops(ipv6(aliceHere, web1, layers.IPProtocolTCP), 1), syn(443)}, "stack access.alice.web"},
+	} {
+		t.Run(c.means, func(t *testing.T) {
+			w := node(t, alice, "")
+			if got := outcome(w.Evaluate(policy.Ingress{Overlay: true, Interface: c.by}, frame(t, c.packet...))); got != c.want {
+				t.Errorf("%s: %s, want %s", c.means, got, c.want)
+			}
+		})
+	}
+}
+
 // A VM takes addresses by DAD: first come, as many as it may, none that is kept.
 func TestEvaluateClaims(t *testing.T) {
 	w := node(t, "", "")

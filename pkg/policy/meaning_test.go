@@ -57,8 +57,22 @@ func node(t testing.TB, acme, globex string) *policy.World {
 			})
 		}
 	}
+	if document := w.Networks[0].Document; len(document.Access) > 0 {
+		w.Overlays = []policy.Overlay{{Interface: entrance, Network: "acme", MTU: 1420, Relay: true, Entrance: true}, {Interface: overlay, Network: "acme", MTU: 1420}}
+		ends := []policy.Binding{{Address: netip.MustParseAddr(aliceHere), Interface: entrance}, {Address: netip.MustParseAddr(bobElsewhere), Interface: overlay}}
+		for i, device := range document.Access {
+			ends[i].Network, ends[i].Access = "acme", device.Name
+			w.Bindings = append(w.Bindings, ends[i])
+		}
+	}
 	return w
 }
+
+// Where access devices are, the first of a document here and the second on another node.
+const (
+	entrance, overlay       = 8, 9
+	aliceHere, bobElsewhere = "2001:db8:100:1:8000::a", "2001:db8:200:1:8000::b"
+)
 
 // Each row is a sentence of what a document means: rules of acme (and globex), a
 // flow, its verdict, and the entry that decides.
@@ -154,7 +168,10 @@ func TestWhatDocumentsMean(t *testing.T) {
 
 		{"the gateway answers a ping without rules", "rules: [{deny: {}}]", "", "acme/web-1 2001:db8:100:1::1 icmpv6/echo-request", "allowed"},
 		{"and nothing else", "", "", "acme/web-1 2001:db8:100:1::1 tcp/22", "denied host"},
-		{"nor an access device, which is on another link", alice, "", "acme/alice 2001:db8:100:1::1 icmpv6/echo-request", "denied host"},
+		{"an access device's as well", alice, "", "acme/alice 2001:db8:100:1::1 icmpv6/echo-request", "allowed"},
+		{"not more of it either", alice, "", "acme/alice 2001:db8:100:1::1 udp/53", "denied host"},
+		{"under this one address", alice, "", "acme/alice 2001:db8:100:1:: icmpv6/echo-request", "denied host"},
+		{"not one's that ends on another node", alice, "", "acme/bob 2001:db8:100:1::1 icmpv6/echo-request", "denied host"},
 		{"another network's gateway is nobody", "", "", "acme/web-1 2001:db8:100:2::1 icmpv6/echo-request", "denied unassigned"},
 		{"nor is an address that nobody has", "", "", stranger + " 2001:db8:100:1::99 tcp/80", "denied unassigned"},
 		{"the node's own addresses are the host", "", "", "acme/web-1 2001:db8:100::1 tcp/22", "denied host"},

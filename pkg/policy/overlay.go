@@ -47,6 +47,9 @@ func (w *World) fromOverlay(index uint32, p *packet, unreadable Reason) Decision
 	if d.From, reason = w.remoteSender(o, p); reason != None {
 		return d.drop(reason)
 	}
+	if w.pingsGateway(o, p) {
+		return d.toStack()
+	}
 	if d.To, reason = w.overlayReceiver(o, p); reason != None {
 		return d.drop(reason)
 	}
@@ -71,6 +74,12 @@ func (w *World) remoteSender(o Overlay, p *packet) (Endpoint, Reason) {
 		return Endpoint{}, None
 	}
 	return Endpoint{}, UnknownIdentity
+}
+
+// pingsGateway says whether an access device asks for its gateway's answer.
+func (w *World) pingsGateway(o Overlay, p *packet) bool {
+	n, _ := w.Network(o.Network)
+	return o.Entrance && p.proto == protoICMPv6 && p.icmpType == icmpEchoRequest && p.dest == n.Gateway
 }
 
 // overlayReceiver gives which workload a packet of an overlay is for.

@@ -71,6 +71,16 @@ func (w *World) stranger(address netip.Addr) (Endpoint, error) {
 	return Endpoint{Address: address}, nil
 }
 
+// gatewayAnswers says whether a network's gateway answers an end's ping: to a workload of
+// this node under each of its addresses, to an access device that ends here under one.
+func (w *World) gatewayAnswers(n Network, from Endpoint, address netip.Addr) bool {
+	o, remote := w.overlayTo(from)
+	if remote {
+		return o.Entrance && address == n.Gateway
+	}
+	return from.Access == ""
+}
+
 // withoutRules gives what is decided before any rule is asked. None means that
 // the packet is let through without rules.
 func (w *World) withoutRules(from, to Endpoint, q Query) (reason Reason, decided bool) {
@@ -81,7 +91,7 @@ func (w *World) withoutRules(from, to Endpoint, q Query) (reason Reason, decided
 		return ICMPNoQuery, true
 	}
 	if n, ok := w.Network(from.Network); ok && n.isGateway(to.Address) {
-		if q.Proto == protoICMPv6 && q.Port == icmpEchoRequest && from.Access == "" { // over no overlay
+		if q.Proto == protoICMPv6 && q.Port == icmpEchoRequest && w.gatewayAnswers(n, from, to.Address) {
 			return None, true
 		}
 		return Host, true

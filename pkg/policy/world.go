@@ -48,12 +48,14 @@ type Port struct {
 	Learnable int // addresses that it may claim by DAD; 0 for a namespace
 }
 
-// Overlay is the interface to a network's other nodes. A network may have two.
+// Overlay is the interface to a network's other nodes, of which it may have two, or to
+// its access devices.
 type Overlay struct {
 	Interface uint32 // index
 	Network   string
 	MTU       int  // bytes, IP packet
 	Relay     bool // the network's nodes may reach each other through this one
+	Entrance  bool // to access devices, whose gateway this node is
 }
 
 // Binding says that an address is a workload's.

@@ -35,11 +35,7 @@ func (a Access) Config() (string, error) {
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(&b, format+"\n", args...) }
 	line("# %s in network %s", a.Name, a.Network)
 	line("[Interface]")
-	if a.PrivateKey.IsZero() {
-		line("# PrivateKey = the one of which %v is the public key", a.PublicKey)
-	} else {
-		line("PrivateKey = %s", a.PrivateKey.text())
-	}
+	line("%s", a.keyLine())
 	line("Address = %v", netip.PrefixFrom(a.Address, a.Address.BitLen()))
 	if servers := a.dns(); servers != "" {
 		line("DNS = %s", servers)
@@ -54,6 +50,20 @@ func (a Access) Config() (string, error) {
 		line("PersistentKeepalive = %d", int(a.Keepalive.Seconds()))
 	}
 	return b.String(), nil
+}
+
+// Unfinished gives what of a configuration there is before it is known where the device
+// joins: whose it is, and its key.
+func (a Access) Unfinished() string {
+	return fmt.Sprintf("# %s in network %s; what is missing here is not known yet: zosnet access show %s --network %s\n[Interface]\n%s\n",
+		a.Name, a.Network, a.Name, a.Network, a.keyLine())
+}
+
+func (a Access) keyLine() string {
+	if a.PrivateKey.IsZero() {
+		return fmt.Sprintf("# PrivateKey = the one of which %v is the public key", a.PublicKey)
+	}
+	return "PrivateKey = " + a.PrivateKey.text()
 }
 
 // dns gives the servers, and the search domain: wg-quick takes a word that is no

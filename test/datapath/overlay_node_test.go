@@ -231,7 +231,7 @@ func (n *member) apply(document string) {
 	n.t.Helper()
 	doc, _, err := spec.DecodeNetwork("test.yaml", []byte(document))
 	must(n.t, err)
-	program, err := policy.Compile(doc, policy.IDs{Network: acme, Services: map[string]uint32{"web": serviceWeb, "db": serviceDB}})
+	program, err := policy.Compile(doc, policy.IDs{Network: acme, Services: map[string]uint32{"web": serviceWeb, "db": serviceDB}, Access: map[string]uint32{"alice": serviceAlice}})
 	must(n.t, err)
 	n.policy++
 	m := n.datapath.Maps()

@@ -80,11 +80,17 @@ func (n *member) relays(what string, packet []byte) {
 // gateway to its source.
 func (n *member) answers(what string, packet []byte, kind uint8) []byte {
 	n.t.Helper()
-	_, err := n.tun.Write(packet)
+	return n.answersOver(n.tun, what, packet, kind)
+}
+
+// answersOver is answers for any interface, and any message of the gateway's.
+func (n *member) answersOver(tun *os.File, what string, packet []byte, kind uint8) []byte {
+	n.t.Helper()
+	_, err := tun.Write(packet)
 	must(n.t, err)
 	gateway, source := n.gateway().As16(), packet[8:24]
-	return comesOut(n.t, n.tun, what, func(p []byte) bool {
-		return len(p) > 48 && p[6] == unix.IPPROTO_ICMPV6 && p[40] == kind && bytes.Equal(p[8:24], gateway[:]) && bytes.Equal(p[24:40], source)
+	return comesOut(n.t, tun, what, func(p []byte) bool {
+		return len(p) >= 48 && p[6] == unix.IPPROTO_ICMPV6 && p[40] == kind && bytes.Equal(p[8:24], gateway[:]) && bytes.Equal(p[24:40], source)
 	})
 }
 

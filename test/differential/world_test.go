@@ -45,7 +45,7 @@ func (p *programs) fill(w world, version uint32, m *machine) error {
 		}
 	}
 	for _, o := range w.Overlays {
-		if err := p.maps.PutOverlay(o.Interface, overlayEntry(w.ids[o.Network].Network, o.Relay)); err != nil {
+		if err := p.maps.PutOverlay(o.Interface, overlayEntry(w.ids[o.Network].Network, o)); err != nil {
 			return err
 		}
 	}
@@ -117,10 +117,13 @@ func (p *programs) fillNetwork(w world, n policy.Network, version, bridge uint32
 	return err
 }
 
-func overlayEntry(network uint32, relay bool) maps.Overlay {
+func overlayEntry(network uint32, o policy.Overlay) maps.Overlay {
 	entry := maps.Overlay{Network: network}
-	if relay {
+	if o.Relay {
 		entry.Relay = 1
+	}
+	if o.Entrance {
+		entry.Entrance = 1
 	}
 	return entry
 }

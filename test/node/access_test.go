@@ -78,6 +78,7 @@ func TestAccess(t *testing.T) {
 		return nil
 	})
 	n.connects(n.Outside, netip.AddrPortFrom(db.Address, 5432), probe.Silent)
+	n.pings(n.Outside, web.Gateway(), probe.Answered)
 	for _, transport := range []string{"udp", "tcp"} {
 		n.eventually(10*time.Second, func() error {
 			got, err := resolve(t.Context(), n.Outside, transport, alice.DNS[0], "web.acme.internal.")
@@ -134,6 +135,76 @@ func TestAccess(t *testing.T) {
 		t.Errorf("access ls shows\n%s", list)
 	}
 	searchFor(t, n, privateKeyIn(added.Config))
+}
+
+// TestAccessThatIsNotGiven: nobody is let in whose configuration cannot be printed, and a
+// dry run leaves nothing of one who might be.
+func TestAccessThatIsNotGiven(t *testing.T) {
+	n := start(t, lab.Config{})
+	text := "network: acme\nnodes: [n1]\nservices: {web: {ports: tcp/80}}\n"
+	n.apply(text)
+	t.Cleanup(func() { // the process that carries the entrance outlives the daemon
+		if _, err := n.daemon.CLI(context.Background(), "delete", "acme", "--force"); err != nil {
+			t.Error(err)
+		}
+	})
+	page := filepath.Join(t.TempDir(), "acme.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asItWas := func(what string) {
+		t.Helper()
+		if now, err := os.ReadFile(page); err != nil || string(now) != text {
+			t.Errorf("%s: the document became %q, %v", what, now, err)
+		}
+		if list, err := n.daemon.CLI(t.Context(), "access", "ls"); err != nil || strings.Contains(list, "alice") {
+			t.Errorf("%s: access ls shows\n%s%v", what, list, err)
+		}
+	}
+	write(text)
+
+	_, err := n.daemon.CLI(t.Context(), "access", "add", "alice", "--network", "acme", "-f", page)
+	var failure *lab.Failure
+	if !errors.As(err, &failure) || failure.Code != 1 || !strings.Contains(failure.Stderr, "endpoint") || failure.Stdout != "" {
+		t.Errorf("without an endpoint alice is let in: %v", err)
+	}
+	asItWas("without an endpoint")
+
+	n.rewrite("node: n1\n", fmt.Sprintf("node: n1\nendpoint: %s\n", lab.NodeIPv4))
+	wanted := accessible(t)
+	n.eventually(20*time.Second, func() error {
+		out, err := n.daemon.CLI(t.Context(), "apply", "--dry-run", "-f", wanted)
+		if err == nil && !strings.Contains(out, "entrance of network acme") {
+			err = fmt.Errorf("a dry run shows no entrance:\n%s", out)
+		}
+		return err
+	})
+	for _, kept := range []string{"entrances", "entrances.json"} {
+		if list, err := filepath.Glob(n.Path(filepath.Join("state", kept, "*"))); err != nil || len(list) > 0 {
+			t.Errorf("a dry run leaves %v, %v", list, err)
+		}
+	}
+
+	full := n.daemon.Command(t.Context(), "sh", "-c", testenv.Zosnet(t)+" access add alice --network acme -f "+page+" >/dev/full")
+	if said, err := full.CombinedOutput(); err == nil || !strings.Contains(string(said), "as it was") {
+		t.Errorf("what cannot be printed: %v\n%s", err, said)
+	}
+	asItWas("onto a full disk")
+}
+
+// accessible writes a document of acme with a device.
+func accessible(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "acme.yaml")
+	text := "network: acme\nnodes: [n1]\nservices: {web: {ports: tcp/80}}\n" +
+		"access: {alice: {publicKey: \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\", allow: web}}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func privateKeyIn(config string) string {

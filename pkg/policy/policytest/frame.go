@@ -73,6 +73,10 @@ func (f *frame) enter(shape Shape) {
 
 // dest gives where a flow goes that can begin here: seldom another link's address.
 func (f *frame) dest(source netip.Addr) netip.Addr {
+	if o, ok := f.w.Overlay(f.in.Interface); ok && chance(f.r, 5) {
+		n, _ := f.w.Network(o.Network)
+		return n.Gateway
+	}
 	for {
 		dest := Address(f.r, f.w)
 		sameScope := dest.IsLinkLocalUnicast() == source.IsLinkLocalUnicast()

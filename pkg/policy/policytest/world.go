@@ -69,7 +69,7 @@ func World(r *rand.Rand, shape Shape) *policy.World {
 			n = 0 // which has two then
 		}
 		if n < len(w.Networks) && chance(r, 80) {
-			overlay.Relay = relays[n]
+			overlay.Relay, overlay.Entrance = relays[n], chance(r, 40)
 			span(r, w, overlay, w.Networks[n], i)
 		}
 	}
