@@ -17,13 +17,19 @@ import (
 // /64 from.
 const blockPatience = 20 * time.Second
 
+// gridLook is one look at the grid's registry.
+type gridLook struct {
+	client *gridstore.Client
+	snap   gridstore.Snapshot
+	now    time.Time
+}
+
 // settleBlocks brings what this node holds, has and needs of the grid's address space
 // to what the registry says, and the other way round. Without the registry nothing
 // changes: what this node has it has also then.
-func (d *Daemon) settleBlocks(ctx context.Context) error {
-	client := d.control.Registry()
-	snap := client.Snapshot()
-	if snap.Source != gridstore.SourceCluster {
+func (d *Daemon) settleBlocks(ctx context.Context, client *gridstore.Client, now time.Time) error {
+	look := gridLook{client, client.Snapshot(), now}
+	if look.snap.Source != gridstore.SourceCluster {
 		return nil
 	}
 	d.holding.Lock()
@@ -32,14 +38,14 @@ func (d *Daemon) settleBlocks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	holding, errHeld := d.settleHolding(ctx, client, snap, local)
+	holding, errHeld := d.settleHolding(ctx, look, local)
 	if errors.Is(errHeld, errNotWritten) {
 		return errHeld
 	}
-	if local, err = d.takeBlocks(ctx, snap, holding); err != nil {
+	if local, err = d.takeBlocks(ctx, look, holding); err != nil {
 		return errors.Join(errHeld, err)
 	}
-	return errors.Join(errHeld, d.askForBlocks(ctx, client, snap, local))
+	return errors.Join(errHeld, d.askForBlocks(ctx, look, local))
 }
 
 // errNotWritten says that what this node holds could not be written to the grid.
@@ -47,67 +53,97 @@ var errNotWritten = errors.New("publish this node's prefixes and blocks")
 
 // settleHolding brings what this node holds to what is registered here and asked of
 // it, and gives it as it is then.
-func (d *Daemon) settleHolding(ctx context.Context, client *gridstore.Client, snap gridstore.Snapshot, local registry.Snapshot) (ipam.Holding, error) {
+func (d *Daemon) settleHolding(ctx context.Context, look gridLook, local registry.Snapshot) (ipam.Holding, error) {
 	node := d.file.node()
-	need := held{node: node.Name, registrations: registrations(node, local), local: local, requests: requestsOf(snap), removed: removedOf(snap)}
+	need := held{node: node.Name, registrations: registrations(node, local), local: local, requests: requestsOf(look.snap), removed: removedOf(look.snap)}
 	have := ipam.Holding{Holder: node.Name}
-	if self := snap.Nodes[node.Name]; self != nil {
+	if self := look.snap.Nodes[node.Name]; self != nil {
 		have = self.Holding
 	}
 	if len(need.registrations) == 0 && len(have.Registrations) == 0 {
 		return have, nil
 	}
-	next, wrong := need.bring(have, time.Now())
+	back := need.apart(have)
+	next, wrong := need.bring(have, look.now)
 	if sameHolding(have, next) {
-		return have, wrong
+		return d.takeBack(ctx, look, need, have, back, wrong)
 	}
-	others, err := client.Holdings(ctx)
-	if err != nil {
-		return have, fmt.Errorf("%w: %w", errNotWritten, err)
-	}
-	delete(others, node.Name)
-	for _, h := range others {
-		need.others = append(need.others, h)
-	}
-	next, err = client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) {
+	next, err := look.client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
+		need.others = from.Holdings
 		var brought ipam.Holding
-		brought, wrong = need.bring(h, time.Now())
+		brought, wrong = need.bring(h, look.now)
 		return brought, nil
 	})
 	if err != nil {
 		return have, fmt.Errorf("%w: %w", errNotWritten, err)
 	}
-	return next, wrong
+	return d.takeBack(ctx, look, need, next, back, wrong)
+}
+
+// takeBack lets blocks rest that nodes give back, each if its node says so still: it
+// may have meanwhile begun to use it again. Who keeps saying something else holds up
+// nobody but itself.
+func (d *Daemon) takeBack(ctx context.Context, look gridLook, need held, have ipam.Holding, nodes []string, wrong error) (ipam.Holding, error) {
+	for _, node := range nodes {
+		next, err := look.client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
+			r, asks := from.Request(node)
+			if !asks || !modest(r) {
+				return h, nil
+			}
+			h, _ = need.answer(h, map[string]ipam.Request{node: r}, look.now) // that it gets no other for it is said later
+			return h, nil
+		})
+		if err != nil {
+			wrong = errors.Join(wrong, fmt.Errorf("take back what node %s gives back: %w", node, err))
+			continue
+		}
+		have = next
+	}
+	return have, wrong
 }
 
 // takeBlocks notes here which blocks this node has: its own, and what those whom it
 // asks have delegated to it. Of a holder that is not heard, what it has stays.
-func (d *Daemon) takeBlocks(ctx context.Context, snap gridstore.Snapshot, own ipam.Holding) (registry.Snapshot, error) {
+func (d *Daemon) takeBlocks(ctx context.Context, look gridLook, own ipam.Holding) (registry.Snapshot, error) {
 	d.change.Lock() // a /64 is given from what is noted
 	defer d.change.Unlock()
 	local, err := d.store.Snapshot(ctx)
 	if err != nil {
 		return local, err
 	}
-	next := blocksAfter(d.file.node().Name, local.Blocks, snap, own)
+	node := d.file.node()
+	next := blocksAfter(node.Name, local.Blocks, look.snap, own)
+	next = giveBack(node, local, next, look.now)
 	if slices.Equal(next, local.Blocks) {
 		return local, nil
 	}
 	if err := d.store.PutBlocks(ctx, next); err != nil {
 		return local, err
 	}
-	for _, b := range next {
-		if !slices.Contains(local.Blocks, b) {
-			d.log.Info("a block for this node's networks", "block", b.Block, "holder", b.Holder)
-		}
-	}
-	for _, b := range local.Blocks {
-		if !slices.Contains(next, b) {
-			d.log.Warn("a block was taken back", "block", b.Block, "holder", b.Holder, "networks", networksIn(local, b.Block))
-		}
-	}
+	d.tellBlocks(local, next)
 	local.Blocks = next
 	return local, nil
+}
+
+// tellBlocks logs which blocks came and went.
+func (d *Daemon) tellBlocks(before registry.Snapshot, next []registry.Block) {
+	for _, b := range next {
+		switch had, known := blockIn(before.Blocks, b.Block); {
+		case !known:
+			d.log.Info("a block for this node's networks", "block", b.Block, "holder", b.Holder)
+		case b.GivenBack && !had.GivenBack:
+			d.log.Info("a block that no network needs goes back", "block", b.Block, "holder", b.Holder)
+		}
+	}
+	for _, b := range before.Blocks {
+		switch _, kept := blockIn(next, b.Block); {
+		case kept:
+		case b.GivenBack:
+			d.log.Info("a block is given back", "block", b.Block, "holder", b.Holder)
+		default:
+			d.log.Warn("a block was taken back", "block", b.Block, "holder", b.Holder, "networks", networksIn(before, b.Block))
+		}
+	}
 }
 
 // blocksAfter gives a node's blocks as the holders that it hears say, by block. What
@@ -135,25 +171,26 @@ func blocksAfter(node string, have []registry.Block, snap gridstore.Snapshot, ow
 			next = append(next, b)
 		}
 	}
+	next = keepGivenBack(node, have, next, snap)
 	slices.SortFunc(next, func(a, b registry.Block) int { return a.Block.Compare(b.Block) })
 	return slices.CompactFunc(next, func(a, b registry.Block) bool { return a.Block.Overlaps(b.Block) })
 }
 
 // askForBlocks asks a holder for a further block where those that this node has are
-// nearly used up, and it holds none that it could take itself.
-func (d *Daemon) askForBlocks(ctx context.Context, client *gridstore.Client, snap gridstore.Snapshot, local registry.Snapshot) error {
+// nearly used up, and it holds none that it could take itself; and it asks to be rid of
+// those that it gives back.
+func (d *Daemon) askForBlocks(ctx context.Context, look gridLook, local registry.Snapshot) error {
 	node := d.file.node()
-	local.Blocks = inUse(node, local)
-	a := asking{node: node.Name, exit: node.Exit, snap: snap, local: local, now: time.Now()}
-	next, err := a.request(func() (map[string]ipam.Holding, error) { return client.Holdings(ctx) })
+	a := asking{node: node.Name, exit: node.Exit, snap: look.snap, local: local, using: inUse(node, local), now: look.now}
+	next, err := a.request(func() (map[string]ipam.Holding, error) { return look.client.Holdings(ctx) })
 	if err != nil {
 		return fmt.Errorf("ask for a block: %w", err)
 	}
-	if asked := a.asked(); next == nil || asked != nil && asked.Holder == next.Holder && asked.Blocks == next.Blocks && slices.Equal(asked.Others, next.Others) {
+	if next == nil || a.asked() != nil && a.asked().Same(*next) {
 		return nil
 	}
-	d.log.Info("ask for blocks", "holder", next.Holder, "blocks", next.Blocks)
-	return client.PutRequest(ctx, *next)
+	d.log.Info("ask for blocks", "holder", next.Holder, "blocks", next.Blocks, "release", next.Release)
+	return look.client.PutRequest(ctx, a.asked(), *next)
 }
 
 // asking is what a node's request for blocks follows from.
@@ -161,6 +198,7 @@ type asking struct {
 	node, exit string
 	snap       gridstore.Snapshot
 	local      registry.Snapshot
+	using      []registry.Block // of the node's blocks those that it gives from
 	now        time.Time
 }
 
@@ -172,20 +210,20 @@ func (a asking) asked() *ipam.Request {
 	return nil
 }
 
-// request gives what the node is to ask, or nil where it has enough. Who holds what in
-// the whole grid is read only where the holder that was asked has no block left. It is
-// an error only for a node without any block that there is none.
+// request gives what the node is to ask, or nil where that is nothing. Who holds what
+// in the whole grid is read only where the holder that was asked has no block left. It
+// is an error only for a node without any block that there is none.
 func (a asking) request(every func() (map[string]ipam.Holding, error)) (*ipam.Request, error) {
-	have, err := ipam.ParseBlocks(blocksOf(a.local.Blocks))
+	have, err := ipam.ParseBlocks(blocksOf(a.using))
 	if err != nil {
 		return nil, err
 	}
 	more := a.local.IPAM.Wanted(have, a.now) - len(have.Prefixes())
 	if more <= 0 {
-		return nil, nil
+		return a.enough(), nil
 	}
 	if asked := a.asked(); asked != nil && canGive(a.snap, asked.Holder, a.node, a.now) {
-		return requestFor(a.node, asked.Holder, a.local.Blocks, more), nil
+		return a.of(asked.Holder, more), nil
 	}
 	holdings, err := every()
 	if err != nil {
@@ -195,27 +233,58 @@ func (a asking) request(every func() (map[string]ipam.Holding, error)) (*ipam.Re
 	holder, err := chooseHolder(holdings, a.node, a.exit, a.now)
 	switch {
 	case holder != "":
-		return requestFor(a.node, holder, a.local.Blocks, more), nil
+		return a.of(holder, more), nil
 	case len(have.Prefixes()) > 0:
-		return nil, nil // there are /64s still; who lacks one is told
+		return a.enough(), nil // there are /64s still; who lacks one is told
 	}
 	return nil, err
 }
 
-// requestFor asks a holder for more blocks than the node has of it, and names those
-// whom it has blocks of besides.
-func requestFor(node, holder string, have []registry.Block, more int) *ipam.Request {
-	r := &ipam.Request{Holder: holder, Blocks: more}
-	for _, b := range have {
-		switch {
-		case b.Holder == holder:
+// enough asks for no more than the node has.
+func (a asking) enough() *ipam.Request {
+	release := a.release()
+	switch asked := a.asked(); {
+	case asked != nil:
+		return a.of(asked.Holder, 0)
+	case len(release) > 0:
+		b, _ := blockIn(a.local.Blocks, release[0])
+		return a.of(b.Holder, 0)
+	}
+	return nil
+}
+
+// of asks a holder for more blocks than the node gives from of it, and names those
+// whom it has blocks of besides, or may have: whom it has asked may have answered.
+func (a asking) of(holder string, more int) *ipam.Request {
+	r := &ipam.Request{Holder: holder, Blocks: more, Release: a.release()}
+	for _, b := range a.using {
+		if b.Holder == holder {
 			r.Blocks++
-		case b.Holder != node && !slices.Contains(r.Others, b.Holder):
-			r.Others = append(r.Others, b.Holder)
 		}
 	}
-	slices.Sort(r.Others)
+	var others []string
+	for _, b := range a.local.Blocks {
+		others = append(others, b.Holder)
+	}
+	if asked := a.asked(); asked != nil {
+		others = append(append(others, asked.Holder), asked.Others...)
+	}
+	slices.Sort(others)
+	r.Others = slices.DeleteFunc(slices.Compact(others), func(name string) bool { return name == holder || name == a.node })
 	return r
+}
+
+// release gives the blocks that the node is still to be rid of, by block.
+func (a asking) release() (blocks []netip.Prefix) {
+	for _, b := range a.local.Blocks {
+		if !b.GivenBack || b.Holder == a.node {
+			continue
+		}
+		if d, known := a.snap.Block(b.Holder, b.Block); known && d == (ipam.Delegation{Node: a.node}) {
+			blocks = append(blocks, b.Block)
+		}
+	}
+	return blocks
 }
 
 // canGive tells whether a holder that this node hears has a block left.

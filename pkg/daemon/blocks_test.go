@@ -57,7 +57,7 @@ func (g *blockGrid) settle(name string) error {
 		node.Holding, _ = need.bring(node.Holding, g.now) // depleted now and then
 	}
 	local.Blocks = blocksAfter(name, local.Blocks, g.snapshot(), node.Holding)
-	next, err := asking{node: name, snap: g.snapshot(), local: *local, now: g.now}.request(func() (map[string]ipam.Holding, error) {
+	next, err := asking{node: name, snap: g.snapshot(), local: *local, using: local.Blocks, now: g.now}.request(func() (map[string]ipam.Holding, error) {
 		return knownHoldings(g.snapshot()), nil
 	})
 	if next != nil {

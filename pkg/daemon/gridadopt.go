@@ -16,6 +16,10 @@ import (
 // tried again.
 const gridRetry = 5 * time.Second
 
+// idleEvery is how often a node that hears of nothing looks whether it has a block for
+// nothing.
+const idleEvery = 10 * time.Minute
+
 // followGrid keeps this node and the grid to each other's word until ctx ends: what
 // owners say is stored here, what this node carries is published.
 func (d *Daemon) followGrid(ctx context.Context) error {
@@ -51,9 +55,10 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 			continue
 		}
 		d.control.Registry().Carry(d.grid.adopted.names())
-		err := errors.Join(d.settleBlocks(ctx), d.adoptNetworks(ctx), d.publishAll(ctx))
+		err := errors.Join(d.settleBlocks(ctx, d.control.Registry(), time.Now()), d.adoptNetworks(ctx), d.publishAll(ctx))
 		if err == nil || ctx.Err() != nil {
 			said = ""
+			retry = time.After(idleEvery) // a block of which the last /64 has rested
 			continue
 		}
 		if said != err.Error() {

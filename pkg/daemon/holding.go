@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -61,10 +63,14 @@ func giving(node *spec.Node, local registry.Snapshot, inGrid bool) *spec.Node {
 }
 
 // inUse gives the blocks that this node gives from. Those of a prefix that it holds no
-// more it only keeps, for as long as networks are in them.
+// more it only keeps, for as long as networks are in them; those that it gives back,
+// until its holder has them.
 func inUse(node *spec.Node, local registry.Snapshot) (blocks []registry.Block) {
 	prefixes := prefixesOf(registrations(node, local))
 	for _, b := range local.Blocks {
+		if b.GivenBack {
+			continue
+		}
 		if b.Holder != node.Name || slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(b.Block.Addr()) }) {
 			blocks = append(blocks, b)
 		}
@@ -91,7 +97,10 @@ type held struct {
 	local         registry.Snapshot
 	requests      map[string]ipam.Request
 	removed       []string // nodes that were taken out of the grid
-	others        []ipam.Holding
+
+	// others gives what others hold when the holding is written; where it is only looked
+	// whether something is to be written, it is nil.
+	others func() ([]ipam.Holding, error)
 }
 
 // bring gives the holding as it is to be: what is registered here and nothing else,
@@ -109,7 +118,7 @@ func (n held) bring(h ipam.Holding, now time.Time) (ipam.Holding, error) {
 		if r.Registered.IsZero() {
 			r.Registered = now
 		}
-		next, err := h.Register(r, n.others, now)
+		next, err := n.register(h, r, now)
 		errs, h = append(errs, err), next
 	}
 	wanted := prefixesOf(n.registrations)
@@ -119,16 +128,43 @@ func (n held) bring(h ipam.Holding, now time.Time) (ipam.Holding, error) {
 			errs, h = append(errs, err), next
 		}
 	}
-	for _, p := range n.used(now) {
+	for _, b := range n.local.Blocks {
+		if b.GivenBack && h.Blocks[b.Block] == (ipam.Delegation{Node: n.node}) {
+			h, _ = h.Release(b.Block, n.node, now) // it is this node's
+		}
+	}
+	for _, p := range n.outside(h, n.used(now)) {
 		next, err := h.Adopt([]netip.Prefix{p})
 		errs, h = append(errs, err), next
 	}
-	next, err := n.give(h, now)
+	h = n.staying(h, func(h ipam.Holding) ipam.Holding { return n.grow(h, now) })
+	next, err := n.answer(h, n.requests, now)
 	return next, errors.Join(append(errs, err)...)
 }
 
-// give gives blocks to this node and to those that ask, of what stays registered.
-func (n held) give(h ipam.Holding, now time.Time) (ipam.Holding, error) {
+func (n held) register(h ipam.Holding, r ipam.Registration, now time.Time) (ipam.Holding, error) {
+	if n.others == nil {
+		return h.Register(r, nil, now)
+	}
+	others, err := n.others()
+	if err != nil {
+		return h, fmt.Errorf("register %s: %w", r.Prefix, err)
+	}
+	return h.Register(r, others, now)
+}
+
+// answer gives blocks to those that ask, and takes back what they give back.
+func (n held) answer(h ipam.Holding, requests map[string]ipam.Request, now time.Time) (next ipam.Holding, err error) {
+	next = n.staying(h, func(h ipam.Holding) ipam.Holding {
+		h, err = h.Answer(requests, now)
+		return h
+	})
+	return next, err
+}
+
+// staying gives what becomes of a holding, when blocks are only given of what stays
+// registered.
+func (n held) staying(h ipam.Holding, give func(ipam.Holding) ipam.Holding) ipam.Holding {
 	every := h.Registrations
 	h.Registrations = map[netip.Prefix]ipam.Registration{}
 	for _, r := range n.registrations {
@@ -136,9 +172,22 @@ func (n held) give(h ipam.Holding, now time.Time) (ipam.Holding, error) {
 			h.Registrations[r.Prefix] = have
 		}
 	}
-	next, err := n.grow(h, now).Answer(n.requests, now)
-	next.Registrations = every
-	return next, err
+	h = give(h)
+	h.Registrations = every
+	return h
+}
+
+// apart takes out of the requests those that give blocks back, and gives who they are
+// of: each is answered by itself, since that is only done if it is still so.
+func (n *held) apart(h ipam.Holding) (nodes []string) {
+	n.requests = maps.Clone(n.requests)
+	for _, node := range h.Open(n.requests) {
+		if len(n.requests[node].Release) > 0 {
+			nodes = append(nodes, node)
+			delete(n.requests, node)
+		}
+	}
+	return nodes
 }
 
 // unregister gives a prefix up, and before it the blocks of it that this node has
@@ -151,6 +200,14 @@ func (n held) unregister(h ipam.Holding, p netip.Prefix, force bool, now time.Ti
 		}
 	}
 	return next.Unregister(p, force, now)
+}
+
+// outside gives the /64s that are in none of this node's blocks.
+func (n held) outside(h ipam.Holding, prefixes []netip.Prefix) []netip.Prefix {
+	own := h.Of(n.node)
+	return slices.DeleteFunc(prefixes, func(p netip.Prefix) bool {
+		return slices.ContainsFunc(own, func(block netip.Prefix) bool { return block.Contains(p.Addr()) })
+	})
 }
 
 // used gives the /64s that this node's networks have, or had until lately.
@@ -186,10 +243,11 @@ func (n held) grow(h ipam.Holding, now time.Time) ipam.Holding {
 	return next
 }
 
-// elsewhere gives the blocks that other holders delegated to this node.
+// elsewhere gives the blocks that other holders delegated to this node, and that it
+// gives from.
 func (n held) elsewhere() (blocks []netip.Prefix) {
 	for _, b := range n.local.Blocks {
-		if b.Holder != n.node {
+		if b.Holder != n.node && !b.GivenBack {
 			blocks = append(blocks, b.Block)
 		}
 	}
@@ -212,12 +270,14 @@ func networksIn(local registry.Snapshot, p netip.Prefix) (names []string) {
 func requestsOf(snap gridstore.Snapshot) map[string]ipam.Request {
 	requests := map[string]ipam.Request{}
 	for name, n := range snap.Nodes {
-		if n.Request != nil && n.Admitted != nil && (n.Request.Bits == 0 || n.Request.Bits >= ipam.BlockBits) {
+		if n.Request != nil && n.Admitted != nil && modest(*n.Request) {
 			requests[name] = *n.Request
 		}
 	}
 	return requests
 }
+
+func modest(r ipam.Request) bool { return r.Bits == 0 || r.Bits >= ipam.BlockBits }
 
 // removedOf gives the nodes that were taken out of the grid. One that is only not
 // there, and be it in the roster of a registry that was put back, keeps its blocks.

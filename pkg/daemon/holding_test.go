@@ -119,7 +119,10 @@ func TestBringHolding(t *testing.T) {
 		},
 		{
 			name: "what another node holds", need: held{
-				registrations: document("2001:db8:1::/48"), others: []ipam.Holding{heldBy("n2", []string{"2001:db8::/32"}, nil)},
+				registrations: document("2001:db8:1::/48"),
+				others: func() ([]ipam.Holding, error) {
+					return []ipam.Holding{heldBy("n2", []string{"2001:db8::/32"}, nil)}, nil
+				},
 			},
 			have: heldBy("n1", nil, nil), wrong: "overlaps 2001:db8::/32, which node n2 holds",
 		},

@@ -236,17 +236,13 @@ func (d *Daemon) registerInGrid(ctx context.Context, r ipam.Registration) error 
 	if err != nil {
 		return err
 	}
-	holdings, err := client.Holdings(ctx)
-	if err != nil {
-		return err
-	}
-	var others []ipam.Holding
-	for name, h := range holdings {
-		if name != r.Holder {
-			others = append(others, h)
+	_, err = client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
+		others, err := from.Holdings()
+		if err != nil {
+			return h, err
 		}
-	}
-	_, err = client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) { return h.Register(r, others, time.Now()) })
+		return h.Register(r, others, time.Now())
+	})
 	var overlap *ipam.OverlapError
 	if errors.As(err, &overlap) {
 		return refused(err.Error())
@@ -323,7 +319,7 @@ func (d *Daemon) releaseInHolding(ctx context.Context, need held, p netip.Prefix
 	if err != nil {
 		return nil, err
 	}
-	_, err = client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) {
+	_, err = client.UpdateHolding(ctx, func(h ipam.Holding, _ *gridstore.Others) (ipam.Holding, error) {
 		taken = map[netip.Prefix]string{}
 		if _, registered := h.Registrations[p]; !registered {
 			return h, nil

@@ -185,7 +185,7 @@ func (a *allocator) release(network string) error {
 
 // giveBack begins to return a block that nothing is in.
 func (a *allocator) giveBack() error {
-	idle := a.disk.state.Idle(a.own())
+	idle := a.disk.state.Idle(a.own(), a.clock.now())
 	if len(idle) == 0 {
 		return nil
 	}

@@ -2,7 +2,9 @@ package ipam_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -277,6 +279,13 @@ func TestAnswer(t *testing.T) {
 			t.Errorf("%s has (-want +got):\n%s", node, diff)
 		}
 	}
+	if open := h.Open(requests); len(open) != 0 {
+		t.Errorf("when all is answered %v are not", open)
+	}
+	elsewhere := map[string]ipam.Request{"n1": {Holder: "gw2", Blocks: 9, Release: prefixes(t, "2001:db8:0:300::/56")}}
+	if after, err := h.Answer(elsewhere, start.Add(2*ipam.Rest)); err != nil || len(after.Of("n1")) != 1 || !slices.Equal(h.Open(elsewhere), []string{"n1"}) {
+		t.Errorf("who asks another holder for more and gives one back has %v, %v", after.Of("n1"), err)
+	}
 	h, err = h.Release(prefix("2001:db8::/56"), "n4", start.Add(2*ipam.Rest))
 	if err != nil {
 		t.Fatal(err)
@@ -304,15 +313,55 @@ func TestWanted(t *testing.T) {
 		}
 		s, _ = allocate(t, s, b, "net"+string(rune('a'+i/26))+string(rune('a'+i%26)), start)
 	}
-	if idle := s.Idle(b); len(idle) != 0 {
-		t.Errorf("idle are %s", idle)
-	}
 	for p, l := range s.Prefixes {
 		if prefix("2001:db8:0:200::/56").Contains(p.Addr()) {
 			s = s.Release(l.Network, start)
 		}
 	}
-	if diff := cmp.Diff([]string{"2001:db8:0:200::/56"}, texts(s.Idle(b))); diff != "" {
-		t.Errorf("idle (-want +got):\n%s", diff)
+	if got := s.Wanted(b, start); got != 3 {
+		t.Errorf("while half of them rests it wants %d", got)
+	}
+	if got := s.Wanted(b, start.Add(ipam.Rest)); got != 2 {
+		t.Errorf("once they have rested it wants %d", got)
+	}
+}
+
+// TestSurplus: a node gives back what no network needs, and keeps enough at hand.
+func TestSurplus(t *testing.T) {
+	small := blocks(t, "2001:db8::/60", "2001:db8:0:10::/60", "2001:db8:0:20::/60", "2001:db8:0:30::/60", "2001:db8:0:40::/60")
+	for _, row := range []struct {
+		name     string
+		blocks   ipam.Blocks
+		networks int // that are made
+		released int // of them, the first
+		after    time.Duration
+		idle     int
+		want     string
+	}{
+		{"its only block stays", blocks(t, "2001:db8::/56"), 0, 0, 0, 1, ""},
+		{"of two that nobody uses the higher goes", blocks(t, "2001:db8::/56", "2001:db8:0:100::/56"), 0, 0, 0, 2, "2001:db8:0:100::/56"},
+		{"the lower is used", blocks(t, "2001:db8::/56", "2001:db8:0:100::/56"), 191, 0, 0, 1, "2001:db8:0:100::/56"},
+		{"in the lower too few are left", blocks(t, "2001:db8::/56", "2001:db8:0:100::/56"), 192, 0, 0, 1, ""},
+		{"both are used", blocks(t, "2001:db8::/56", "2001:db8:0:100::/56"), 256, 0, 0, 0, ""},
+		{"what rests is used", blocks(t, "2001:db8::/56", "2001:db8:0:100::/56"), 256, 255, ipam.Rest - 1, 0, ""},
+		{"it has rested", blocks(t, "2001:db8::/56", "2001:db8:0:100::/56"), 256, 255, ipam.Rest, 1, "2001:db8::/56"},
+		{"small ones", small, 0, 0, 0, 5, ""},
+		{"none", blocks(t), 0, 0, 0, 0, ""},
+	} {
+		var s ipam.State
+		for i := range row.networks {
+			s, _ = allocate(t, s, row.blocks, fmt.Sprintf("net%d", i), start)
+		}
+		for i := range row.released {
+			s = s.Release(fmt.Sprintf("net%d", i), start)
+		}
+		now := start.Add(row.after)
+		if idle := s.Idle(row.blocks, now); len(idle) != row.idle {
+			t.Errorf("%s: idle are %s, want %d", row.name, idle, row.idle)
+		}
+		p, ok := s.Surplus(row.blocks, now)
+		if ok != (row.want != "") || ok && p.String() != row.want {
+			t.Errorf("%s: %s %t goes back, want %q", row.name, p, ok, row.want)
+		}
 	}
 }

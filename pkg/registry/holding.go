@@ -43,12 +43,12 @@ func (s *Store) DeleteRegistration(ctx context.Context, p netip.Prefix) error {
 // again changes nothing.
 func (s *Store) PutBlocks(ctx context.Context, blocks []Block) error {
 	_, err := s.change(ctx, func(c *change) error {
-		have := map[netip.Prefix]string{}
+		have := map[netip.Prefix]Block{}
 		err := c.list(blocksRoot, func(rest string, kv *mvccpb.KeyValue) error {
 			var snap Snapshot
 			err := snap.addBlock(string(kv.Key), rest, kv.Value)
 			for _, b := range snap.Blocks {
-				have[b.Block] = b.Holder
+				have[b.Block] = b
 			}
 			return err
 		})
@@ -56,10 +56,10 @@ func (s *Store) PutBlocks(ctx context.Context, blocks []Block) error {
 			return err
 		}
 		for _, b := range blocks {
-			if holder, known := have[b.Block]; known && holder == b.Holder {
+			if had, known := have[b.Block]; known && had == b {
 				continue
 			}
-			if err := c.put(blockKey(b.Block), blockValue{Version: formatVersion, Holder: b.Holder}); err != nil {
+			if err := c.put(blockKey(b.Block), blockValue{Version: formatVersion, Holder: b.Holder, GivenBack: b.GivenBack}); err != nil {
 				return err
 			}
 		}
@@ -85,7 +85,7 @@ func (snap *Snapshot) addRegistration(key, rest string, raw []byte) error {
 func (snap *Snapshot) addBlock(key, rest string, raw []byte) error {
 	var v blockValue
 	p, err := decodeUnder(key, rest, raw, &v)
-	snap.Blocks = append(snap.Blocks, Block{Block: p, Holder: v.Holder})
+	snap.Blocks = append(snap.Blocks, Block{Block: p, Holder: v.Holder, GivenBack: v.GivenBack})
 	return err
 }
 

@@ -58,6 +58,17 @@ func TestHolding(t *testing.T) {
 	if err := s.PutBlocks(t.Context(), blocks("2001:db8:bbbb:100::/56", "2001:db8:bbbb:200::/56")); err != nil {
 		t.Fatal(err)
 	}
+	back := blocks("2001:db8:bbbb:100::/56", "2001:db8:bbbb:200::/56")
+	back[0].GivenBack = true
+	if err := s.PutBlocks(t.Context(), back); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	s = openStore(t, dir)
+	check([]ipam.Registration{registered}, back)
+	if err := s.PutBlocks(t.Context(), blocks("2001:db8:bbbb:100::/56", "2001:db8:bbbb:200::/56")); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.DeleteRegistration(t.Context(), registered.Prefix); err != nil {
 		t.Fatal(err)
 	}

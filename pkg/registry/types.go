@@ -33,8 +33,9 @@ func (s Snapshot) Network(name string) (NetworkRecord, bool) {
 
 // Block is a block that a holder has delegated to this node.
 type Block struct {
-	Block  netip.Prefix
-	Holder string
+	Block     netip.Prefix
+	Holder    string
+	GivenBack bool // it is on its way back to the holder: no /64 is given from it any more
 }
 
 // NetworkDocument is one NETWORK.yaml to be stored.

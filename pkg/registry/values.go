@@ -60,8 +60,9 @@ type registrationValue struct {
 }
 
 type blockValue struct {
-	Version int    `json:"version"`
-	Holder  string `json:"holder"`
+	Version   int    `json:"version"`
+	Holder    string `json:"holder"`
+	GivenBack bool   `json:"givenBack,omitempty"`
 }
 
 type counterValue struct {

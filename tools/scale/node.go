@@ -181,7 +181,7 @@ func (n *node) hold(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	_, err := n.client.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) {
+	_, err := n.client.UpdateHolding(ctx, func(h ipam.Holding, _ *gridstore.Others) (ipam.Holding, error) {
 		now := time.Now()
 		h, err := h.Register(ipam.Registration{Prefix: n.allocation(), Holder: n.name, Source: "a registry", Registered: now}, nil, now)
 		for _, one := range n.grid.nodes[n.index:min(len(n.grid.nodes), n.index+nodesOfHolder)] {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // What bounds a change that others keep overtaking, or that finds no leader.
 const (
 	maxAttempts = 20
-	retryAfter  = 100 * time.Millisecond
+	retryAfter  = 100 * time.Millisecond // or half more, or less: those who overtook each other do it again apart
 )
 
 // change is one transaction being put together: it reads at one revision, and is
@@ -46,7 +47,7 @@ func (c *Client) change(ctx context.Context, what string, compute func(*change) 
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("%s: %w", what, err)
-			case <-time.After(retryAfter):
+			case <-time.After(retryAfter/2 + rand.N(retryAfter)):
 			}
 		}
 		ch := &change{ctx: ctx, client: c, values: map[Key][]byte{}}
@@ -138,8 +139,14 @@ func (c *change) list(under string) ([]*mvccpb.KeyValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(under), "<", c.revision+1).WithPrefix())
+	c.unchanged(under)
 	return resp.Kvs, nil
+}
+
+// unchanged commits the change only if nothing under a prefix was put since its
+// revision.
+func (c *change) unchanged(under string) {
+	c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(under), "<", c.revision+1).WithPrefix())
 }
 
 // present tells which keys are there. That one of them comes or goes meanwhile does not

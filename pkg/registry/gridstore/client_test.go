@@ -313,16 +313,16 @@ func TestBlocks(t *testing.T) {
 	ctx := t.Context()
 	n1, n2, n3 := g.open(1), g.open(2), g.open(3)
 	prefix := netip.MustParsePrefix("2001:db8::/48")
-	_, err := n1.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) {
+	_, err := n1.UpdateHolding(ctx, func(h ipam.Holding, _ *Others) (ipam.Holding, error) {
 		return h.Register(ipam.Registration{Prefix: prefix, Holder: "n1", Source: "a LIR", Registered: time.Now()}, nil, time.Now())
 	})
 	g.ok(err)
-	g.ok(n2.PutRequest(ctx, ipam.Request{Holder: "n1", Blocks: 2}))
+	g.ok(n2.PutRequest(ctx, nil, ipam.Request{Holder: "n1", Blocks: 2}))
 	asked := g.until(n1, "n2's request", func(s Snapshot) bool { return s.Nodes["n2"] != nil && s.Nodes["n2"].Request != nil })
 	if asked.Nodes["n2"].Request.Blocks != 2 || asked.Nodes["n2"].Admitted == nil || asked.Nodes["n2"].Admitted.Address != controlAddress(2) {
 		t.Errorf("n2 at its holder: %+v", asked.Nodes["n2"])
 	}
-	answer := func(h ipam.Holding) (ipam.Holding, error) {
+	answer := func(h ipam.Holding, _ *Others) (ipam.Holding, error) {
 		return h.Answer(map[string]ipam.Request{"n2": *asked.Nodes["n2"].Request}, time.Now())
 	}
 	var wait sync.WaitGroup
@@ -347,11 +347,11 @@ func TestBlocks(t *testing.T) {
 	if len(s.Nodes["n1"].Holding.Blocks) != 1 || s.Nodes["n1"].Holding.Registrations[prefix].Prefix != prefix {
 		t.Errorf("n3 hears of %+v", s.Nodes["n1"].Holding)
 	}
-	_, err = n1.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) { return h.Unregister(prefix, false, time.Now()) })
+	_, err = n1.UpdateHolding(ctx, func(h ipam.Holding, _ *Others) (ipam.Holding, error) { return h.Unregister(prefix, false, time.Now()) })
 	if _, is := errors.AsType[*ipam.DelegatedError](err); !is {
 		t.Errorf("released while delegated: %v", err)
 	}
-	_, err = n1.UpdateHolding(ctx, func(h ipam.Holding) (ipam.Holding, error) { return h.RemoveNode("n2", time.Now()), nil })
+	_, err = n1.UpdateHolding(ctx, func(h ipam.Holding, _ *Others) (ipam.Holding, error) { return h.RemoveNode("n2", time.Now()), nil })
 	g.ok(err)
 	g.until(n3, "the block rests", func(s Snapshot) bool { d, ok := s.Block("n1", block); return ok && !d.Owned() })
 }

@@ -3,6 +3,8 @@ package gridstore
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -23,36 +25,88 @@ func (c *Client) Holdings(ctx context.Context) (map[string]ipam.Holding, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read who holds prefixes: %w", err)
 	}
-	var ranges []string
+	var nodes []string
 	for _, a := range roster {
-		ranges = append(ranges, below(a.Node, KindRegistration, ""))
+		nodes = append(nodes, a.Node)
 	}
-	registered, err := c.rangesAt(ctx, ranges, at.revision)
+	return c.holdingsAt(ctx, nodes, at.revision)
+}
+
+// holdingsAt reads what nodes hold at a revision. Who holds nothing any more, but has
+// blocks that are used or rest still, is among them.
+func (c *Client) holdingsAt(ctx context.Context, nodes []string, revision int64) (map[string]ipam.Holding, error) {
+	var ranges []string
+	for _, node := range nodes {
+		ranges = append(ranges, holdingOf(node)...)
+	}
+	values, err := c.rangesAt(ctx, ranges, revision)
 	if err != nil {
 		return nil, err
 	}
-	ranges = nil
-	for i, a := range roster {
-		if len(registered[i]) > 0 {
-			ranges = append(ranges, Key{Kind: KindCertificate, Node: a.Node}.String(), below(a.Node, KindDelegation, ""))
+	signed := map[string][]*mvccpb.KeyValue{}
+	var holders, certificates []string
+	for i, node := range nodes {
+		if all := slices.Concat(values[2*i], values[2*i+1]); len(all) > 0 {
+			signed[node] = all
+			holders = append(holders, node)
+			certificates = append(certificates, Key{Kind: KindCertificate, Node: node}.String())
 		}
 	}
-	rest, err := c.rangesAt(ctx, ranges, at.revision)
-	if err != nil {
+	if values, err = c.rangesAt(ctx, certificates, revision); err != nil {
 		return nil, err
 	}
 	holdings := map[string]ipam.Holding{}
-	for i, a := range roster {
-		if len(registered[i]) == 0 {
-			continue
-		}
-		certificates, blocks := rest[0], rest[1]
-		rest = rest[2:]
-		if h, ok := c.provenHolding(a.Node, certificates, append(registered[i], blocks...)); ok {
-			holdings[a.Node] = h
+	for i, node := range holders {
+		if h, ok := c.provenHolding(node, values[i], signed[node]); ok {
+			holdings[node] = h
 		}
 	}
 	return holdings, nil
+}
+
+// holdingOf are the two ranges of what a node holds.
+func holdingOf(node string) []string {
+	return []string{below(node, KindRegistration, ""), below(node, KindDelegation, "")}
+}
+
+// Others is what of other nodes a change of this node's holding may be computed from.
+// What it was asked for is still so when the change is committed.
+type Others struct{ change *change }
+
+// Holdings reads what all others hold, as Client.Holdings does. So two nodes that
+// register overlapping prefixes at one moment are never both stored: whoever is second
+// is computed again, and sees the first.
+func (o *Others) Holdings() ([]ipam.Holding, error) {
+	kvs, err := o.change.list(rosterRoot)
+	if err != nil {
+		return nil, err
+	}
+	var nodes []string
+	for _, kv := range kvs {
+		k, err := ParseKey(string(kv.Key))
+		if err != nil || k.Node == o.change.client.cfg.Node {
+			continue
+		}
+		nodes = append(nodes, k.Node)
+		for _, r := range holdingOf(k.Node) {
+			o.change.unchanged(r)
+		}
+	}
+	holdings, err := o.change.client.holdingsAt(o.change.ctx, nodes, o.change.revision)
+	return slices.Collect(maps.Values(holdings)), err
+}
+
+// Request gives what a node asks, as this one has heard; false where it asks for
+// nothing. A node that has meanwhile asked for something else makes the change be
+// computed again: what it gave back it may be using by then.
+func (o *Others) Request(node string) (ipam.Request, bool) {
+	k := Key{Kind: KindRequest, Node: node}
+	r, revision := o.change.client.asked(k)
+	if r == nil {
+		return ipam.Request{}, false
+	}
+	o.change.compares = append(o.change.compares, clientv3.Compare(clientv3.ModRevision(k.String()), "=", revision))
+	return *r, true
 }
 
 // provenHolding gives what of these values a node has signed.
@@ -88,7 +142,7 @@ func (c *Client) provenHolding(node string, certificates, values []*mvccpb.KeyVa
 			put(&h.Blocks, k.Prefix, v.ipam())
 		}
 	}
-	return h, len(h.Registrations) > 0
+	return h, len(h.Registrations)+len(h.Blocks) > 0
 }
 
 func (c *Client) roots() *trust.Roots {

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/zosnet/zosnet/pkg/ipam"
 )
 
@@ -22,18 +24,23 @@ func (r *request) ipam() ipam.Request {
 
 // UpdateHolding changes what this node holds, in one transaction. compute gets it
 // as it is now and gives it as it is to be; it is called again when something of
-// it changed meanwhile. Its error is given as it is.
-func (c *Client) UpdateHolding(ctx context.Context, compute func(ipam.Holding) (ipam.Holding, error)) (ipam.Holding, error) {
+// it, or of what it asked the others for, changed meanwhile. Its error is given as
+// it is.
+func (c *Client) UpdateHolding(ctx context.Context, compute func(ipam.Holding, *Others) (ipam.Holding, error)) (ipam.Holding, error) {
 	var next ipam.Holding
 	err := c.change(ctx, "change what this node holds", func(ch *change) error {
 		now, err := ch.holding()
 		if err != nil {
 			return err
 		}
-		if next, err = compute(now); err != nil {
-			return &computeError{err}
+		next, err = compute(now, &Others{ch})
+		switch {
+		case err == nil:
+			return ch.putHolding(now, next)
+		case again(err): // it asked for the others
+			return err
 		}
-		return ch.putHolding(now, next)
+		return &computeError{err}
 	})
 	if failed, ok := errors.AsType[*computeError](err); ok {
 		err = failed.err
@@ -105,15 +112,37 @@ func (c *change) putHolding(now, next ipam.Holding) error {
 }
 
 // PutRequest says what this node asks of a holder. What that one and the request's
-// Others delegate is among what this node hears of from then on.
-func (c *Client) PutRequest(ctx context.Context, r ipam.Request) error {
+// Others delegate is among what this node hears of from then on. was is what the request
+// was computed from, nil if there was none: if this node asks something else already,
+// nothing is changed, and it hears of that.
+func (c *Client) PutRequest(ctx context.Context, was *ipam.Request, r ipam.Request) error {
 	for _, holder := range append([]string{r.Holder}, r.Others...) {
 		if err := CheckNode(holder); err != nil {
 			return err
 		}
 	}
 	return c.change(ctx, fmt.Sprintf("ask node %s for blocks", r.Holder), func(ch *change) error {
+		k := c.self(KindRequest)
+		is, revision := c.asked(k)
+		if (is == nil) != (was == nil) || is != nil && !is.Same(*was) {
+			return nil
+		}
+		ch.compares = append(ch.compares, clientv3.Compare(clientv3.ModRevision(k.String()), "=", revision))
 		v := &request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Others: slices.Clone(r.Others), Release: slices.Clone(r.Release)}
-		return ch.sign(Key{Kind: KindRequest, Node: c.cfg.Node}, v, false)
+		return ch.sign(k, v, false)
 	})
+}
+
+// asked gives a request as the copy has it, nil if there is none, and the revision that
+// its key had then, also if what it had was not believed.
+func (c *Client) asked(k Key) (*ipam.Request, int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	refused := c.state.refused[k.String()].revision
+	e := c.state.find(k)
+	if e == nil {
+		return nil, refused
+	}
+	r := e.value.(*request).ipam()
+	return &r, max(e.revision, refused)
 }

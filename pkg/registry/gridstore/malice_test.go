@@ -135,7 +135,7 @@ func TestRegisteredFirst(t *testing.T) {
 	g := single(t, 2)
 	ctx := t.Context()
 	n2, etcd := g.open(2), g.etcd(1)
-	g.ok(n2.PutRequest(ctx, ipam.Request{Holder: "n1", Blocks: 1}))
+	g.ok(n2.PutRequest(ctx, nil, ipam.Request{Holder: "n1", Blocks: 1}))
 	prefix := netip.MustParsePrefix("2001:db8::/48")
 	k := Key{Kind: KindRegistration, Node: "n1", Prefix: prefix}
 	register := func(serial uint64) int64 {
