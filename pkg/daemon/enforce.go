@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/apply"
@@ -81,8 +82,9 @@ func (d *Daemon) compute(snap registry.Snapshot, keys keyMaking) (plan.Input, pl
 	if err != nil {
 		return input, plan.State{}, err
 	}
-	if d.control.State() != nil {
+	if grid := d.control.State(); grid != nil {
 		input = openControl(input)
+		input.Reserved = []netip.Prefix{grid.Control}
 	}
 	if err := d.addOthers(&input, snap, keys); err != nil {
 		return input, plan.State{}, err

@@ -28,11 +28,13 @@ func (m *Memo) Compute(in Input) (State, error) {
 	if err := in.check(); err != nil {
 		return State{}, err
 	}
+	in, apart := in.apart()
 	states, errs := m.compute(in.byNetwork())
 	if len(errs) > 0 {
 		return State{}, errors.Join(errs...)
 	}
 	s := join(states)
+	s.Ignored = append(apart, s.Ignored...)
 	s.Node, s.Uplinks = in.Node.Name, slices.Sorted(slices.Values(in.Node.Uplinks))
 	for i := range s.Networks {
 		s.Networks[i].FlowSets = flowSets(in.FlowSets, in.FlowShares, uint32(len(s.Networks)))

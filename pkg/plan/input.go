@@ -17,12 +17,13 @@ type Input struct {
 	Networks    []Record
 	Attachments []Attachment
 	Learned     []Learned
-	Nodes       []Node        // the others, for the overlays
-	Parts       []Part        // of networks, this node's own among them
-	Remote      []Remote      // workloads on other nodes
-	Sessions    []Session     // of the overlays' peers; one that is not listed is not established
-	Entrances   []EntranceKey // of this node, for networks whose access ends here
-	Trial       *Trial        // nil: node.yaml's lockdown counts
+	Nodes       []Node         // the others, for the overlays
+	Parts       []Part         // of networks, this node's own among them
+	Remote      []Remote       // workloads on other nodes
+	Sessions    []Session      // of the overlays' peers; one that is not listed is not established
+	Entrances   []EntranceKey  // of this node, for networks whose access ends here
+	Reserved    []netip.Prefix // what no network has anywhere: the grid's control network
+	Trial       *Trial         // nil: node.yaml's lockdown counts
 }
 
 // Record is a network's document with what the registry allocated for it.

@@ -59,7 +59,7 @@ func jsonOf(r *rapid.T, s State) string {
 // TestSame: there is no field of what a network follows from that a Memo does not
 // compare.
 func TestSame(t *testing.T) {
-	notOfNetworks := []string{"Node", "FlowSets", "FlowShares", "Trial"} // the Memo compares Node once for all
+	notOfNetworks := []string{"Node", "FlowSets", "FlowShares", "Reserved", "Trial"} // the Memo compares Node once for all
 	differ(t, func(a, b networkInput) bool { return a.same(b) }, nil)
 	differ(t, func(a, b Input) bool { return networkInput{Input: a}.same(networkInput{Input: b}) }, notOfNetworks)
 	differ(t, Record.same, nil)
@@ -69,7 +69,7 @@ func TestSame(t *testing.T) {
 	in := spanning(t)
 	in.Trial = &Trial{}
 	for _, n := range in.byNetwork() {
-		if n.FlowSets != 0 || n.FlowShares != 0 || n.Trial != nil || !reflect.DeepEqual(n.Node, ofNetworks(in.Node)) {
+		if n.FlowSets != 0 || n.FlowShares != 0 || n.Reserved != nil || n.Trial != nil || !reflect.DeepEqual(n.Node, ofNetworks(in.Node)) {
 			t.Errorf("network %s is told more than a Memo compares: %+v", n.record().Document.Name, n.Input)
 		}
 	}
