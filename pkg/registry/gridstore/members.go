@@ -16,7 +16,7 @@ func (r Root) PutMember(ctx context.Context, node string, at netip.AddrPort, clu
 	if err := CheckNode(node); err != nil {
 		return err
 	}
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		t := rootTxn{ctx: ctx, etcd: etcd}
 		t.put(Key{Kind: KindMember, Node: node}, &member{Client: at, Cluster: cluster})
 		if err := t.commit(); err != nil {
@@ -31,7 +31,7 @@ func (r Root) DeleteMember(ctx context.Context, node string) error {
 	if err := CheckNode(node); err != nil {
 		return err
 	}
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		if _, err := etcd.Delete(ctx, Key{Kind: KindMember, Node: node}.String()); err != nil {
 			return fmt.Errorf("publish that node %s is no member of the grid: %w", node, err)
 		}

@@ -75,7 +75,7 @@ func (c *Client) Issued(ctx context.Context, node string) ([]byte, error) {
 // PutRevocations publishes the grid's revocation list (PEM) in place of the one
 // that it was made from, nil if that was none. ErrStale when another is there.
 func (r Root) PutRevocations(ctx context.Context, from, list []byte) error {
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		key := Key{Kind: KindRevocations}
 		resp, err := etcd.Get(ctx, key.String())
 		if err != nil {

@@ -20,6 +20,30 @@ const (
 // RootClient.
 type Root func(ctx context.Context, request func(context.Context, *clientv3.Client) error) error
 
+// What bounds a request of root whose rights are looked at anew.
+const (
+	rootAttempts = 20
+	rootPause    = 20 * time.Millisecond // longer by as much after each attempt
+)
+
+// do runs a request. etcd refuses what was begun before anybody's rights changed, as
+// they do when another node is let in meanwhile ("revision of auth store is old"), and
+// does nothing of it. So the request is made again from its beginning: it must bear to
+// find done what it has done.
+func (r Root) do(ctx context.Context, request func(context.Context, *clientv3.Client) error) error {
+	for attempt := time.Duration(1); ; attempt++ {
+		err := r(ctx, request)
+		if attempt == rootAttempts || !errors.Is(err, rpctypes.ErrAuthOldRevision) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(attempt * rootPause):
+		}
+	}
+}
+
 // Root is root of an etcd that somebody else runs, if this node's user there has the
 // role root.
 func (c *Client) Root() Root { return RootClient(c.etcd) }
@@ -37,7 +61,7 @@ func RootClient(etcd *clientv3.Client) Root {
 // Protect makes etcd ask who calls: from then on a client is the user that its
 // certificate's CN names, and may do what Admit let it. It may be called again.
 func (r Root) Protect(ctx context.Context) error {
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		status, err := etcd.AuthStatus(ctx)
 		if err != nil {
 			return fmt.Errorf("ask the grid's registry whether it is protected: %w", err)
@@ -67,7 +91,7 @@ var ErrUnprotected = errors.New("this etcd lets everybody in: its operator must 
 // somebody else runs is not ours to protect: who did so without being its root would
 // lock everybody out.
 func (r Root) Protected(ctx context.Context) error {
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		status, err := etcd.AuthStatus(ctx)
 		if err != nil {
 			return fmt.Errorf("ask the grid's registry whether it is protected: %w", err)
@@ -96,7 +120,7 @@ func addUser(ctx context.Context, etcd *clientv3.Client, user string) error {
 // allow lets a node read everything of the grid, and write its own keys, and
 // documents, spans and claims, which prove themselves or open nothing.
 func (r Root) allow(ctx context.Context, node string) error {
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		grant := func(under string, may clientv3.PermissionType) func() error {
 			return func() error {
 				_, err := etcd.RoleGrantPermission(ctx, node, under, clientv3.GetPrefixRangeEnd(under), may)
@@ -132,7 +156,7 @@ func (r Root) Expel(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		if _, err := etcd.UserDelete(ctx, node); err != nil && !errors.Is(err, rpctypes.ErrUserNotFound) {
 			return fmt.Errorf("take node %s its rights in the grid's registry: %w", node, err)
 		}

@@ -31,7 +31,7 @@ func (r Root) Admit(ctx context.Context, a Admission, pem []byte, by string, use
 	if err := r.allow(ctx, a.Node); err != nil {
 		return err
 	}
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		t := rootTxn{ctx: ctx, etcd: etcd}
 		if err := t.roster(a); err != nil {
 			return err
@@ -173,7 +173,7 @@ func (t *rootTxn) commit() error {
 // Renew puts a node's certificates (PEM, the newest first) in place of those that
 // it has. ErrStale when it is not in the roster with this key.
 func (r Root) Renew(ctx context.Context, node string, key trust.ControlKey, pem []byte) error {
-	return r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	return r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		place := Key{Kind: KindRoster, Node: node}.String()
 		resp, err := etcd.Get(ctx, place)
 		if err != nil {
