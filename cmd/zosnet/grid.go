@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -97,30 +96,4 @@ func (o *options) enterGrid(cmd *cobra.Command, doing string, ask func(*api.Clie
 		t.AppendRow([]any{node.Node, node.Control, node.Address, node.Interface, strings.Join(node.Members, ", ")})
 		t.Render()
 	})
-}
-
-func gridTokenCommand(o *options) *cobra.Command {
-	period := time.Hour
-	cmd := &cobra.Command{
-		Use:   "token",
-		Short: "Make a token with which one node may join",
-		Long: `Make a token with which one node may join this node's grid, once, before it
-expires. It is a password: carry it as you would carry one.`,
-		Example: "  zosnet grid token\n  zosnet grid token --for 10m > token",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			token, err := client.MakeToken(cmd.Context(), &api.MakeTokenRequest{Seconds: int64(period / time.Second)})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, token, func(w io.Writer) { fmt.Fprintln(w, token.Token) })
-		},
-	}
-	cmd.Flags().DurationVar(&period, "for", period, "how long it is good for, at most 168h")
-	return cmd
 }

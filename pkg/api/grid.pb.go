@@ -555,6 +555,243 @@ func (x *JoinToken) GetExpires() string {
 	return ""
 }
 
+type ListTokensRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensRequest) Reset() {
+	*x = ListTokensRequest{}
+	mi := &file_grid_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensRequest) ProtoMessage() {}
+
+func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
+func (*ListTokensRequest) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{11}
+}
+
+type JoinTokenList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tokens        []*PendingToken        `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinTokenList) Reset() {
+	*x = JoinTokenList{}
+	mi := &file_grid_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinTokenList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinTokenList) ProtoMessage() {}
+
+func (x *JoinTokenList) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinTokenList.ProtoReflect.Descriptor instead.
+func (*JoinTokenList) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *JoinTokenList) GetTokens() []*PendingToken {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+// PendingToken is what may be known of a token.
+type PendingToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Expires       string                 `protobuf:"bytes,2,opt,name=expires,proto3" json:"expires,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // that joined with it; empty: none has
+	Used          string                 `protobuf:"bytes,4,opt,name=used,proto3" json:"used,omitempty"`        // when
+	Expired       bool                   `protobuf:"varint,5,opt,name=expired,proto3" json:"expired,omitempty"` // without having been used
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PendingToken) Reset() {
+	*x = PendingToken{}
+	mi := &file_grid_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PendingToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PendingToken) ProtoMessage() {}
+
+func (x *PendingToken) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PendingToken.ProtoReflect.Descriptor instead.
+func (*PendingToken) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PendingToken) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PendingToken) GetExpires() string {
+	if x != nil {
+		return x.Expires
+	}
+	return ""
+}
+
+func (x *PendingToken) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PendingToken) GetUsed() string {
+	if x != nil {
+		return x.Used
+	}
+	return ""
+}
+
+func (x *PendingToken) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
+}
+
+type RevokeTokenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeTokenRequest) Reset() {
+	*x = RevokeTokenRequest{}
+	mi := &file_grid_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeTokenRequest) ProtoMessage() {}
+
+func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
+func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RevokeTokenRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RevokeTokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeTokenResponse) Reset() {
+	*x = RevokeTokenResponse{}
+	mi := &file_grid_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeTokenResponse) ProtoMessage() {}
+
+func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
+func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{15}
+}
+
 var File_grid_proto protoreflect.FileDescriptor
 
 const file_grid_proto_rawDesc = "" +
@@ -589,10 +826,25 @@ const file_grid_proto_rawDesc = "" +
 	"\tJoinToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x18\n" +
-	"\aexpires\x18\x03 \x01(\tR\aexpires2\xcd\x03\n" +
+	"\aexpires\x18\x03 \x01(\tR\aexpires\"\x13\n" +
+	"\x11ListTokensRequest\"@\n" +
+	"\rJoinTokenList\x12/\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x17.zosnet.v1.PendingTokenR\x06tokens\"z\n" +
+	"\fPendingToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aexpires\x18\x02 \x01(\tR\aexpires\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x12\n" +
+	"\x04used\x18\x04 \x01(\tR\x04used\x12\x18\n" +
+	"\aexpired\x18\x05 \x01(\bR\aexpired\"$\n" +
+	"\x12RevokeTokenRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x15\n" +
+	"\x13RevokeTokenResponse2\xe1\x04\n" +
 	"\x04Grid\x12;\n" +
 	"\bInitGrid\x12\x1a.zosnet.v1.InitGridRequest\x1a\x13.zosnet.v1.GridNode\x12>\n" +
-	"\tMakeToken\x12\x1b.zosnet.v1.MakeTokenRequest\x1a\x14.zosnet.v1.JoinToken\x12;\n" +
+	"\tMakeToken\x12\x1b.zosnet.v1.MakeTokenRequest\x1a\x14.zosnet.v1.JoinToken\x12D\n" +
+	"\n" +
+	"ListTokens\x12\x1c.zosnet.v1.ListTokensRequest\x1a\x18.zosnet.v1.JoinTokenList\x12L\n" +
+	"\vRevokeToken\x12\x1d.zosnet.v1.RevokeTokenRequest\x1a\x1e.zosnet.v1.RevokeTokenResponse\x12;\n" +
 	"\bJoinGrid\x12\x1a.zosnet.v1.JoinGridRequest\x1a\x13.zosnet.v1.GridNode\x12;\n" +
 	"\bShowGrid\x12\x1a.zosnet.v1.ShowGridRequest\x1a\x13.zosnet.v1.GridNode\x12D\n" +
 	"\vListMembers\x12\x1d.zosnet.v1.ListMembersRequest\x1a\x16.zosnet.v1.GridMembers\x12D\n" +
@@ -612,41 +864,51 @@ func file_grid_proto_rawDescGZIP() []byte {
 	return file_grid_proto_rawDescData
 }
 
-var file_grid_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_grid_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_grid_proto_goTypes = []any{
-	(*InitGridRequest)(nil),    // 0: zosnet.v1.InitGridRequest
-	(*ShowGridRequest)(nil),    // 1: zosnet.v1.ShowGridRequest
-	(*JoinGridRequest)(nil),    // 2: zosnet.v1.JoinGridRequest
-	(*GridNode)(nil),           // 3: zosnet.v1.GridNode
-	(*ListMembersRequest)(nil), // 4: zosnet.v1.ListMembersRequest
-	(*PromoteNodeRequest)(nil), // 5: zosnet.v1.PromoteNodeRequest
-	(*DemoteNodeRequest)(nil),  // 6: zosnet.v1.DemoteNodeRequest
-	(*GridMembers)(nil),        // 7: zosnet.v1.GridMembers
-	(*GridMember)(nil),         // 8: zosnet.v1.GridMember
-	(*MakeTokenRequest)(nil),   // 9: zosnet.v1.MakeTokenRequest
-	(*JoinToken)(nil),          // 10: zosnet.v1.JoinToken
+	(*InitGridRequest)(nil),     // 0: zosnet.v1.InitGridRequest
+	(*ShowGridRequest)(nil),     // 1: zosnet.v1.ShowGridRequest
+	(*JoinGridRequest)(nil),     // 2: zosnet.v1.JoinGridRequest
+	(*GridNode)(nil),            // 3: zosnet.v1.GridNode
+	(*ListMembersRequest)(nil),  // 4: zosnet.v1.ListMembersRequest
+	(*PromoteNodeRequest)(nil),  // 5: zosnet.v1.PromoteNodeRequest
+	(*DemoteNodeRequest)(nil),   // 6: zosnet.v1.DemoteNodeRequest
+	(*GridMembers)(nil),         // 7: zosnet.v1.GridMembers
+	(*GridMember)(nil),          // 8: zosnet.v1.GridMember
+	(*MakeTokenRequest)(nil),    // 9: zosnet.v1.MakeTokenRequest
+	(*JoinToken)(nil),           // 10: zosnet.v1.JoinToken
+	(*ListTokensRequest)(nil),   // 11: zosnet.v1.ListTokensRequest
+	(*JoinTokenList)(nil),       // 12: zosnet.v1.JoinTokenList
+	(*PendingToken)(nil),        // 13: zosnet.v1.PendingToken
+	(*RevokeTokenRequest)(nil),  // 14: zosnet.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil), // 15: zosnet.v1.RevokeTokenResponse
 }
 var file_grid_proto_depIdxs = []int32{
 	8,  // 0: zosnet.v1.GridMembers.members:type_name -> zosnet.v1.GridMember
-	0,  // 1: zosnet.v1.Grid.InitGrid:input_type -> zosnet.v1.InitGridRequest
-	9,  // 2: zosnet.v1.Grid.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
-	2,  // 3: zosnet.v1.Grid.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
-	1,  // 4: zosnet.v1.Grid.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
-	4,  // 5: zosnet.v1.Grid.ListMembers:input_type -> zosnet.v1.ListMembersRequest
-	5,  // 6: zosnet.v1.Grid.PromoteNode:input_type -> zosnet.v1.PromoteNodeRequest
-	6,  // 7: zosnet.v1.Grid.DemoteNode:input_type -> zosnet.v1.DemoteNodeRequest
-	3,  // 8: zosnet.v1.Grid.InitGrid:output_type -> zosnet.v1.GridNode
-	10, // 9: zosnet.v1.Grid.MakeToken:output_type -> zosnet.v1.JoinToken
-	3,  // 10: zosnet.v1.Grid.JoinGrid:output_type -> zosnet.v1.GridNode
-	3,  // 11: zosnet.v1.Grid.ShowGrid:output_type -> zosnet.v1.GridNode
-	7,  // 12: zosnet.v1.Grid.ListMembers:output_type -> zosnet.v1.GridMembers
-	7,  // 13: zosnet.v1.Grid.PromoteNode:output_type -> zosnet.v1.GridMembers
-	7,  // 14: zosnet.v1.Grid.DemoteNode:output_type -> zosnet.v1.GridMembers
-	8,  // [8:15] is the sub-list for method output_type
-	1,  // [1:8] is the sub-list for method input_type
-	1,  // [1:1] is the sub-list for extension type_name
-	1,  // [1:1] is the sub-list for extension extendee
-	0,  // [0:1] is the sub-list for field type_name
+	13, // 1: zosnet.v1.JoinTokenList.tokens:type_name -> zosnet.v1.PendingToken
+	0,  // 2: zosnet.v1.Grid.InitGrid:input_type -> zosnet.v1.InitGridRequest
+	9,  // 3: zosnet.v1.Grid.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
+	11, // 4: zosnet.v1.Grid.ListTokens:input_type -> zosnet.v1.ListTokensRequest
+	14, // 5: zosnet.v1.Grid.RevokeToken:input_type -> zosnet.v1.RevokeTokenRequest
+	2,  // 6: zosnet.v1.Grid.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
+	1,  // 7: zosnet.v1.Grid.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
+	4,  // 8: zosnet.v1.Grid.ListMembers:input_type -> zosnet.v1.ListMembersRequest
+	5,  // 9: zosnet.v1.Grid.PromoteNode:input_type -> zosnet.v1.PromoteNodeRequest
+	6,  // 10: zosnet.v1.Grid.DemoteNode:input_type -> zosnet.v1.DemoteNodeRequest
+	3,  // 11: zosnet.v1.Grid.InitGrid:output_type -> zosnet.v1.GridNode
+	10, // 12: zosnet.v1.Grid.MakeToken:output_type -> zosnet.v1.JoinToken
+	12, // 13: zosnet.v1.Grid.ListTokens:output_type -> zosnet.v1.JoinTokenList
+	15, // 14: zosnet.v1.Grid.RevokeToken:output_type -> zosnet.v1.RevokeTokenResponse
+	3,  // 15: zosnet.v1.Grid.JoinGrid:output_type -> zosnet.v1.GridNode
+	3,  // 16: zosnet.v1.Grid.ShowGrid:output_type -> zosnet.v1.GridNode
+	7,  // 17: zosnet.v1.Grid.ListMembers:output_type -> zosnet.v1.GridMembers
+	7,  // 18: zosnet.v1.Grid.PromoteNode:output_type -> zosnet.v1.GridMembers
+	7,  // 19: zosnet.v1.Grid.DemoteNode:output_type -> zosnet.v1.GridMembers
+	11, // [11:20] is the sub-list for method output_type
+	2,  // [2:11] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_grid_proto_init() }
@@ -660,7 +922,7 @@ func file_grid_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_grid_proto_rawDesc), len(file_grid_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

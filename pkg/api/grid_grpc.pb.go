@@ -20,6 +20,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Grid_InitGrid_FullMethodName    = "/zosnet.v1.Grid/InitGrid"
 	Grid_MakeToken_FullMethodName   = "/zosnet.v1.Grid/MakeToken"
+	Grid_ListTokens_FullMethodName  = "/zosnet.v1.Grid/ListTokens"
+	Grid_RevokeToken_FullMethodName = "/zosnet.v1.Grid/RevokeToken"
 	Grid_JoinGrid_FullMethodName    = "/zosnet.v1.Grid/JoinGrid"
 	Grid_ShowGrid_FullMethodName    = "/zosnet.v1.Grid/ShowGrid"
 	Grid_ListMembers_FullMethodName = "/zosnet.v1.Grid/ListMembers"
@@ -35,6 +37,10 @@ type GridClient interface {
 	InitGrid(ctx context.Context, in *InitGridRequest, opts ...grpc.CallOption) (*GridNode, error)
 	// MakeToken makes a token with which one node may join.
 	MakeToken(ctx context.Context, in *MakeTokenRequest, opts ...grpc.CallOption) (*JoinToken, error)
+	// ListTokens tells of the tokens that this node made, not what they are.
+	ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*JoinTokenList, error)
+	// RevokeToken takes an unused token back and answers once nobody can use it.
+	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error)
 	// JoinGrid brings this node into a grid and answers once it is in.
 	JoinGrid(ctx context.Context, in *JoinGridRequest, opts ...grpc.CallOption) (*GridNode, error)
 	ShowGrid(ctx context.Context, in *ShowGridRequest, opts ...grpc.CallOption) (*GridNode, error)
@@ -68,6 +74,26 @@ func (c *gridClient) MakeToken(ctx context.Context, in *MakeTokenRequest, opts .
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(JoinToken)
 	err := c.cc.Invoke(ctx, Grid_MakeToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *gridClient) ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*JoinTokenList, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinTokenList)
+	err := c.cc.Invoke(ctx, Grid_ListTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *gridClient) RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeTokenResponse)
+	err := c.cc.Invoke(ctx, Grid_RevokeToken_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +158,10 @@ type GridServer interface {
 	InitGrid(context.Context, *InitGridRequest) (*GridNode, error)
 	// MakeToken makes a token with which one node may join.
 	MakeToken(context.Context, *MakeTokenRequest) (*JoinToken, error)
+	// ListTokens tells of the tokens that this node made, not what they are.
+	ListTokens(context.Context, *ListTokensRequest) (*JoinTokenList, error)
+	// RevokeToken takes an unused token back and answers once nobody can use it.
+	RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error)
 	// JoinGrid brings this node into a grid and answers once it is in.
 	JoinGrid(context.Context, *JoinGridRequest) (*GridNode, error)
 	ShowGrid(context.Context, *ShowGridRequest) (*GridNode, error)
@@ -155,6 +185,12 @@ func (UnimplementedGridServer) InitGrid(context.Context, *InitGridRequest) (*Gri
 }
 func (UnimplementedGridServer) MakeToken(context.Context, *MakeTokenRequest) (*JoinToken, error) {
 	return nil, status.Error(codes.Unimplemented, "method MakeToken not implemented")
+}
+func (UnimplementedGridServer) ListTokens(context.Context, *ListTokensRequest) (*JoinTokenList, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTokens not implemented")
+}
+func (UnimplementedGridServer) RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeToken not implemented")
 }
 func (UnimplementedGridServer) JoinGrid(context.Context, *JoinGridRequest) (*GridNode, error) {
 	return nil, status.Error(codes.Unimplemented, "method JoinGrid not implemented")
@@ -223,6 +259,42 @@ func _Grid_MakeToken_Handler(srv interface{}, ctx context.Context, dec func(inte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(GridServer).MakeToken(ctx, req.(*MakeTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Grid_ListTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GridServer).ListTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Grid_ListTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GridServer).ListTokens(ctx, req.(*ListTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Grid_RevokeToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GridServer).RevokeToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Grid_RevokeToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GridServer).RevokeToken(ctx, req.(*RevokeTokenRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -331,6 +403,14 @@ var Grid_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "MakeToken",
 			Handler:    _Grid_MakeToken_Handler,
+		},
+		{
+			MethodName: "ListTokens",
+			Handler:    _Grid_ListTokens_Handler,
+		},
+		{
+			MethodName: "RevokeToken",
+			Handler:    _Grid_RevokeToken_Handler,
 		},
 		{
 			MethodName: "JoinGrid",

@@ -70,6 +70,10 @@ func (p *Plane) join(ctx context.Context, token *trust.Token, name string) (*gri
 			}
 			return p.home.State()
 		}
+		if errors.Is(err, context.DeadlineExceeded) { // WireGuard says nothing to who has no key
+			err = fmt.Errorf("nobody answers; does the node that made the token run, can its UDP port be reached, and was the token, which ends at %s, not revoked? %w",
+				token.Expires.Format(time.RFC3339), err)
+		}
 		failed = append(failed, fmt.Errorf("by %v: %w", guest.Peer.Endpoint, err))
 		if final(err) {
 			break

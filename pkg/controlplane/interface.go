@@ -11,6 +11,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/grid"
 	"github.com/zosnet/zosnet/pkg/grid/control"
 	"github.com/zosnet/zosnet/pkg/spec"
+	"github.com/zosnet/zosnet/pkg/trust"
 	"github.com/zosnet/zosnet/pkg/wireguard"
 	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )
@@ -43,7 +44,18 @@ func (p *Plane) putInterface(id *identity, v grid.View) error {
 	for _, change := range changes {
 		p.log.Info("changed", "object", "control interface", "detail", change)
 	}
+	if err == nil {
+		p.note(func() { p.peers = keysOf(peers) })
+	}
 	return errors.Join(wrong, err)
+}
+
+func keysOf(peers []grid.Peer) map[trust.ControlKey]bool {
+	keys := make(map[trust.ControlKey]bool, len(peers))
+	for _, peer := range peers {
+		keys[peer.PublicKey] = true
+	}
+	return keys
 }
 
 // controlEndpoint is where others reach this node's control interface; not valid:

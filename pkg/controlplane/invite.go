@@ -34,7 +34,13 @@ func (p *Plane) invite(ctx context.Context, root gridstore.Root) error {
 		CA: ca, Control: state.Control, Foreign: state.Foreign, Store: p.gridStore(root), Now: time.Now, Log: p.log,
 		Own: func() tls.Certificate { return p.own.Load().tls }, Roots: func() *trust.Roots { return p.own.Load().roots },
 	}
-	return service.Serve(ctx, netip.AddrPortFrom(state.Address, grid.ServicePort))
+	listener, err := service.Listen(ctx, netip.AddrPortFrom(state.Address, grid.ServicePort))
+	if err != nil {
+		return err
+	}
+	p.note(func() { p.inviting = true })
+	defer p.note(func() { p.inviting = false })
+	return service.Serve(ctx, listener)
 }
 
 // gridStore is the grid's registry as the invitation service needs it, by the copy that
@@ -49,17 +55,22 @@ func (p *Plane) gridStore(root gridstore.Root) grid.Store {
 		IsMember:    p.nodeIsMember,
 		Certificate: func(ctx context.Context, node string) ([]byte, error) { return p.Registry().Certificate(ctx, node) },
 		Admit: func(ctx context.Context, a grid.Admission) error {
+			p.admitting.Lock() // of several at once each would only find that another one was faster
 			err := root.Admit(ctx, gridstore.Admission{
 				Node: a.Node, Address: a.Address, ControlKey: a.ControlKey, Admitted: time.Now(),
 			}, a.Certificate, p.State().Node, &a.Token)
+			p.admitting.Unlock()
 			var taken *gridstore.TakenError
 			if errors.Is(err, gridstore.ErrStale) || errors.As(err, &taken) {
 				return grid.ErrStale // whose it is is looked up again
 			}
-			if err == nil {
-				wake(p.look)
+			if err != nil {
+				return err
 			}
-			return err
+			if err := p.untilPeer(ctx, a.ControlKey, true); err != nil { // it is in, and may have to knock twice
+				p.log.Warn("node joined", "node", a.Node, "error", err)
+			}
+			return nil
 		},
 		Renew: func(ctx context.Context, node string, key trust.ControlKey, certificate []byte) error {
 			older, err := p.Registry().Certificate(ctx, node)

@@ -11,14 +11,6 @@ import (
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
-// must gives a value that a test needs and is not about.
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return value
-}
-
 // Who is a member the CA says; the registry only which of those serve now.
 func TestProvenMembers(t *testing.T) {
 	now := time.Now()

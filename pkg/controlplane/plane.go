@@ -14,6 +14,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/grid"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/spec"
+	"github.com/zosnet/zosnet/pkg/trust"
 	"github.com/zosnet/zosnet/pkg/wireguard"
 	"github.com/zosnet/zosnet/pkg/wireguard/device"
 )
@@ -53,14 +54,18 @@ type Plane struct {
 	accepted chan struct{} // whose networks are carried may have changed
 	version  string
 
-	revoking sync.Mutex // held while the list of what was revoked is kept
+	admitting sync.Mutex // held while a node is let in
+	revoking  sync.Mutex // held while the list of what was revoked is kept
 
-	mu     sync.Mutex
-	state  *grid.State       // nil: in no grid; what it points to never changes
-	client *gridstore.Client // the last one; nil: none yet
-	seat   *seat             // nil: this node administers no registry now
-	up     chan struct{}     // closed once it is up
-	failed error             // why it is not
+	mu       sync.Mutex
+	state    *grid.State               // nil: in no grid; what it points to never changes
+	client   *gridstore.Client         // the last one; nil: none yet
+	seat     *seat                     // nil: this node administers no registry now
+	up       chan struct{}             // closed once it is up
+	peers    map[trust.ControlKey]bool // of the control interface, as it was last made
+	inviting bool                      // the invitation service listens
+	noted    chan struct{}             // closed when one of these two changes, and then another one
+	failed   error                     // why it is not
 }
 
 // New gives the part of a node, as its state directory has it: one that is in no grid
@@ -74,7 +79,7 @@ func New(c Config) (*Plane, error) {
 	p := &Plane{
 		home: grid.NewHome(stateDir), node: c.Node, keys: keys, devices: c.Devices, log: c.Log,
 		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), place: make(chan struct{}, 1), founded: make(chan struct{}), opened: make(chan struct{}, 1),
-		accepted: make(chan struct{}, 1), version: c.Version, up: make(chan struct{}),
+		accepted: make(chan struct{}, 1), version: c.Version, up: make(chan struct{}), noted: make(chan struct{}),
 	}
 	if p.state, err = p.home.State(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/api"
@@ -12,12 +11,8 @@ import (
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
-const (
-	// longestToken bounds how long a join token may be good for.
-	longestToken = 7 * 24 * time.Hour
-	// enterPatience is how long whoever asked waits for a part in the grid to come up.
-	enterPatience = 90 * time.Second
-)
+// enterPatience is how long whoever asked waits for a part in the grid to come up.
+const enterPatience = 90 * time.Second
 
 // InitGrid implements the API.
 func (d *Daemon) InitGrid(ctx context.Context, _ *api.InitGridRequest) (*api.GridNode, error) {
@@ -75,17 +70,4 @@ func (d *Daemon) ShowGrid(context.Context, *api.ShowGridRequest) (*api.GridNode,
 		return nil, controlplane.ErrNoGrid
 	}
 	return gridNode(s), nil
-}
-
-// MakeToken implements the API.
-func (d *Daemon) MakeToken(ctx context.Context, r *api.MakeTokenRequest) (*api.JoinToken, error) {
-	period := time.Duration(r.Seconds) * time.Second
-	if period <= 0 || period > longestToken {
-		return nil, invalid(fmt.Sprintf("a join token is good for up to %v", longestToken))
-	}
-	token, err := d.control.MakeToken(ctx, period)
-	if err != nil {
-		return nil, err
-	}
-	return &api.JoinToken{Id: token.ID(), Token: token.Reveal(), Expires: timeText(token.Expires)}, nil
 }

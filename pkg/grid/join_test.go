@@ -349,7 +349,7 @@ func TestServiceListensOnTheControlAddressOnly(t *testing.T) {
 	}
 	for _, addr := range []string{"::", "::1", "0.0.0.0", "127.0.0.1", elsewhere.String()} {
 		on := netip.AddrPortFrom(netip.MustParseAddr(addr), nextPort())
-		if err := in.service.Serve(context.Background(), on); err == nil || !strings.Contains(err.Error(), "control network") {
+		if _, err := in.service.Listen(t.Context(), on); err == nil || !strings.Contains(err.Error(), "control network") {
 			t.Errorf("on %v: %v", on, err)
 		}
 	}

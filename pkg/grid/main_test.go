@@ -223,27 +223,15 @@ func (in *inviter) serve(t *testing.T) *inviter {
 	addAddress(t, in.address.Addr())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- in.service.Serve(ctx, in.address) }()
+	listener := must(in.service.Listen(ctx, in.address))
+	go func() { done <- in.service.Serve(ctx, listener) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the service ended with: %v", err)
 		}
 	})
-	waitListening(t, in.address)
 	return in
-}
-
-func waitListening(t *testing.T, at netip.AddrPort) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		conn, err := tls.Dial("tcp", at.String(), &tls.Config{InsecureSkipVerify: true})
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-	}
-	t.Fatalf("nothing listens on %v", at)
 }
 
 // token makes a token of this node and keeps its pending half.

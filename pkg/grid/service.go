@@ -45,12 +45,9 @@ type Service struct {
 	Log   *slog.Logger
 }
 
-// Serve answers on a control address until the context ends, which is no error.
-func (s *Service) Serve(ctx context.Context, on netip.AddrPort) error {
-	listener, err := s.listen(ctx, on)
-	if err != nil {
-		return fmt.Errorf("invitation service on %v: %w", on, err)
-	}
+// Serve answers on a listener of Listen until the context ends, which is no error. The
+// listener is closed then.
+func (s *Service) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           http.MaxBytesHandler(s.routes(), maxMessage),
 		ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout, WriteTimeout: 2 * requestTimeout, IdleTimeout: requestTimeout,
@@ -61,7 +58,7 @@ func (s *Service) Serve(ctx context.Context, on netip.AddrPort) error {
 	go func() { failed <- server.Serve(listener) }()
 	select {
 	case err := <-failed:
-		return fmt.Errorf("invitation service on %v: %w", on, err)
+		return fmt.Errorf("invitation service on %v: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -72,8 +69,17 @@ func (s *Service) Serve(ctx context.Context, on netip.AddrPort) error {
 	return nil
 }
 
-// listen opens the service's socket. An address outside the control network is
-// refused: there strangers would see it.
+// Listen opens the service's socket on a control address: who comes from now on is
+// answered once Serve runs. An address outside the control network is refused: there
+// strangers would see it.
+func (s *Service) Listen(ctx context.Context, on netip.AddrPort) (net.Listener, error) {
+	listener, err := s.listen(ctx, on)
+	if err != nil {
+		return nil, fmt.Errorf("invitation service on %v: %w", on, err)
+	}
+	return listener, nil
+}
+
 func (s *Service) listen(ctx context.Context, on netip.AddrPort) (net.Listener, error) {
 	if err := CheckControlPrefix(s.Control); err != nil {
 		return nil, err

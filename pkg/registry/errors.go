@@ -11,8 +11,8 @@ var ErrClosed = errors.New("the registry is closed")
 
 // NotFoundError says that something named does not exist.
 type NotFoundError struct {
-	Kind    string // "network", "service", "workload", "registration", or "member" of a grid
-	Network string // the network it was looked for in; empty for a network or member
+	Kind    string // "network", "service", "workload", "registration", or "node", "member", "join token" of a grid
+	Network string // the network it was looked for in; empty for a network and for what is of a grid
 	Name    string
 }
 
@@ -24,6 +24,10 @@ func (e *NotFoundError) Error() string {
 		return fmt.Sprintf("%s is not registered here", e.Name)
 	case "member":
 		return fmt.Sprintf("the grid has no member %s", e.Name)
+	case "node":
+		return fmt.Sprintf("the grid has no node %s", e.Name)
+	case "join token":
+		return fmt.Sprintf("this node has made no join token %s", e.Name)
 	}
 	return fmt.Sprintf("network %q has no %s %q", e.Network, e.Kind, e.Name)
 }

@@ -1,6 +1,7 @@
 package grid_test
 
 import (
+	"encoding/json"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -44,6 +45,7 @@ func TestGridFromNothing(t *testing.T) {
 		t.Error("a node that was refused is in the grid")
 	}
 
+	t.Run("tokens are listed and taken back", func(t *testing.T) { tokens(t, first, second.name) })
 	t.Run("strangers see nothing of it", func(t *testing.T) {
 		for _, port := range []uint16{2379, 2380, 2391} {
 			if err := third.reaches(netip.AddrPortFrom(first.Address, port), time.Second); err == nil {
@@ -90,6 +92,38 @@ func TestGridFromNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// tokens looks at the tokens of a node, of which one was used, and takes another one back.
+func tokens(t *testing.T, n *node, joined string) {
+	type token struct{ ID, Token, Node string }
+	list := func() []token {
+		out, err := n.cli("grid", "token", "ls", "-o", "json")
+		check(t, err)
+		var all struct{ Tokens []token }
+		check(t, json.Unmarshal([]byte(out), &all))
+		return all.Tokens
+	}
+	if all := list(); len(all) != 1 || all[0].Node != joined {
+		t.Errorf("the tokens after one was used: %v", all)
+	}
+	out, err := n.cli("grid", "token", "-o", "json")
+	check(t, err)
+	var made token
+	check(t, json.Unmarshal([]byte(out), &made))
+	out, err = n.cli("grid", "token", "ls")
+	check(t, err)
+	if !strings.Contains(out, made.ID) || !strings.Contains(out, "unused") || strings.Contains(out, made.Token[20:60]) {
+		t.Errorf("the list says:\n%s", out)
+	}
+	_, err = n.cli("grid", "token", "revoke", made.ID)
+	check(t, err)
+	if all := list(); len(all) != 1 || all[0].ID == made.ID {
+		t.Errorf("the tokens after one was revoked: %v", all)
+	}
+	if _, err := n.cli("grid", "token", "revoke", list()[0].ID); err == nil || !strings.Contains(err.Error(), "node remove "+joined) {
+		t.Errorf("a used token is taken back: %v", err)
+	}
 }
 
 // searchSecrets looks for the token and for every private key in what the daemons

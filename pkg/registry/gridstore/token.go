@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -18,6 +19,57 @@ func (c *Client) PutToken(ctx context.Context, p trust.PendingToken) error {
 		return err
 	}
 	return c.change(ctx, "keep a join token", func(ch *change) error { return ch.put(k, &token{PendingToken: p}) })
+}
+
+// Tokens reads the join tokens that this node made, by id, as they are now.
+func (c *Client) Tokens(ctx context.Context) ([]trust.PendingToken, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := c.etcd.Get(ctx, below(c.cfg.Node, KindToken, ""), clientv3.WithPrefix())
+	if err != nil {
+		return nil, fmt.Errorf("read the join tokens of node %s: %w", c.cfg.Node, err)
+	}
+	var list []trust.PendingToken
+	for _, kv := range resp.Kvs {
+		var t token
+		if err := decode(kv.Value, &t); err != nil {
+			return nil, fmt.Errorf("registry key %s: %w", kv.Key, err)
+		}
+		list = append(list, t.PendingToken)
+	}
+	slices.SortFunc(list, func(a, b trust.PendingToken) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// TokenUsedError says that a join token has let a node in.
+type TokenUsedError struct {
+	ID string
+	trust.TokenUse
+}
+
+func (e *TokenUsedError) Error() string {
+	return fmt.Sprintf("node %s joined with token %s at %s: to take it out again, zosnet node remove %s", e.Node, e.ID, e.At.UTC().Format(time.RFC3339), e.Node)
+}
+
+// RevokeToken takes a join token that this node made back: nobody can use it from then
+// on. One that is used gives a *TokenUsedError; one that is not there is fine.
+func (c *Client) RevokeToken(ctx context.Context, id string) error {
+	k := Key{Kind: KindToken, Node: c.cfg.Node, Token: id}
+	if _, err := ParseKey(k.String()); err != nil {
+		return err
+	}
+	return c.change(ctx, "revoke a join token", func(ch *change) error {
+		var t token
+		found, err := ch.into(k, &t)
+		if err != nil || !found {
+			return err
+		}
+		if t.Used != nil {
+			return &TokenUsedError{id, *t.Used}
+		}
+		ch.delete(k)
+		return nil
+	})
 }
 
 // DeleteToken forgets a join token that this node made.

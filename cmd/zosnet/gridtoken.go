@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zosnet/zosnet/pkg/api"
+)
+
+func gridTokenCommand(o *options) *cobra.Command {
+	period := time.Hour
+	cmd := &cobra.Command{
+		Use:   "token",
+		Short: "Make a token with which one node may join, list and revoke them",
+		Long: `Make a token with which one node may join this node's grid, once, before it
+expires. It is a password: carry it as you would carry one. Nobody can show it
+again. One that went astray is taken back by its id, which ls and -o json show.`,
+		Example: "  zosnet grid token\n  zosnet grid token --for 10m > token\n  zosnet grid token ls",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			var token *api.JoinToken
+			err = progress(cmd, "making a token", func() (err error) {
+				token, err = client.MakeToken(cmd.Context(), &api.MakeTokenRequest{Seconds: int64(period / time.Second)})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return o.print(cmd, token, func(w io.Writer) { fmt.Fprintln(w, token.Token) })
+		},
+	}
+	cmd.Flags().DurationVar(&period, "for", period, "how long it is good for, at most 168h")
+	cmd.AddCommand(gridTokenListCommand(o), gridTokenRevokeCommand(o))
+	return cmd
+}
+
+func gridTokenListCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the tokens that this node made",
+		Long: `List the tokens that this node made, until a day after they expired: what became of
+them, not what they are.`,
+		Example: "  zosnet grid token ls\n  zosnet grid token ls -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			list, err := client.ListTokens(cmd.Context(), &api.ListTokensRequest{})
+			if err != nil {
+				return err
+			}
+			return o.print(cmd, list, func(w io.Writer) {
+				t := newTable(w, "token", "expires", "state")
+				for _, token := range list.Tokens {
+					t.AppendRow([]any{token.Id, shortTime(token.Expires), tokenState(token)})
+				}
+				t.Render()
+			})
+		},
+	}
+}
+
+// tokenState says what became of a token.
+func tokenState(t *api.PendingToken) string {
+	switch {
+	case t.Node != "":
+		return fmt.Sprintf("used by %s, %s", t.Node, shortTime(t.Used))
+	case t.Expired:
+		return "expired"
+	}
+	return "unused"
+}
+
+func gridTokenRevokeCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke ID",
+		Short: "Take an unused token back, at once",
+		Long: `Take an unused token back, at once: who has it reaches nothing of the grid any more,
+and is let in by nobody. Ask the node that made it. A node that has joined with it
+already is taken out by zosnet node remove.`,
+		Example: "  zosnet grid token revoke 3f9a2c51d07be846",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			return progress(cmd, "revoking token "+args[0], func() error {
+				_, err := client.RevokeToken(cmd.Context(), &api.RevokeTokenRequest{Id: args[0]})
+				return err
+			})
+		},
+	}
+}
