@@ -25,16 +25,6 @@ func (p *Plane) follow(ctx context.Context, client *gridstore.Client) error {
 	case <-client.Complete():
 	}
 	changed := client.Watch(ctx)
-	for !p.admitted(client) {
-		select {
-		case <-ctx.Done():
-			return nil
-		case _, open := <-changed:
-			if !open {
-				return errCopyClosed
-			}
-		}
-	}
 	if err := client.PutRecord(ctx, p.record()); err != nil {
 		return err
 	}
@@ -47,7 +37,7 @@ func (p *Plane) follow(ctx context.Context, client *gridstore.Client) error {
 	}
 	p.mu.Unlock()
 	for {
-		if err := errors.Join(p.learnTrust(ctx, client), p.learnMembers(client), p.followPeers(ctx, client), p.tell(ctx, client)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(p.learnTrust(ctx, client), p.learnMembers(client), p.followPeers(client), p.tell(ctx, client)); err != nil && ctx.Err() == nil {
 			p.log.Warn("the control network is not as the registry says; what is there stays", "error", err)
 		}
 		wake(p.place)
@@ -65,14 +55,6 @@ func (p *Plane) follow(ctx context.Context, client *gridstore.Client) error {
 }
 
 var errCopyClosed = errors.New("the copy of the grid's registry was closed")
-
-// admitted tells whether the registry has this node's certificate: the one of a grid
-// that is just being made takes anything from anybody before, and then nothing from
-// this node until it has.
-func (p *Plane) admitted(client *gridstore.Client) bool {
-	self := client.Snapshot().Nodes[p.State().Node]
-	return self != nil && self.Identity != nil
-}
 
 // tell publishes what node.yaml says of this node where that is another now, such as
 // its endpoint.
