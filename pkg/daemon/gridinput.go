@@ -25,27 +25,36 @@ type others struct {
 // othersOf turns what is known of the grid into the plan's terms. What is no key or
 // no delegation is left empty: the plan says that it does not fit.
 func othersOf(snap gridstore.Snapshot, self string) (o others) {
-	nodes, space := map[string]*plan.Node{}, holdersOf(snap)
-	for _, name := range slices.Sorted(maps.Keys(snap.Nodes)) {
-		if n := snap.Nodes[name]; name != self && n.Record != nil {
-			nodes[name] = &plan.Node{Name: name, Endpoint: n.Record.Endpoint}
+	space := holdersOf(snap)
+	o.nodes = make([]plan.Node, 0, len(snap.Nodes))
+	for name, n := range snap.Nodes {
+		if name != self && n.Record != nil {
+			o.nodes = append(o.nodes, plan.Node{Name: name, Endpoint: n.Record.Endpoint})
 		}
 	}
+	slices.SortFunc(o.nodes, func(a, b plan.Node) int { return cmp.Compare(a.Name, b.Name) })
+	at := make(map[string]int, len(o.nodes))
+	for i, n := range o.nodes {
+		at[n.Name] = i
+	}
+	most := 0
+	for _, network := range snap.Networks {
+		most += len(network.Parts)
+	}
+	o.parts, o.remote = make([]plan.Part, 0, most), make([]plan.Remote, 0, most)
 	for _, network := range sortedNetworks(snap) {
 		for _, node := range slices.Sorted(maps.Keys(network.Parts)) {
-			if nodes[node] == nil {
+			i, known := at[node]
+			if !known {
 				continue
 			}
-			part := network.Parts[node]
-			if space.delegated(snap, node, part) && !slices.Contains(nodes[node].Blocks, part.Block) {
-				nodes[node].Blocks = append(nodes[node].Blocks, part.Block)
+			part, blocks := network.Parts[node], &o.nodes[i].Blocks
+			if !slices.Contains(*blocks, part.Block) && space.delegated(snap, node, part) {
+				*blocks = append(*blocks, part.Block)
 			}
 			o.parts = append(o.parts, partOf(network.Name, node, part, self))
 			o.remote = append(o.remote, remoteOf(network, node)...)
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(nodes)) {
-		o.nodes = append(o.nodes, *nodes[name])
 	}
 	return o
 }

@@ -35,7 +35,7 @@ func BenchmarkCompute(b *testing.B) {
 
 func manyNetworks(b *testing.B) Input {
 	const networks, nodes = 40, 8
-	in := Input{Node: &spec.Node{Name: "n0", Endpoint: netip.MustParseAddr("192.0.2.1"), Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:aaaa::/48")}},
+	in := Input{Node: &spec.Node{Name: "n0", Endpoint: netip.MustParseAddr("192.0.2.1"), Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:aaaa::/56")}},
 		FlowSets: 1 << 18, FlowShares: 6}
 	names := []string{"n0"}
 	for j := 1; j < nodes; j++ {

@@ -15,7 +15,7 @@ import (
 // report is what a simulation measured.
 type report struct {
 	options
-	cold time.Duration // until every node has heard of all, when all start at once without a cache
+	cold window // until every node has heard of all, when all start at once without a cache
 	outcome
 	skipped    int // changes that were not made, since their network had one under way
 	plan       time.Duration
@@ -116,16 +116,18 @@ func (g *grid) make(ctx context.Context, r *report) error {
 			return fmt.Errorf("node %s: %w", n.name, err)
 		}
 	}
-	empty, opened := memory(), time.Now()
-	if err := g.each(ctx, func(ctx context.Context, n *node) error { return n.open(ctx) }); err != nil {
+	empty := memory()
+	var err error
+	if r.cold, err = g.watch(func() error {
+		if err := g.each(ctx, func(ctx context.Context, n *node) error { return n.open(ctx) }); err != nil {
+			return err
+		}
+		return g.until(ctx, "every node has heard of all", func(n *node, networks int) bool { return n.knows(networks) })
+	}); err != nil {
 		return err
 	}
-	if err := g.until(ctx, "every node has heard of all", func(n *node, networks int) bool { return n.knows(networks) }); err != nil {
-		return err
-	}
-	r.cold = since(opened)
 	heard := memory()
-	g.tell("all nodes have heard of all %v after they started", r.cold)
+	g.tell("all nodes have heard of all %v after they started", r.cold.period.Round(time.Second))
 	if err := g.each(ctx, func(_ context.Context, n *node) error { return n.begin() }); err != nil {
 		return err
 	}
