@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
 
 	"github.com/zosnet/zosnet/test/lab"
 	"github.com/zosnet/zosnet/test/probe"
@@ -44,11 +43,11 @@ func TestWire(t *testing.T) {
 		carried := 0
 		for at, wire := range wires {
 			wire.Frames(func(p gopacket.Packet) bool {
-				kind := kindOf(p)
-				if kind == wireguardFrame {
+				kind := probe.KindOf(p, ofNodes)
+				if kind == probe.WireGuard {
 					carried++
 				}
-				if kind == "" || bytes.Contains(p.Data(), []byte(marker)) {
+				if kind == probe.Unknown || bytes.Contains(p.Data(), []byte(marker)) {
 					t.Errorf("coming in at %s: %v", at, p)
 				}
 				return false
@@ -192,49 +191,6 @@ func (s *scene) talk(t *testing.T, from endpoint) {
 	}
 }
 
-const wireguardFrame = "WireGuard"
-
-// kindOf says what a frame between nodes is; empty: nothing that should be there.
-// What is no neighbour's goes from or to a port of WireGuard's: the control network's
+// ofNodes says whether WireGuard of nodes may listen on a port: the control network's
 // or a network's (docs/wireguard.md).
-func kindOf(p gopacket.Packet) string {
-	if p.Layer(layers.LayerTypeARP) != nil {
-		return "ARP"
-	}
-	if icmp, ok := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6); ok {
-		switch icmp.TypeCode.Type() {
-		case layers.ICMPv6TypeRouterSolicitation, layers.ICMPv6TypeRouterAdvertisement,
-			layers.ICMPv6TypeNeighborSolicitation, layers.ICMPv6TypeNeighborAdvertisement,
-			layers.ICMPv6TypeMLDv2MulticastListenerReportMessageV2:
-			return "neighbour"
-		}
-	}
-	udp, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
-	if !ok || !isWireGuard(udp.Payload) {
-		return ""
-	}
-	const lowest, highest = 20479, 28671
-	for _, port := range []layers.UDPPort{udp.SrcPort, udp.DstPort} {
-		if port >= lowest && port <= highest {
-			return wireguardFrame
-		}
-	}
-	return ""
-}
-
-// isWireGuard knows WireGuard's messages by their first word, a type of 1 to 4, and
-// their length (WireGuard's paper, 5.4).
-func isWireGuard(message []byte) bool {
-	if len(message) < 32 || !bytes.Equal(message[1:4], []byte{0, 0, 0}) {
-		return false
-	}
-	switch message[0] {
-	case 1:
-		return len(message) == 148
-	case 2:
-		return len(message) == 92
-	case 3:
-		return len(message) == 64
-	}
-	return message[0] == 4 && len(message)%16 == 0
-}
+func ofNodes(port uint16) bool { return port >= 20479 && port <= 28671 }

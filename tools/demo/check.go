@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/probe"
 )
 
 // check is one line of the table before it has been run.
@@ -49,7 +50,30 @@ func count(all []section) int {
 }
 
 // board is the table while it fills.
-type board struct{ sections []section }
+type board struct {
+	pace     int // 1; more where the machine is so many times slower than others
+	sections []section
+}
+
+// slow is how long what takes that long elsewhere may take here.
+func (b *board) slow(elsewhere time.Duration) time.Duration {
+	return elsewhere * time.Duration(b.pace)
+}
+
+// still is for how long nothing must happen, to know that nothing does.
+func (b *board) still(elsewhere time.Duration) time.Duration {
+	const enough = 3
+	return elsewhere * time.Duration(min(b.pace, enough))
+}
+
+// bound is how long a try may take that is answered in time elsewhere, by what is
+// expected of it.
+func (b *board) bound(want probe.Outcome, elsewhere time.Duration) time.Duration {
+	if want == probe.Silent {
+		return b.still(within)
+	}
+	return b.slow(elsewhere)
+}
 
 // dropWithin is how long after its packet a drop may show up in the monitor.
 const dropWithin = 3 * time.Second
@@ -62,7 +86,7 @@ func (b *board) runAll(ctx context.Context, title string, parallel int, checks [
 	group.SetLimit(parallel)
 	for i, c := range checks {
 		group.Go(func() error {
-			results[i] = c.observe(ctx)
+			results[i] = c.observe(ctx, b.slow(dropWithin))
 			return ctx.Err()
 		})
 	}
@@ -71,7 +95,7 @@ func (b *board) runAll(ctx context.Context, title string, parallel int, checks [
 	return err
 }
 
-func (c check) observe(ctx context.Context) result {
+func (c check) observe(ctx context.Context, dropWithin time.Duration) result {
 	r := result{what: c.what, want: c.want, reason: c.reason}
 	r.got, r.detail, r.err = c.run(ctx)
 	if c.reason == "" || r.err != nil {

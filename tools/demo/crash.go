@@ -26,21 +26,21 @@ func (d *demo) crash(ctx context.Context) error {
 	defer stream.Stop()
 	web := netip.AddrPortFrom(d.web.Address, webPort)
 	closed := netip.AddrPortFrom(d.db.Address, dbPort)
-	transfer := func(ctx context.Context) (string, string, error) { return flows(ctx, stream) }
+	transfer := func(ctx context.Context) (string, string, error) { return d.flows(ctx, stream) }
 	return d.runAll(ctx, "The daemon is killed, and starts again", 1, []check{
 		{what: "kill -9 the daemon: a running transfer", want: flowing, run: func(ctx context.Context) (string, string, error) {
 			if err := d.daemon.Kill(); err != nil {
 				return "", "", err
 			}
-			return flows(ctx, stream)
+			return d.flows(ctx, stream)
 		}},
-		get("without a daemon, outside → acme/web-1", d.lab.Outside, web),
-		silence("without a daemon, outside → acme/db-1", d.lab.Outside, closed),
-		silence("without a daemon, outside → the node", d.lab.Outside, netip.AddrPortFrom(lab.NodeIPv6, 22)),
-		silence("without a daemon, globex/api-1 → acme/db-1", d.api.Machine, closed),
+		d.get("without a daemon, outside → acme/web-1", d.lab.Outside, web),
+		d.silence("without a daemon, outside → acme/db-1", d.lab.Outside, closed),
+		d.silence("without a daemon, outside → the node", d.lab.Outside, netip.AddrPortFrom(lab.NodeIPv6, 22)),
+		d.silence("without a daemon, globex/api-1 → acme/db-1", d.api.Machine, closed),
 		{what: "the daemon starts again", want: "ready", run: d.startAgain},
 		{what: "the running transfer", want: flowing, run: transfer},
-		get("outside → acme/web-1", d.lab.Outside, web),
+		d.get("outside → acme/web-1", d.lab.Outside, web),
 		{what: fmt.Sprintf("%d numbered datagrams a second through it all", rate), want: "none lost", run: func(context.Context) (string, string, error) {
 			r, err := sequence.Stop()
 			if r.Lost > 0 || r.Duplicates > 0 {
@@ -51,12 +51,12 @@ func (d *demo) crash(ctx context.Context) error {
 	})
 }
 
-func silence(what string, from *lab.Machine, to netip.AddrPort) check {
+func (b *board) silence(what string, from *lab.Machine, to netip.AddrPort) check {
 	return check{
 		what: fmt.Sprintf("%s, %v", what, to),
 		want: string(probe.Silent),
 		run: func(ctx context.Context) (string, string, error) {
-			outcome, err := probe.Connect(ctx, from, to, within)
+			outcome, err := probe.Connect(ctx, from, to, b.still(within))
 			return string(outcome), "", err
 		},
 	}

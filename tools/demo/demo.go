@@ -64,22 +64,22 @@ func (d *demo) setUp(ctx context.Context) error {
 		if *w.at, err = d.daemon.Attach(ctx, w.network, w.role, w.role+"-1"); err != nil {
 			return err
 		}
-		if err := startServer(ctx, (*w.at).Machine, netip.AddrPortFrom((*w.at).Address, w.port)); err != nil {
+		if err := d.startServer(ctx, (*w.at).Machine, netip.AddrPortFrom((*w.at).Address, w.port)); err != nil {
 			return err
 		}
 	}
 	for _, a := range []netip.Addr{lab.OutsideIPv4, lab.OutsideIPv6} {
-		if err := startServer(ctx, d.lab.Outside, netip.AddrPortFrom(a, webPort)); err != nil {
+		if err := d.startServer(ctx, d.lab.Outside, netip.AddrPortFrom(a, webPort)); err != nil {
 			return err
 		}
 	}
-	d.monitor, err = watch(ctx, d.daemon, d.lab.Outside, lab.NodeIPv4)
+	d.monitor, err = d.watch(ctx, d.daemon, d.lab.Outside, lab.NodeIPv4)
 	return err
 }
 
 // watch starts a node's monitor and waits until it shows a drop: only then can a
 // drop that it does not show be told from one that came too early.
-func watch(ctx context.Context, daemon *lab.Daemon, from *lab.Machine, at netip.Addr) (*lab.Monitor, error) {
+func (b *board) watch(ctx context.Context, daemon *lab.Daemon, from *lab.Machine, at netip.Addr) (*lab.Monitor, error) {
 	monitor, err := daemon.Monitor(ctx)
 	if err != nil {
 		return nil, err
@@ -92,16 +92,15 @@ func watch(ctx context.Context, daemon *lab.Daemon, from *lab.Machine, at netip.
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	for range 50 {
+	ctx, cancel := context.WithTimeout(ctx, b.slow(10*time.Second))
+	defer cancel()
+	for ctx.Err() == nil {
 		_, _ = conn.Write([]byte("?"))
 		short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 		_, err = monitor.Wait(short, any)
 		cancel()
 		if err == nil {
 			return monitor, nil
-		}
-		if ctx.Err() != nil {
-			break
 		}
 	}
 	monitor.Close()

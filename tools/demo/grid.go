@@ -43,7 +43,7 @@ func showGrid(ctx context.Context, b *board, g *lab.Grid) error {
 	}
 	defer d.unwatch()
 	for _, part := range []func(context.Context) error{
-		d.becomeGrid, d.carryNetwork, d.allPairs, d.nothingToRead, d.join, d.nothingToSee,
+		d.becomeGrid, d.carryNetwork, d.allPairs, d.betweenNodes, d.join, d.nothingToSee,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -101,7 +101,7 @@ func (d *gridDemo) apply(ctx context.Context) (string, string, error) {
 			return err
 		}
 		for _, n := range d.members {
-			if err := n.carries(ctx, shop); err != nil {
+			if err := n.carries(ctx, shop, d.slow(settled)); err != nil {
 				return err
 			}
 		}
@@ -113,8 +113,8 @@ func (d *gridDemo) apply(ctx context.Context) (string, string, error) {
 const settled = 20 * time.Second
 
 // carries waits until a node carries a network.
-func (m *member) carries(ctx context.Context, network string) error {
-	ctx, cancel := context.WithTimeout(ctx, settled)
+func (m *member) carries(ctx context.Context, network string, bound time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	for {
 		status, err := m.Status(ctx)
@@ -135,12 +135,12 @@ func (d *gridDemo) carryNetwork(ctx context.Context) error {
 		if n.workload, err = n.Attach(ctx, shop, n.service, n.service+"-1"); err != nil {
 			return err
 		}
-		if err := startServer(ctx, n.workload.Machine, n.at()); err != nil {
+		if err := d.startServer(ctx, n.workload.Machine, n.at()); err != nil {
 			return err
 		}
 	}
 	for _, n := range d.members {
-		if err := n.knows(ctx, d.members); err != nil {
+		if err := n.knows(ctx, d.members, d.slow(settled)); err != nil {
 			return err
 		}
 	}
@@ -149,7 +149,7 @@ func (d *gridDemo) carryNetwork(ctx context.Context) error {
 		if n.NAT != nil {
 			from = n.NAT // nobody else reaches it
 		}
-		if n.monitor, err = watch(ctx, n.Daemon, from, at); err != nil {
+		if n.monitor, err = d.watch(ctx, n.Daemon, from, at); err != nil {
 			return fmt.Errorf("%s: %w", n.Name, err)
 		}
 	}
@@ -157,8 +157,8 @@ func (d *gridDemo) carryNetwork(ctx context.Context) error {
 }
 
 // knows waits until the node knows the workloads of all.
-func (m *member) knows(ctx context.Context, all []*member) error {
-	ctx, cancel := context.WithTimeout(ctx, settled)
+func (m *member) knows(ctx context.Context, all []*member, bound time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	for {
 		shown, err := m.Network(ctx, shop)

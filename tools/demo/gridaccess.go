@@ -60,11 +60,7 @@ func (d *gridDemo) aliceGets(from *member, want probe.Outcome) check {
 	return check{
 		what: fmt.Sprintf("alice → %s-1 on %s, tcp/%d", from.service, from.Name, from.port), want: string(want),
 		run: func(ctx context.Context) (string, string, error) {
-			bound := patient
-			if want == probe.Silent {
-				bound = within
-			}
-			_, outcome, err := probe.Get(ctx, d.grid.Laptop, from.at(), bound)
+			_, outcome, err := probe.Get(ctx, d.grid.Laptop, from.at(), d.bound(want, patient))
 			return string(outcome), "", err
 		},
 	}
@@ -81,14 +77,14 @@ func (d *gridDemo) revoke(ctx context.Context) error {
 		return err
 	}
 	err = d.runAll(ctx, "Her access is taken away", 1, []check{
-		{what: "you$ zosnet access revoke alice: her running transfer from n3", want: stopped, run: func(ctx context.Context) (string, string, error) {
-			return stops(ctx, stream, func() error {
+		{what: "you$ zosnet access revoke alice: her running transfer from n3", want: d.stopped(), run: func(ctx context.Context) (string, string, error) {
+			return d.stops(ctx, stream, func() error {
 				_, err := d.members[1].CLI(ctx, "access", "revoke", alice, "--network", shop, "--key", d.owner)
 				return err
 			})
 		}},
-		silence("alice → shop/web-1", d.grid.Laptop, web.at()),
-		get("outside → shop/web-1", d.grid.Outside, web.at()),
+		d.silence("alice → shop/web-1", d.grid.Laptop, web.at()),
+		d.get("outside → shop/web-1", d.grid.Outside, web.at()),
 	})
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func (d *gridDemo) nothingToSee(ctx context.Context) error {
 		}
 	}
 	registry := netip.AddrPortFrom(d.members[0].Address, 2379)
-	c := silence("home's router → n1, the registry", d.members[2].NAT, registry)
+	c := d.silence("home's router → n1, the registry", d.members[2].NAT, registry)
 	c.reason, c.monitor = "lockdown", d.members[0].monitor
 	c.drop = func(drop lab.Drop) bool { return drop.Dst == registry.Addr() && drop.Dport == registry.Port() }
 	return d.runAll(ctx, "Who looks for the grid finds nothing", 4, append(checks, c))

@@ -17,8 +17,8 @@ func (d *demo) hostItself(ctx context.Context) error {
 	node := func(a netip.Addr) caller { return caller{"the node", d.lab.Node, a} }
 	api := caller{"globex/api-1", d.api.Machine, d.api.Address}
 	return d.runAll(ctx, "The host", 8, []check{
-		get("the node fetches a page", d.lab.Node, netip.AddrPortFrom(lab.OutsideIPv4, webPort)),
-		get("the node fetches a page", d.lab.Node, netip.AddrPortFrom(lab.OutsideIPv6, webPort)),
+		d.get("the node fetches a page", d.lab.Node, netip.AddrPortFrom(lab.OutsideIPv4, webPort)),
+		d.get("the node fetches a page", d.lab.Node, netip.AddrPortFrom(lab.OutsideIPv6, webPort)),
 		node(lab.NodeIPv4).ping("outside", lab.OutsideIPv4, ""),
 		node(lab.NodeIPv6).ping("outside", lab.OutsideIPv6, ""),
 		outside(lab.OutsideIPv4).ping("the node", lab.NodeIPv4, "lockdown"),
@@ -30,12 +30,12 @@ func (d *demo) hostItself(ctx context.Context) error {
 	})
 }
 
-func get(what string, from *lab.Machine, to netip.AddrPort) check {
+func (b *board) get(what string, from *lab.Machine, to netip.AddrPort) check {
 	return check{
 		what: fmt.Sprintf("%s, %v", what, to),
 		want: string(probe.Answered),
 		run: func(ctx context.Context) (string, string, error) {
-			_, outcome, err := probe.Get(ctx, from, to, within)
+			_, outcome, err := probe.Get(ctx, from, to, b.slow(within))
 			return string(outcome), "", err
 		},
 	}

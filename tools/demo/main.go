@@ -73,7 +73,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	b := &board{}
+	b := &board{pace: 1}
 	err = labs.show(ctx, b)
 	if o.keep && err == nil {
 		printTable(os.Stdout, b.sections)

@@ -69,7 +69,7 @@ func (d *demo) pair(from, to party) check {
 		c.want, c.reason = string(probe.Silent), reason
 	}
 	c.run = func(ctx context.Context) (string, string, error) {
-		_, outcome, err := probe.Get(ctx, from.machine, to.at, within)
+		_, outcome, err := probe.Get(ctx, from.machine, to.at, d.slow(within))
 		if err != nil {
 			return "", "", err
 		}

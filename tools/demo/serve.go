@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,7 +34,7 @@ func serve(address, name string) error {
 
 // startServer starts a web server on a machine and waits until the machine
 // itself gets its page.
-func startServer(ctx context.Context, on *lab.Machine, at netip.AddrPort) error {
+func (b *board) startServer(ctx context.Context, on *lab.Machine, at netip.AddrPort) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -46,17 +47,17 @@ func startServer(ctx context.Context, on *lab.Machine, at netip.AddrPort) error 
 		return fmt.Errorf("start a web server on %s: %w", on.Name, err)
 	}
 	go func() { _ = cmd.Wait() }()
-	var last error
-	for range 100 {
-		var outcome probe.Outcome
-		if _, outcome, last = probe.Get(ctx, on, at, time.Second); outcome == probe.Answered {
+	ctx, cancel := context.WithTimeout(ctx, b.slow(5*time.Second))
+	defer cancel()
+	for {
+		_, outcome, last := probe.Get(ctx, on, at, b.slow(time.Second))
+		if outcome == probe.Answered {
 			return nil
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return err
+			return fmt.Errorf("the web server at %v on %s does not answer: %s %w", at, on.Name, outcome, errors.Join(last, err))
 		}
 	}
-	return fmt.Errorf("the web server at %v on %s does not answer: %w", at, on.Name, last)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

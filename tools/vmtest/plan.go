@@ -19,7 +19,7 @@ const around = 3 * time.Minute
 // pkg/loader or TestRemove or pkg/loader/TestRemove.
 func choose(all []group, run string) ([]group, error) {
 	if run == "" {
-		list := slices.Clone(all)
+		list := slices.DeleteFunc(slices.Clone(all), func(g group) bool { return g.named })
 		for i, g := range list {
 			if g.usual != "" {
 				list[i].run = g.usual

@@ -12,16 +12,17 @@ import (
 )
 
 func TestChoose(t *testing.T) {
-	all := []group{{pkg: "pkg/a", skip: "TestSlow"}, {pkg: "pkg/b"}}
+	all := []group{{pkg: "pkg/a", skip: "TestSlow"}, {pkg: "pkg/b"}, {pkg: "tools/c", run: "TestThree", named: true}}
 	for _, c := range []struct {
 		run  string
 		want []group
 	}{
-		{"", all},
+		{"", all[:2]},
 		{"pkg/a", all[:1]},
-		{"pkg/", all},
+		{"pkg/", all[:2]},
+		{"tools/c", all[2:]},
 		{"pkg/b/TestOne", []group{{pkg: "pkg/b", run: "TestOne"}}},
-		{"TestOne", []group{{pkg: "pkg/a", run: "TestOne", skip: "TestSlow"}, {pkg: "pkg/b", run: "TestOne"}}},
+		{"TestOne", []group{{pkg: "pkg/a", run: "TestOne", skip: "TestSlow"}, {pkg: "pkg/b", run: "TestOne"}, {pkg: "tools/c", run: "TestOne"}}},
 	} {
 		got, err := choose(all, c.run)
 		if err != nil || !slices.EqualFunc(got, c.want, func(a, b group) bool { return a.pkg == b.pkg && a.run == b.run && a.skip == b.skip }) {

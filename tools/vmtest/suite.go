@@ -19,6 +19,7 @@ type group struct {
 	refused bool   // also for kernels that must be refused
 	boot    *boot  // one boot of a machine with a disk, instead of a run in another guest
 	only    string // the kernels that are enough, all if empty
+	named   bool   // only where RUN names the package or the test
 }
 
 // shares are tests by kernel: those of a package that are the same on all, and
@@ -114,5 +115,9 @@ var suite = []group{
 	{
 		pkg: "test/grid", usual: "TestWire", modules: slices.Concat(datapath, tunnels, nat),
 		limit: 10 * time.Minute, links: true, only: "6.12",
+	},
+	{
+		pkg: "tools/demo", run: "TestThreeNodes", modules: slices.Concat(datapath, tunnels, nat),
+		limit: 20 * time.Minute, links: true, named: true,
 	},
 }

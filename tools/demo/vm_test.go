@@ -1,0 +1,37 @@
+//go:build vm
+
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/testenv"
+)
+
+// TestThreeNodes is the demo's part with three nodes in a guest, where WireGuard is the
+// kernel's, and everything takes longer, since the processor is translated.
+func TestThreeNodes(t *testing.T) {
+	testenv.RequireBPF(t)
+	const name, pace = "demo", 20
+	g, err := lab.NewGrid(t.Context(), lab.GridConfig{Name: name, Zosnet: testenv.Zosnet(t), Nodes: lab.ThreeNodes, Laptop: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &board{pace: pace}
+	if err := showGrid(t.Context(), b, g); err != nil {
+		t.Error(err)
+	}
+	if err := verdict(b.sections); err != nil || t.Failed() {
+		for _, n := range g.Nodes {
+			text, err := os.ReadFile(n.Log())
+			t.Errorf("%s logged: %v\n%s", n.Name, err, text)
+		}
+	}
+	b.sections = append(b.sections, section{"Afterwards", []result{leftBehind(name, g.Close())}})
+	printTable(os.Stdout, b.sections)
+	if err := verdict(b.sections); err != nil {
+		t.Error(err)
+	}
+}
