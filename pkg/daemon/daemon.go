@@ -57,6 +57,7 @@ type Daemon struct {
 	schedule  *schedule
 	rotated   chan struct{} // overlays changed, or what goes over which
 	sessions  *sessions
+	calls     *calls
 	entrances *entrances
 	resolvers resolvers
 	service   supervisor
@@ -120,7 +121,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	defer devices.Close()
-	d.sessions = newSessions(devices)
+	d.sessions, d.calls = newSessions(devices), newCalls()
 	if d.grid, err = openMembership(node.StateDir); err != nil {
 		return err
 	}
@@ -180,6 +181,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.followGrid(ctx) })
 	g.Go(func() error { return d.followRotations(ctx) })
 	g.Go(func() error { return d.followSessions(ctx) })
+	g.Go(func() error { return d.followCalls(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		d.service.stopping()
@@ -286,6 +288,7 @@ func (d *Daemon) onMTU(now uint16) {
 }
 
 func (d *Daemon) onRepair(c plan.Change) {
+	d.calls.enforced([]plan.Change{c})
 	d.mu.Lock()
 	d.repaired++
 	d.mu.Unlock()

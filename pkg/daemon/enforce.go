@@ -54,6 +54,7 @@ func (d *Daemon) enforce(ctx context.Context) error {
 		d.mu.Lock()
 		d.view.overlays = state.Overlays
 		d.mu.Unlock()
+		d.calls.enforced(result.Changes)
 		// Nothing else is missing, and rules change in the new maps only.
 		if err := d.datapath.Commit(); err != nil {
 			return fmt.Errorf("switch to the new layout of the maps: %w", err)

@@ -9,7 +9,9 @@ import (
 )
 
 // goneAfter is for how long a node has not been live when it counts as gone, if this
-// one has no session with it either.
+// one has no session with it either: longer than a session lives, so that silence tells
+// something, and than a machine takes to start anew. Who has only lost the registry, and
+// says nothing, must call then: it is not called any more.
 const goneAfter = 5 * time.Minute
 
 // markGone marks the nodes that are gone: where they were, somebody else may be, so

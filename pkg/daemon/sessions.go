@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// sessionLife is how long after its handshake a session may be used
-	// (Reject-After-Time: WireGuard whitepaper, 6.1).
-	sessionLife = 180 * time.Second
 	// sessionsOften and sessionsSeldom are how often a device is read: often while
 	// something happens that may become a session, or after what changed, and less and
 	// less when nothing does.
@@ -53,11 +50,6 @@ func newSessions(devices *device.Devices) *sessions {
 	return &sessions{devices: devices, seen: map[string]*observed{}}
 }
 
-// established tells whether a session of a peer may be used.
-func established(p wireguard.PeerStatus, now time.Time) bool {
-	return !p.LastHandshake.IsZero() && now.Sub(p.LastHandshake) < sessionLife
-}
-
 func (p observedPeer) lost(now time.Time) bool {
 	return !p.unheard.IsZero() && now.Sub(p.unheard) >= pathPatience
 }
@@ -66,7 +58,7 @@ func (p observedPeer) lost(now time.Time) bool {
 func (p observedPeer) follow(is wireguard.PeerStatus, now time.Time) observedPeer {
 	next := observedPeer{is, p.unheard}
 	switch {
-	case is.LastHandshake.After(p.LastHandshake), established(is, now) && is.Received > p.Received:
+	case is.LastHandshake.After(p.LastHandshake), is.Established(now) && is.Received > p.Received:
 		next.unheard = time.Time{}
 	case p.unheard.IsZero() && is.Sent > p.Sent:
 		next.unheard = now
@@ -77,7 +69,7 @@ func (p observedPeer) follow(is wireguard.PeerStatus, now time.Time) observedPee
 // firstSeen gives what is known of a peer that was not read before. One that has no
 // prefix and no session did not answer the daemon before this one.
 func firstSeen(is wireguard.PeerStatus, now time.Time) observedPeer {
-	if len(is.AllowedIPs) == 0 && !established(is, now) {
+	if len(is.AllowedIPs) == 0 && !is.Established(now) {
 		return observedPeer{is, now.Add(-pathPatience)}
 	}
 	return observedPeer{is, time.Time{}}
@@ -91,7 +83,7 @@ func (s *sessions) input(now time.Time) (list []plan.Session) {
 		peers := s.seen[name].peers
 		for _, key := range slices.SortedFunc(maps.Keys(peers), func(a, b wireguard.PublicKey) int { return slices.Compare(a[:], b[:]) }) {
 			p := peers[key]
-			list = append(list, plan.Session{Interface: name, PublicKey: key, Established: established(p.PeerStatus, now), Lost: p.lost(now)})
+			list = append(list, plan.Session{Interface: name, PublicKey: key, Established: p.Established(now), Lost: p.lost(now)})
 		}
 	}
 	return list

@@ -12,9 +12,6 @@ import (
 // nobody is a public key whose private key nobody has: the hash of a sentence.
 var nobody = PublicKey(sha256.Sum256([]byte("zosnet: a peer that is nobody, for what nobody may send from")))
 
-// stale is when WireGuard stops using a session (whitepaper, Reject-After-Time).
-const stale = 180 * time.Second
-
 // Change is what makes one device of another. Steps come in order, and each touches
 // one peer.
 type Change struct {
@@ -103,14 +100,14 @@ func moved(is PeerStatus, want, last netip.AddrPort, configured bool, now time.T
 	if !want.IsValid() || is.Endpoint == want {
 		return false
 	}
-	return configured && last != want || !is.Endpoint.IsValid() || now.Sub(is.LastHandshake) > stale
+	return configured && last != want || !is.Endpoint.IsValid() || now.Sub(is.LastHandshake) > SessionLife
 }
 
 // forgotten tells whether a peer is not to be called any more where it was configured
 // to be. WireGuard forgets an endpoint only with the peer, which costs one nothing that
 // has been silent for as long as a session lives.
 func forgotten(is PeerStatus, want Peer, now time.Time) bool {
-	return !want.Endpoint.IsValid() && is.Endpoint.IsValid() && now.Sub(is.LastHandshake) >= stale
+	return !want.Endpoint.IsValid() && is.Endpoint.IsValid() && now.Sub(is.LastHandshake) >= SessionLife
 }
 
 // withdraw takes away what peers that stay shall have no more and no other peer

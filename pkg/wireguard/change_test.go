@@ -108,8 +108,8 @@ func TestDifferenceForgets(t *testing.T) {
 		says      string
 	}{
 		{"heard", time.Minute, configured, ""},
-		{"silent", stale + time.Second, configured, "peer A removed; peer A allowed 2001:db8:aaaa:1::/64"},
-		{"it dialled, and may again", stale + time.Second, nil, ""},
+		{"silent", SessionLife + time.Second, configured, "peer A removed; peer A allowed 2001:db8:aaaa:1::/64"},
+		{"it dialled, and may again", SessionLife + time.Second, nil, ""},
 	} {
 		is := after(device(peer('a', "1")))
 		is.Peers[0].LastHandshake = now.Add(-row.silent)

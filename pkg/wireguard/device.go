@@ -90,6 +90,15 @@ type PeerStatus struct {
 	Sent, Received uint64    // bytes, with WireGuard's own
 }
 
+// SessionLife is how long after its handshake a session may be used
+// (Reject-After-Time: WireGuard whitepaper, 6.1).
+const SessionLife = 180 * time.Second
+
+// Established tells whether a session with the peer may be used.
+func (p PeerStatus) Established(now time.Time) bool {
+	return !p.LastHandshake.IsZero() && now.Sub(p.LastHandshake) < SessionLife
+}
+
 // Peer gives what is known of a peer.
 func (s Status) Peer(key PublicKey) (PeerStatus, bool) {
 	for _, p := range s.Peers {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/zosnet/zosnet/test/lab"
+	"github.com/zosnet/zosnet/test/testenv"
 )
 
 // cutFor is how long the registry is away: longer than a node's lease (30 s), than
@@ -45,14 +47,18 @@ func TestNodesAndFailures(t *testing.T) {
 			_ = os.RemoveAll(path)
 		}
 	})
-	g, nodes := newGrid(t, lab.NodeConfig{}, lab.NodeConfig{}, lab.NodeConfig{})
-	first, second, third := nodes[0], nodes[1], nodes[2]
+	testenv.RequireTool(t, "wg")
+	// The first three nodes have all that there is: a block each.
+	g, nodes := newGrid(t, lab.NodeConfig{Prefix: netip.MustParsePrefix("2001:db8:aa01::/55")}, lab.NodeConfig{}, lab.NodeConfig{}, lab.NodeConfig{})
+	first, second, third, fourth := nodes[0], nodes[1], nodes[2], nodes[3]
 	// One clock is a day behind, one a day ahead; all else holds all the same.
 	second.Program, third.Program = clockOff(t, -day), clockOff(t, day)
-	for _, n := range nodes {
+	for _, n := range nodes[:3] {
 		n.start()
 	}
 	first.place("grid", "init")
+	_, err := first.cli("prefix", "register", "2001:db8:aa02::/56", "--source", "a test")
+	check(t, err)
 	second.place("grid", "join", first.token())
 	third.place("grid", "join", first.token())
 	key := first.ownerKey("owner.key")
@@ -64,7 +70,7 @@ func TestNodesAndFailures(t *testing.T) {
 	}
 	both := second.name + ", " + third.name
 	webToDB, dbToWeb := "  - allow: {from: web, to: db, ports: [icmpv6/echo-request]}\n", "  - allow: {from: db, to: web, ports: [icmpv6/echo-request]}\n"
-	_, err := first.cli("apply", "--key", key, "-f", page(both, webToDB))
+	_, err = first.cli("apply", "--key", key, "-f", page(both, webToDB))
 	check(t, err)
 	for _, n := range []*node{second, third} {
 		n.hasNetwork(network, true)
@@ -73,7 +79,7 @@ func TestNodesAndFailures(t *testing.T) {
 	web.reaches(t, db)
 
 	t.Run("every node is listed", func(t *testing.T) {
-		for _, n := range nodes {
+		for _, n := range nodes[:3] {
 			n.lists(func(l listedNode) bool {
 				return l.Live && l.Member == (l.Node == first.name) && (l.Node == first.name) == (len(l.Networks) == 0)
 			})
@@ -186,6 +192,13 @@ func TestNodesAndFailures(t *testing.T) {
 		first.lists(func(l listedNode) bool {
 			return l.Live == (l.Node != third.name) && (l.Left != "") == (l.Node == third.name)
 		})
+		testStale(t, second, network, third)
+		// A node that needs a block waits, and be its clock a day ahead.
+		fourth.Program = clockOff(t, day)
+		fourth.start()
+		fourth.place("grid", "join", first.token())
+		fourth.asksInVain(t, nodes[:3]...)
+		first.has(t, db.address, third, false)
 		if _, err := second.cli("node", "remove", third.name); err == nil || !strings.Contains(err.Error(), "no member") {
 			t.Errorf("a node was removed at one that is no member: %v", err)
 		}
@@ -194,12 +207,18 @@ func TestNodesAndFailures(t *testing.T) {
 		}
 		_, err := first.cli("node", "remove", third.name)
 		check(t, err)
+		first.has(t, db.address, third, true)
 		first.lists(func(l listedNode) bool { return l.Node != third.name })
 		second.shows(network, 1, 1)          // nothing of it but its name in the document
 		second.attach(network, "db", "db-3") // namespaces are the whole machine's: third has left its own
 		if _, err := first.cli("node", "remove", third.name); err == nil || !strings.Contains(err.Error(), third.name) {
 			t.Errorf("a node was removed twice: %v", err)
 		}
+		first.has(t, db.address, third, true)
+		first.stop(unix.SIGTERM)
+		first.Program = clockOff(t, day)
+		first.start() // the rest is over
+		first.has(t, db.address, fourth, false)
 	})
 }
 
@@ -243,28 +262,22 @@ func testAccept(t *testing.T, first, second *node, key, network string) {
 	}
 	_, err = second.cli("detach", "--network", network, "--name", "web-1")
 	check(t, err)
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		if _, err := os.Stat(private); os.IsNotExist(err) {
-			return
-		}
-		if time.Now().After(deadline) {
-			out, _ := second.cli("network", "ls")
-			t.Fatalf("a network that is not accepted, without workloads, is still there, or its key is:\n%s", out)
-		}
-	}
+	eventually(t, "a network that is not accepted has gone with its last workload, and its key", func() bool {
+		_, err := os.Stat(private)
+		return os.IsNotExist(err)
+	})
 }
 
 // killCarriers kills the node's WireGuard process, and waits until it is gone.
 func (n *node) killCarriers() {
 	n.t.Helper()
-	for deadline := time.Now().Add(patience); len(n.carriers()) > 0; time.Sleep(20 * time.Millisecond) {
-		for _, pid := range n.carriers() {
+	eventually(n.t, "the WireGuard process is dead", func() bool {
+		carriers := n.carriers()
+		for _, pid := range carriers {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s: its WireGuard process cannot be killed", n.name)
-		}
-	}
+		return len(carriers) == 0
+	})
 }
 
 // says sets a key of node.yaml.
@@ -292,22 +305,17 @@ type nodeChange struct{ Node, Object, Action string }
 // lists waits until every node that the grid has is as it should be, at this node.
 func (n *node) lists(is func(listedNode) bool) {
 	n.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
-		out, err := n.cli("nodes", "-o", "json")
+	await(n.t, patience, func() error {
 		var list struct {
 			Nodes    []listedNode
 			Registry registryState
 		}
-		if err == nil {
-			err = json.Unmarshal([]byte(out), &list)
+		err := n.tells(&list, "nodes")
+		if err == nil && (len(list.Nodes) < 2 || list.Registry.Problem != "" || slices.ContainsFunc(list.Nodes, func(l listedNode) bool { return !is(l) })) {
+			err = fmt.Errorf("%s lists %+v", n.name, list)
 		}
-		if err == nil && len(list.Nodes) > 1 && list.Registry.Problem == "" && !slices.ContainsFunc(list.Nodes, func(l listedNode) bool { return !is(l) }) {
-			return
-		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s lists %s %v", n.name, out, err)
-		}
-	}
+		return err
+	})
 }
 
 type registryState struct{ Source, Confirmed, Problem string }
@@ -329,56 +337,43 @@ func (n *node) forgets() {
 	n.stop(unix.SIGKILL)
 	check(n.t, os.Remove(filepath.Join(n.dir, "state/grid/cache.db")))
 	check(n.t, n.Launch())
-	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+	eventually(n.t, "a node that forgot the grid says so", func() bool {
 		out, err := n.cli("status", "-o", "json")
-		if err != nil && strings.Contains(out, "nothing is known of the grid any more") {
-			return
-		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s forgot the grid, and says %s %v", n.name, out, err)
-		}
-	}
+		return err != nil && strings.Contains(out, "nothing is known of the grid any more")
+	})
 }
 
 // followsRegistry waits until the node follows its registry.
 func (n *node) followsRegistry(within time.Duration) {
 	n.t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(200 * time.Millisecond) {
-		state := n.registry()
-		if state.Source == "cluster" && state.Problem == "" {
-			return
+	await(n.t, within, func() error {
+		if state := n.registry(); state.Source != "cluster" || state.Problem != "" {
+			return fmt.Errorf("%s does not follow its registry: %+v", n.name, state)
 		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s does not follow its registry: %+v", n.name, state)
-		}
-	}
+		return nil
+	})
 }
 
 // ignores waits until the node says that it leaves a network out because of something,
 // or does not say so.
 func (n *node) ignores(network, because string) {
 	n.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		out, err := n.cli("status", "-o", "json")
+	await(n.t, patience, func() error {
 		var status struct {
 			Ignored []struct{ Object, Reason string }
 		}
-		if err == nil {
-			err = json.Unmarshal([]byte(out), &status)
-		}
+		err := n.tells(&status, "status")
 		reason := ""
 		for _, i := range status.Ignored {
 			if i.Object == "network "+network {
 				reason = i.Reason
 			}
 		}
-		if err == nil && strings.Contains(reason, because) && (reason == "") == (because == "") {
-			return
+		if err == nil && (!strings.Contains(reason, because) || (reason == "") != (because == "")) {
+			err = fmt.Errorf("%s leaves out %s because %q, want %q", n.name, network, reason, because)
 		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s leaves out %s because %q, want %q; %v", n.name, network, reason, because, err)
-		}
-	}
+		return err
+	})
 }
 
 // streamsFor sends 50 packets a second for a time; the function that it gives waits

@@ -52,6 +52,20 @@ func check(t *testing.T, err error) {
 	}
 }
 
+// await waits until something holds, and fails with what it says is wrong at last.
+func await(t *testing.T, within time.Duration, wrong func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
+		err := wrong()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v still: %v", within, err)
+		}
+	}
+}
+
 // newNodes makes nodes that are on the Internet, of which only the first says so:
 // the others dial out. The daemons do not run yet. The names of nodes are those of
 // no other node on the machine: so are their interfaces.
@@ -154,6 +168,15 @@ func (n *node) cli(args ...string) (string, error) {
 		err = fmt.Errorf("%s: %w", n.name, err)
 	}
 	return strings.TrimSpace(out), err
+}
+
+// tells decodes what a verb prints as JSON.
+func (n *node) tells(to any, args ...string) error {
+	out, err := n.cli(append(args, "-o", "json")...)
+	if err == nil {
+		err = json.Unmarshal([]byte(out), to)
+	}
+	return err
 }
 
 // place is what `zosnet grid … -o json` prints.

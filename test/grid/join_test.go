@@ -86,11 +86,7 @@ func TestGridFromNothing(t *testing.T) {
 		if out, err := second.Run(t.Context(), "ip", "link", "show", joined.Interface); err == nil {
 			t.Errorf("the control interface is still there: %s", out)
 		}
-		for deadline := time.Now().Add(30 * time.Second); len(second.carriers()) > 0; time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the WireGuard process still runs")
-			}
-		}
+		eventually(t, "the WireGuard process has ended", func() bool { return len(second.carriers()) == 0 })
 	})
 }
 

@@ -41,19 +41,19 @@ func (n *node) networkKey(network string, args ...string) networkKey {
 // the one before is left.
 func (n *node) hasChanged(network string, generation int) networkKey {
 	n.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
-		k := n.networkKey(network, "keys", "ls")
+	var k networkKey
+	await(n.t, patience, func() error {
+		k = n.networkKey(network, "keys", "ls")
 		files, err := filepath.Glob(filepath.Join(n.dir, "state", "overlays", network+"*"))
 		check(n.t, err)
 		links, err := n.Run(context.Background(), "ip", "-br", "link")
 		check(n.t, err)
-		if k.Generation == generation && k.Next == nil && len(files) == 1 && strings.Count(links, "zo"+network[:min(5, len(network))]+"-") == 1 {
-			return k
+		if k.Generation != generation || k.Next != nil || len(files) != 1 || strings.Count(links, "zo"+network[:min(5, len(network))]+"-") != 1 {
+			return fmt.Errorf("%s: key %+v, files %v, links\n%s", n.name, k, files, links)
 		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s: key %+v, files %v, links\n%s", n.name, k, files, links)
-		}
-	}
+		return nil
+	})
+	return k
 }
 
 // changeKeys changes the keys of a network, once because somebody says so, once because
@@ -96,11 +96,7 @@ func changeKeys(t *testing.T, network string, first, second *node, web, db endpo
 	if k := second.networkKey(network, "keys", "rotate", "--every", "720h"); k.EverySeconds != 720*3600 {
 		t.Errorf("it is to be changed every %d s", k.EverySeconds)
 	}
-	for deadline := time.Now().Add(patience); first.networkKey(network, "keys", "ls").Next == nil; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the first node does not follow")
-		}
-	}
+	eventually(t, "the first node follows", func() bool { return first.networkKey(network, "keys", "ls").Next != nil })
 	first.stop(unix.SIGKILL)
 	first.start()
 	first.hasChanged(network, 2)

@@ -44,11 +44,12 @@ func (n *node) members(args ...string) (roles map[string]string, warnings []stri
 // eventually waits for what a node hears of later.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(200 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
+	await(t, patience, func() error {
+		if !is() {
+			return fmt.Errorf("it is not so that %s", what)
 		}
-	}
+		return nil
+	})
 }
 
 // TestMembers: three nodes become members one by one; the first dies, and the others

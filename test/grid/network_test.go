@@ -106,11 +106,12 @@ func TestNetworkOverNodes(t *testing.T) {
 	for _, n := range []*node{first, second} {
 		n.hasNetwork(network, false)
 	}
-	for deadline := time.Now().Add(patience); len(left(t, network)) > 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("of a network that was deleted, %v stayed", left(t, network))
+	await(t, patience, func() error {
+		if paths := left(t, network); len(paths) > 0 {
+			return fmt.Errorf("of a network that was deleted, %v stayed", paths)
 		}
-	}
+		return nil
+	})
 	searchSecrets(t, nodes, token)
 	searchKeys(t, nodes, private)
 }
@@ -138,15 +139,13 @@ func (n *node) ownerKey(name string) string {
 // hasNetwork waits until a node carries a network, or no longer does.
 func (n *node) hasNetwork(network string, want bool) {
 	n.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	await(n.t, patience, func() error {
 		out, err := n.cli("network", "ls")
-		if err == nil && strings.Contains(out, network) == want {
-			return
+		if err == nil && strings.Contains(out, network) != want {
+			err = fmt.Errorf("%s: network %s there is not %v: %s", n.name, network, want, out)
 		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s: network %s there is not %v: %s %v", n.name, network, want, out, err)
-		}
-	}
+		return err
+	})
 }
 
 // endpoint is a workload, seen from inside.
@@ -177,31 +176,22 @@ func (e endpoint) streams(to endpoint) func(*testing.T) int { return e.streamsFo
 // reaches waits until one workload hears another.
 func (e endpoint) reaches(t *testing.T, to endpoint) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !e.pings(to); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%v does not hear %v", e.address, to.address)
-		}
-	}
+	eventually(t, fmt.Sprintf("%v hears %v", e.address, to.address), func() bool { return e.pings(to) })
 }
 
 // shows waits until a node knows a network's /64s and workloads, its own and those
 // of the others.
 func (n *node) shows(network string, prefixes, workloads int) {
 	n.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		out, err := n.cli("network", "show", network, "-o", "json")
+	await(n.t, patience, func() error {
 		var shown struct {
 			Prefixes  map[string]string
 			Workloads []struct{ Name string }
 		}
-		if err == nil {
-			err = json.Unmarshal([]byte(out), &shown)
+		err := n.tells(&shown, "network", "show", network)
+		if err == nil && (len(shown.Prefixes) != prefixes || len(shown.Workloads) != workloads) {
+			err = fmt.Errorf("%s shows %+v, want %d prefixes and %d workloads", n.name, shown, prefixes, workloads)
 		}
-		if err == nil && len(shown.Prefixes) == prefixes && len(shown.Workloads) == workloads {
-			return
-		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s shows %s %v, want %d prefixes and %d workloads", n.name, out, err, prefixes, workloads)
-		}
-	}
+		return err
+	})
 }

@@ -2,11 +2,11 @@ package grid_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // block is what `zosnet prefix show` tells of a block.
@@ -26,14 +26,15 @@ func delegated(t *testing.T, holder, taker *node, workload netip.Addr) {
 	}
 	var of [2]block
 	for i, n := range []*node{holder, taker} {
-		for deadline := time.Now().Add(patience); !of[i].Block.IsValid(); time.Sleep(100 * time.Millisecond) {
+		await(t, patience, func() error {
 			blocks := n.blocks(t)
-			if found := slices.IndexFunc(blocks, func(b block) bool { return b.Block.Contains(workload) }); found >= 0 {
-				of[i] = blocks[found]
-			} else if time.Now().After(deadline) {
-				t.Fatalf("%s knows of no block with %v: %+v", n.name, workload, blocks)
+			found := slices.IndexFunc(blocks, func(b block) bool { return b.Block.Contains(workload) })
+			if found < 0 {
+				return fmt.Errorf("%s knows of no block with %v: %+v", n.name, workload, blocks)
 			}
-		}
+			of[i] = blocks[found]
+			return nil
+		})
 	}
 	want := block{Block: of[0].Block, Node: taker.name}
 	if of[1] != want || of[0] != (block{Block: want.Block, Node: taker.name, Elsewhere: true}) || want.Block.Bits() != 56 {
@@ -80,17 +81,12 @@ func routed(t *testing.T, holder, taker *node, delegated netip.Prefix) {
 		t.Errorf("the block is routed to its node before the upstream knows of it: %s", out)
 	}
 	var routes string
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	eventually(t, "the holder's routes are complete", func() bool {
 		var err error
 		routes, err = holder.cli("routes")
 		check(t, err)
-		if strings.Contains(routes, "route replace "+delegated.String()+" via ") && strings.Contains(routes, "route replace "+allocation.String()+" via ") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the holder's routes: %s", routes)
-		}
-	}
+		return strings.Contains(routes, "route replace "+delegated.String()+" via ") && strings.Contains(routes, "route replace "+allocation.String()+" via ")
+	})
 	if own, err := taker.cli("routes"); err != nil || !strings.Contains(routes, own) || strings.Count(own, "\n") > 0 {
 		t.Errorf("the node's routes: %s %v; the holder's: %s", own, err, routes)
 	}
