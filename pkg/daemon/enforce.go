@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/apply"
@@ -50,11 +51,13 @@ func (d *Daemon) enforce(ctx context.Context) error {
 	for _, c := range result.Changes {
 		d.log.Info("changed", "object", c.Object, "action", c.Action, "detail", c.Detail)
 	}
-	if onlyWorkloads(err) {
+	if failed, more := failedNetworks(err); !more {
 		d.mu.Lock()
-		d.view.overlays = state.Overlays
+		d.view.overlays = enforcedOverlays(d.view.overlays, state.Overlays, failed)
 		d.mu.Unlock()
 		d.calls.enforced(result.Changes)
+	}
+	if onlyWorkloads(err) {
 		// Nothing else is missing, and rules change in the new maps only.
 		if err := d.datapath.Commit(); err != nil {
 			return fmt.Errorf("switch to the new layout of the maps: %w", err)
@@ -68,6 +71,17 @@ func (d *Daemon) enforce(ctx context.Context) error {
 	d.view.applied, d.view.when = snap.Revision, time.Now()
 	d.mu.Unlock()
 	return nil
+}
+
+// enforcedOverlays gives the overlays as they are now: of a network that failed as they
+// were.
+func enforcedOverlays(before, want []plan.Overlay, failed map[string]bool) []plan.Overlay {
+	if len(failed) == 0 {
+		return want
+	}
+	return slices.Concat(
+		slices.DeleteFunc(slices.Clone(want), func(o plan.Overlay) bool { return failed[o.Network] }),
+		slices.DeleteFunc(slices.Clone(before), func(o plan.Overlay) bool { return !failed[o.Network] }))
 }
 
 // compute gives the state that follows from a snapshot.

@@ -44,26 +44,43 @@ func parts(err error) []error {
 	return []error{err}
 }
 
-// onlyWorkloads tells whether an apply brought everything into force but,
-// perhaps, some workloads' interfaces.
-func onlyWorkloads(err error) bool {
+// failedNetworks gives the networks of which an apply did not bring everything into
+// force, but for workloads' interfaces, and tells whether there is more that it did not:
+// what one tenant's network wants is no reason for another's to wait.
+func failedNetworks(err error) (failed map[string]bool, more bool) {
+	failed = map[string]bool{}
 	if err == nil {
-		return true
+		return failed, false
 	}
 	for _, e := range parts(err) {
 		var object *apply.ObjectError
-		if !errors.As(e, &object) || !strings.HasPrefix(object.Object, "workload ") {
-			return false
+		if !errors.As(e, &object) {
+			return failed, true
 		}
+		if strings.HasPrefix(object.Object, "workload ") {
+			continue
+		}
+		network := networkOf(object.Object)
+		if network == "" {
+			return failed, true
+		}
+		failed[network] = true
 	}
-	return true
+	return failed, false
 }
 
-// networkOf gives the network that an object such as "network acme", "entrance acme"
-// or "workload acme/web-1" belongs to, or "".
+// onlyWorkloads tells whether an apply brought everything into force but,
+// perhaps, some workloads' interfaces.
+func onlyWorkloads(err error) bool {
+	failed, more := failedNetworks(err)
+	return !more && len(failed) == 0
+}
+
+// networkOf gives the network that an object such as "network acme", "entrance acme",
+// "overlay acme" or "workload acme/web-1" belongs to, or "".
 func networkOf(object string) string {
 	kind, name, _ := strings.Cut(object, " ")
-	if kind != "network" && kind != "workload" && kind != "entrance" {
+	if kind != "network" && kind != "workload" && kind != "entrance" && kind != "overlay" {
 		return ""
 	}
 	network, _, _ := strings.Cut(name, "/")

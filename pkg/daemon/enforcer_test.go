@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/zosnet/zosnet/pkg/apply"
+	"github.com/zosnet/zosnet/pkg/plan"
 )
 
 // rehearsal is an enforcement whose outcome a test decides.
@@ -123,4 +128,32 @@ func TestWaitEndsWithItsCaller(t *testing.T) {
 			t.Errorf("runs for %v", running)
 		}
 	})
+}
+
+// TestFailedNetworks: what one tenant's network wants and cannot have keeps nobody
+// else's from being published, and is not published itself.
+func TestFailedNetworks(t *testing.T) {
+	object := func(name string) error { return &apply.ObjectError{Object: name, Err: errors.New("no")} }
+	for _, row := range []struct {
+		err    error
+		failed []string
+		more   bool
+	}{
+		{nil, nil, false},
+		{object("workload acme/web-1"), nil, false},
+		{errors.Join(object("entrance acme"), object("workload globex/db-1")), []string{"acme"}, false},
+		{errors.Join(object("overlay acme"), object("network globex")), []string{"acme", "globex"}, false},
+		{errors.Join(object("overlay acme"), object("lockdown")), nil, true},
+		{errors.Join(object("overlay acme"), errors.New("cut short")), nil, true},
+	} {
+		failed, more := failedNetworks(row.err)
+		if more != row.more || !more && !slices.Equal(slices.Sorted(maps.Keys(failed)), row.failed) {
+			t.Errorf("%v: %v, %v; want %v, %v", row.err, failed, more, row.failed, row.more)
+		}
+	}
+	was := []plan.Overlay{{Network: "acme", Port: 1}, {Network: "globex", Port: 1}}
+	want := []plan.Overlay{{Network: "acme", Port: 2}, {Network: "globex", Port: 2}}
+	if now := enforcedOverlays(was, want, map[string]bool{"acme": true}); len(now) != 2 || now[0].Port != 2 || now[0].Network != "globex" || now[1].Port != 1 {
+		t.Errorf("overlays %+v, want globex's new one and acme's old one", now)
+	}
 }

@@ -166,12 +166,13 @@ func (d *Daemon) publishAll(ctx context.Context) error {
 	if d.control.Registry().Snapshot().Source != gridstore.SourceCluster {
 		return nil
 	}
-	if err := d.enforcer.wait(ctx, d.enforcer.request()); err != nil && !onlyWorkloads(err) {
+	failed, whole := failedNetworks(d.enforcer.wait(ctx, d.enforcer.request()))
+	if whole {
 		return nil // it is logged and tried again there, and its end wakes this again
 	}
 	v := d.current()
 	client := d.control.Registry()
-	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot, v.sends(), v.unheard(), v.input.Entrances}
+	p := publisher{client, d.file.node(), client.Snapshot(), v.snapshot, v.sends(), v.unheard(), v.input.Entrances, failed}
 	return errors.Join(d.publishNextHop(ctx, p), p.publish(ctx, v.parts()))
 }
 

@@ -25,6 +25,7 @@ type publisher struct {
 	lost   map[string][]string // by network: the nodes that it does not hear, and reaches through the exit
 
 	entrances []plan.EntranceKey
+	failed    map[string]bool // networks of which not all is enforced: what was published of them stays
 }
 
 // publish brings what the grid knows of this node to what it carries. An error does
@@ -36,7 +37,9 @@ func (p publisher) publish(ctx context.Context, parts []plan.Part) error {
 		if p.snap.Networks[part.Network] == nil {
 			continue // its owner has just taken it away
 		}
-		carried[part.Network] = true
+		if carried[part.Network] = true; p.failed[part.Network] {
+			continue
+		}
 		errs = append(errs, p.publishPart(ctx, part), p.publishWorkloads(ctx, part))
 	}
 	for _, network := range sortedNetworks(p.snap) {

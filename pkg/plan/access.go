@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -156,26 +155,26 @@ func (in Input) device(ways map[string]way, r Record, a spec.Access) (d Device, 
 	if !known {
 		return d, fmt.Sprintf("node %s, where it ends, has no part of the network yet", node)
 	}
-	raw, err := base64.StdEncoding.DecodeString(a.PublicKey)
-	if err != nil || len(raw) != len(d.PublicKey) {
-		return d, "its public key is none"
+	key, err := wireguard.ParsePublicKey(a.PublicKey)
+	if err != nil {
+		return d, "its public key is none that a device can have"
 	}
-	key := [32]byte(raw)
 	return Device{
 		Network: r.Document.Name, NetworkID: r.ID, ID: r.Access[a.Name], Name: a.Name, Node: node,
 		PublicKey: key, Address: AccessAddress(to.prefix, r.Document.Name, key), Interface: to.device,
 	}, ""
 }
 
-// clash says who else has a device's address or key; empty: nobody.
+// clash says who else has a device's address or key; empty: nobody. A node can only say
+// so of its own /64.
 func (in Input) clash(network string, d Device) string {
 	for _, l := range in.Learned {
-		if l.Address == d.Address {
+		if l.Network == network && l.Address == d.Address {
 			return fmt.Sprintf("the VM %s has its address %s", l.Workload, l.Address)
 		}
 	}
 	for _, r := range in.Remote {
-		if slices.Contains(r.Addresses, d.Address) && r.Network == network {
+		if r.Network == network && r.Node == d.Node && slices.Contains(r.Addresses, d.Address) {
 			return fmt.Sprintf("workload %s has its address %s", r.Name, d.Address)
 		}
 	}

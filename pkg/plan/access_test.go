@@ -130,6 +130,7 @@ func TestAccessIgnored(t *testing.T) {
 			in.Learned = append(in.Learned, Learned{Network: "globex", Workload: "vm-1", Address: alice.Address})
 		}, "vm-1"},
 		{"a workload elsewhere has his address", "bob", func(in *Input) { in.Remote[0].Addresses = []netip.Addr{bob.Address} }, "far-1"},
+		{"a key that is nobody's", "alice", func(in *Input) { in.Networks[1].Document.Access[0].PublicKey = strings.Repeat("A", 43) }, "none that a device can have"},
 		{"this node's own key", "alice", func(in *Input) { in.Entrances[0].PublicKey = alice.PublicKey }, "this node's"},
 	} {
 		in := accessible(t)
@@ -141,6 +142,20 @@ func TestAccessIgnored(t *testing.T) {
 		if !said || slices.ContainsFunc(s.Devices, func(d Device) bool { return d.Name == row.device }) {
 			t.Errorf("%s: devices %+v, ignored %+v; want %q", row.name, s.Devices, s.Ignored, row.want)
 		}
+	}
+}
+
+// TestAccessOfOthers: who says that he has a device's address, and could not have it,
+// keeps nobody out.
+func TestAccessOfOthers(t *testing.T) {
+	want := mustCompute(t, accessible(t)).device(t, "alice")
+	in := accessible(t)
+	in.Learned = append(in.Learned, Learned{Network: "acme", Workload: "db-1", Address: want.Address})
+	for i := range in.Remote {
+		in.Remote[i].Addresses = append(in.Remote[i].Addresses, want.Address)
+	}
+	if got := mustCompute(t, in).device(t, "alice"); got != want {
+		t.Errorf("alice is %+v, want %+v", got, want)
 	}
 }
 

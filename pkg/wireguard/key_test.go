@@ -97,7 +97,7 @@ func TestPublicKeyText(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil || len(back) != 1 || back[key] != (PublicKey{}) {
 		t.Errorf("read back as %v, %v", back, err)
 	}
-	for _, wrong := range []string{"", "AAAA", key.String() + "=", key.String()[1:], "x" + key.String()[1:43] + "*", strings.Repeat("A", 43) + "\n="} {
+	for _, wrong := range []string{"", "AAAA", nobody.String(), key.String() + "=", key.String()[1:], "x" + key.String()[1:43] + "*", strings.Repeat("A", 43) + "\n="} {
 		if _, err := ParsePublicKey(wrong); err == nil {
 			t.Errorf("%q was taken for a key", wrong)
 		}
