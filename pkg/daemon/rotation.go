@@ -18,6 +18,8 @@ const rotationCheck = time.Minute
 func (d *Daemon) followRotations(ctx context.Context) error {
 	free := map[string]time.Time{} // since when nobody needs an old overlay, by its interface
 	var told []plan.Overlay
+	var clock wallClock
+	kept, began := d.keptUntil(ctx), time.Now()
 	for {
 		ended := d.enforcer.ended()
 		overlays := d.current().overlays
@@ -26,7 +28,10 @@ func (d *Daemon) followRotations(ctx context.Context) error {
 			wake(d.rotated) // what it carries, and which way it sends, is published
 		}
 		wait, err := d.endRotations(ctx, overlays, free)
-		err = errors.Join(err, d.beginDue())
+		if back := clock.look(time.Now(), time.Since(began), kept); back > 0 {
+			d.log.Warn("this machine's clock was put back: other nodes take what this one begins for old, until its keys are changed, which begins now", "by", back)
+		}
+		err = errors.Join(err, d.beginDue(&clock))
 		if err != nil && ctx.Err() == nil {
 			d.log.Warn("change keys; it is tried again", "error", err)
 		}
@@ -78,8 +83,20 @@ func (d *Daemon) endRotations(ctx context.Context, overlays []plan.Overlay, free
 	return 0, err
 }
 
-// beginDue begins the changes whose time has come.
-func (d *Daemon) beginDue() error {
+// keptUntil gives when the registry had confirmed what an earlier run of this node kept
+// of it; zero: nothing is known.
+func (d *Daemon) keptUntil(ctx context.Context) time.Time {
+	if !d.inGrid() {
+		return time.Time{}
+	}
+	if client := d.control.Known(ctx); client != nil {
+		return client.Recalled()
+	}
+	return time.Time{}
+}
+
+// beginDue begins the changes whose time has come, or which the clock asks for.
+func (d *Daemon) beginDue(clock *wallClock) error {
 	v := d.current()
 	made, err := d.grid.generations()
 	if err != nil {
@@ -87,8 +104,9 @@ func (d *Daemon) beginDue() error {
 	}
 	var errs []error
 	for _, p := range v.parts() {
-		every := d.schedule.of(p.Network)
-		if every == 0 || p.Next != nil || time.Since(made[p.Network][p.Generation]) < every {
+		every, at := d.schedule.of(p.Network), made[p.Network][p.Generation]
+		due := every != 0 && time.Since(at) >= every || clock.stale(at, time.Now())
+		if !due || p.Next != nil {
 			continue
 		}
 		errs = append(errs, d.beginRotation(p))
