@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	commandTime  = 30 * time.Second                              // that one command of a page may take
+	commandTime  = time.Minute                                   // that one command of a page may take
 	stopCommand  = "systemctl disable --now zosnet zosnet-early" // a lab has no units; its daemon is stopped
 	watchingTime = 3 * time.Second                               // that a command runs which the page interrupts
 )

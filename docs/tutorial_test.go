@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,25 +17,37 @@ import (
 	"github.com/zosnet/zosnet/test/testenv"
 )
 
-// startCommand starts a node's daemon; a lab has no units.
-const startCommand = "systemctl enable --now zosnet-early zosnet"
+// powers are commands that start and end a node's daemon; a lab has no units.
+var powers = map[string]func(context.Context, *reader, *lab.Node) error{
+	"systemctl enable --now zosnet-early zosnet": start,
+	"systemctl start zosnet":                     start,
+	"systemctl restart zosnet":                   func(ctx context.Context, _ *reader, n *lab.Node) error { return n.Restart(ctx) },
+	"poweroff":                                   func(_ context.Context, _ *reader, n *lab.Node) error { return n.Stop() },
+}
+
+func start(ctx context.Context, r *reader, n *lab.Node) error { return r.grid.StartNode(ctx, n) }
 
 // seenWithin is how long a change may take to be seen everywhere, by a person who
 // asks again.
 const seenWithin = 30 * time.Second
 
-// TestTutorial types every command of the tutorial, each on the machine that its
-// prompt names, and compares what is printed with what is shown. What one machine
-// writes the others find: a person would have carried it.
-func TestTutorial(t *testing.T) {
+// gridPages are read one after the other, on the same machines.
+var gridPages = []string{"tutorial.md", "grid.md"}
+
+// TestGridPages types every command of the tutorial, and of what goes on where that ends,
+// each on the machine that its prompt names, and compares what is printed with what is
+// shown. What one machine writes the others find: a person would have carried it.
+func TestGridPages(t *testing.T) {
 	testenv.RequireBPF(t)
 	for _, tool := range []string{"nft", "nmap", "wg-quick"} {
 		testenv.RequireTool(t, tool)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // most of it for other labs to end
 	defer cancel()
-	const page = "tutorial.md"
-	all := blocks(t, page)
+	var all []block
+	for _, page := range gridPages {
+		all = append(all, blocks(t, page)...)
+	}
 	r := newReader(t, ctx, all)
 	for _, b := range all {
 		if file, machine := b.fileOn(); file != "" && machine == "" {
@@ -47,13 +58,13 @@ func TestTutorial(t *testing.T) {
 		}
 		for _, cmd := range b.commands() {
 			if complaint := r.types(ctx, cmd); complaint != "" {
-				t.Fatalf("%s:%d: %s# %s: %s", page, cmd.line, cmd.machine, cmd.text, complaint)
+				t.Fatalf("%s:%d: %s# %s: %s", b.page, cmd.line, cmd.machine, cmd.text, complaint)
 			}
 		}
 	}
 }
 
-// reader is somebody who reads the tutorial and does what it says.
+// reader is somebody who reads those pages and does what they say.
 type reader struct {
 	grid     *lab.Grid
 	nodes    map[string]*lab.Node
@@ -68,8 +79,7 @@ func newReader(t *testing.T, ctx context.Context, all []block) *reader {
 	if err := os.Symlink(testenv.Zosnet(t), filepath.Join(r.bin, "zosnet")); err != nil {
 		t.Fatal(err)
 	}
-	nodes := slices.Clone(lab.ThreeNodes[:2])
-	nodes[1].NAT, nodes[1].Prefix = true, netip.Prefix{}
+	nodes := []lab.NodeConfig{lab.ThreeNodes[0], {Name: "n2", NAT: true}, {Name: "n3"}}
 	var err error
 	r.grid, err = lab.NewGrid(ctx, lab.GridConfig{
 		Name: "tutorial", Zosnet: testenv.Zosnet(t), Nodes: nodes, Laptop: true, WireGuard: testenv.WireGuardGo(t),
@@ -99,7 +109,7 @@ func (r *reader) writeNode(t *testing.T, n *lab.Node, all []block) {
 		return file == "node.yaml" && machine == n.Name
 	})
 	if i < 0 {
-		t.Fatalf("the page shows no node.yaml of %s", n.Name)
+		t.Fatalf("no page shows a node.yaml of %s", n.Name)
 	}
 	shown := all[i].text
 	for line := range strings.Lines(read(t, n.Config())) {
@@ -110,14 +120,14 @@ func (r *reader) writeNode(t *testing.T, n *lab.Node, all []block) {
 	write(t, n.Config(), shown)
 }
 
-// asking are commands that change nothing: who does not see at once what is shown
-// asks again.
-var asking = []string{"zosnet network", "zosnet nodes", "zosnet status", "ip netns exec", "ping"}
+// asking are commands that change nothing that counts: who does not see at once what is
+// shown asks again.
+var asking = []string{"zosnet network", "zosnet nodes", "zosnet status", "zosnet grid members", "zosnet grid token", "ip netns exec", "ping"}
 
 // types runs a command and says what is other than the page shows.
 func (r *reader) types(ctx context.Context, want command) (complaint string) {
-	if want.text == startCommand {
-		if err := r.grid.StartNode(ctx, r.nodes[want.machine]); err != nil {
+	if power := powers[want.text]; power != nil {
+		if err := power(ctx, r, r.nodes[want.machine]); err != nil {
 			return err.Error()
 		}
 		return ""
@@ -139,7 +149,11 @@ func (r *reader) compare(ctx context.Context, want command) string {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
 	home := filepath.Join(r.dir, "home-"+want.machine)
-	cmd := machine.Command(ctx, "sh", "-c", "exec 2>&1; "+want.text)
+	text := want.text
+	if node := r.nodes[want.machine]; node != nil {
+		text = strings.ReplaceAll(text, "/var/lib/zosnet/", filepath.Join(filepath.Dir(node.Config()), "state")+"/")
+	}
+	cmd := machine.Command(ctx, "sh", "-c", "exec 2>&1; "+text)
 	cmd.Dir = r.dir
 	cmd.Env = append(cmd.Env, "HOME="+home, "XDG_CONFIG_HOME="+home, "PATH="+r.bin+":"+pathOf(cmd.Env))
 	cmd.WaitDelay = time.Second

@@ -16,7 +16,7 @@ func gridCommand(o *options) *cobra.Command {
 		Short:   "Bring nodes together: make a grid, invite a node, join",
 		Example: "  zosnet grid init\n  zosnet grid token\n  zosnet grid join zosnet-join-1:…",
 	}, gridInitCommand(o), gridTokenCommand(o), gridJoinCommand(o), gridShowCommand(o),
-		gridMembersCommand(o), gridPromoteCommand(o), gridDemoteCommand(o))
+		gridMembersCommand(o), gridPromoteCommand(o), gridDemoteCommand(o), gridRecoverCommand(o))
 }
 
 func gridInitCommand(o *options) *cobra.Command {

@@ -337,6 +337,187 @@ func (x *DemoteNodeRequest) GetNode() string {
 	return ""
 }
 
+type RecoverRegistryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sure          bool                   `protobuf:"varint,1,opt,name=sure,proto3" json:"sure,omitempty"` // false: nothing is changed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverRegistryRequest) Reset() {
+	*x = RecoverRegistryRequest{}
+	mi := &file_grid_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverRegistryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverRegistryRequest) ProtoMessage() {}
+
+func (x *RecoverRegistryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverRegistryRequest.ProtoReflect.Descriptor instead.
+func (*RecoverRegistryRequest) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RecoverRegistryRequest) GetSure() bool {
+	if x != nil {
+		return x.Sure
+	}
+	return false
+}
+
+// RegistryRecovery is what is known of the members of a registry that is lost.
+type RegistryRecovery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Members       []*MemberStanding      `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	Revision      int64                  `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`  // the last one that this member has; later ones are lost
+	Confirmed     string                 `protobuf:"bytes,3,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // when the registry answered this node last
+	Recovered     bool                   `protobuf:"varint,4,opt,name=recovered,proto3" json:"recovered,omitempty"`
+	Warnings      []string               `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegistryRecovery) Reset() {
+	*x = RegistryRecovery{}
+	mi := &file_grid_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegistryRecovery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegistryRecovery) ProtoMessage() {}
+
+func (x *RegistryRecovery) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegistryRecovery.ProtoReflect.Descriptor instead.
+func (*RegistryRecovery) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RegistryRecovery) GetMembers() []*MemberStanding {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *RegistryRecovery) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RegistryRecovery) GetConfirmed() string {
+	if x != nil {
+		return x.Confirmed
+	}
+	return ""
+}
+
+func (x *RegistryRecovery) GetRecovered() bool {
+	if x != nil {
+		return x.Recovered
+	}
+	return false
+}
+
+func (x *RegistryRecovery) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+type MemberStanding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Standing      string                 `protobuf:"bytes,2,opt,name=standing,proto3" json:"standing,omitempty"`  // here; answers, without a majority; silent
+	Revision      int64                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"` // the last one that it has; 0: not known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberStanding) Reset() {
+	*x = MemberStanding{}
+	mi := &file_grid_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberStanding) ProtoMessage() {}
+
+func (x *MemberStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_grid_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberStanding.ProtoReflect.Descriptor instead.
+func (*MemberStanding) Descriptor() ([]byte, []int) {
+	return file_grid_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MemberStanding) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *MemberStanding) GetStanding() string {
+	if x != nil {
+		return x.Standing
+	}
+	return ""
+}
+
+func (x *MemberStanding) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type GridMembers struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Members       []*GridMember          `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
@@ -347,7 +528,7 @@ type GridMembers struct {
 
 func (x *GridMembers) Reset() {
 	*x = GridMembers{}
-	mi := &file_grid_proto_msgTypes[7]
+	mi := &file_grid_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +540,7 @@ func (x *GridMembers) String() string {
 func (*GridMembers) ProtoMessage() {}
 
 func (x *GridMembers) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[7]
+	mi := &file_grid_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +553,7 @@ func (x *GridMembers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridMembers.ProtoReflect.Descriptor instead.
 func (*GridMembers) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{7}
+	return file_grid_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GridMembers) GetMembers() []*GridMember {
@@ -402,7 +583,7 @@ type GridMember struct {
 
 func (x *GridMember) Reset() {
 	*x = GridMember{}
-	mi := &file_grid_proto_msgTypes[8]
+	mi := &file_grid_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +595,7 @@ func (x *GridMember) String() string {
 func (*GridMember) ProtoMessage() {}
 
 func (x *GridMember) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[8]
+	mi := &file_grid_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +608,7 @@ func (x *GridMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridMember.ProtoReflect.Descriptor instead.
 func (*GridMember) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{8}
+	return file_grid_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GridMember) GetNode() string {
@@ -460,7 +641,7 @@ type MakeTokenRequest struct {
 
 func (x *MakeTokenRequest) Reset() {
 	*x = MakeTokenRequest{}
-	mi := &file_grid_proto_msgTypes[9]
+	mi := &file_grid_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +653,7 @@ func (x *MakeTokenRequest) String() string {
 func (*MakeTokenRequest) ProtoMessage() {}
 
 func (x *MakeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[9]
+	mi := &file_grid_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +666,7 @@ func (x *MakeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MakeTokenRequest.ProtoReflect.Descriptor instead.
 func (*MakeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{9}
+	return file_grid_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MakeTokenRequest) GetSeconds() int64 {
@@ -506,7 +687,7 @@ type JoinToken struct {
 
 func (x *JoinToken) Reset() {
 	*x = JoinToken{}
-	mi := &file_grid_proto_msgTypes[10]
+	mi := &file_grid_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +699,7 @@ func (x *JoinToken) String() string {
 func (*JoinToken) ProtoMessage() {}
 
 func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[10]
+	mi := &file_grid_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +712,7 @@ func (x *JoinToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
 func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{10}
+	return file_grid_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *JoinToken) GetId() string {
@@ -563,7 +744,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_grid_proto_msgTypes[11]
+	mi := &file_grid_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +756,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[11]
+	mi := &file_grid_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +769,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{11}
+	return file_grid_proto_rawDescGZIP(), []int{14}
 }
 
 type JoinTokenList struct {
@@ -600,7 +781,7 @@ type JoinTokenList struct {
 
 func (x *JoinTokenList) Reset() {
 	*x = JoinTokenList{}
-	mi := &file_grid_proto_msgTypes[12]
+	mi := &file_grid_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +793,7 @@ func (x *JoinTokenList) String() string {
 func (*JoinTokenList) ProtoMessage() {}
 
 func (x *JoinTokenList) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[12]
+	mi := &file_grid_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +806,7 @@ func (x *JoinTokenList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinTokenList.ProtoReflect.Descriptor instead.
 func (*JoinTokenList) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{12}
+	return file_grid_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinTokenList) GetTokens() []*PendingToken {
@@ -649,7 +830,7 @@ type PendingToken struct {
 
 func (x *PendingToken) Reset() {
 	*x = PendingToken{}
-	mi := &file_grid_proto_msgTypes[13]
+	mi := &file_grid_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +842,7 @@ func (x *PendingToken) String() string {
 func (*PendingToken) ProtoMessage() {}
 
 func (x *PendingToken) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[13]
+	mi := &file_grid_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +855,7 @@ func (x *PendingToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PendingToken.ProtoReflect.Descriptor instead.
 func (*PendingToken) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{13}
+	return file_grid_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PendingToken) GetId() string {
@@ -721,7 +902,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_grid_proto_msgTypes[14]
+	mi := &file_grid_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +914,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[14]
+	mi := &file_grid_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +927,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{14}
+	return file_grid_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -764,7 +945,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_grid_proto_msgTypes[15]
+	mi := &file_grid_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +957,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_grid_proto_msgTypes[15]
+	mi := &file_grid_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +970,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_grid_proto_rawDescGZIP(), []int{15}
+	return file_grid_proto_rawDescGZIP(), []int{18}
 }
 
 var File_grid_proto protoreflect.FileDescriptor
@@ -812,7 +993,19 @@ const file_grid_proto_rawDesc = "" +
 	"\x12PromoteNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\"'\n" +
 	"\x11DemoteNodeRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"Z\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\",\n" +
+	"\x16RecoverRegistryRequest\x12\x12\n" +
+	"\x04sure\x18\x01 \x01(\bR\x04sure\"\xbb\x01\n" +
+	"\x10RegistryRecovery\x123\n" +
+	"\amembers\x18\x01 \x03(\v2\x19.zosnet.v1.MemberStandingR\amembers\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x1c\n" +
+	"\tconfirmed\x18\x03 \x01(\tR\tconfirmed\x12\x1c\n" +
+	"\trecovered\x18\x04 \x01(\bR\trecovered\x12\x1a\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"\\\n" +
+	"\x0eMemberStanding\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
+	"\bstanding\x18\x02 \x01(\tR\bstanding\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"Z\n" +
 	"\vGridMembers\x12/\n" +
 	"\amembers\x18\x01 \x03(\v2\x15.zosnet.v1.GridMemberR\amembers\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"N\n" +
@@ -838,7 +1031,7 @@ const file_grid_proto_rawDesc = "" +
 	"\aexpired\x18\x05 \x01(\bR\aexpired\"$\n" +
 	"\x12RevokeTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x15\n" +
-	"\x13RevokeTokenResponse2\xe1\x04\n" +
+	"\x13RevokeTokenResponse2\xb4\x05\n" +
 	"\x04Grid\x12;\n" +
 	"\bInitGrid\x12\x1a.zosnet.v1.InitGridRequest\x1a\x13.zosnet.v1.GridNode\x12>\n" +
 	"\tMakeToken\x12\x1b.zosnet.v1.MakeTokenRequest\x1a\x14.zosnet.v1.JoinToken\x12D\n" +
@@ -850,7 +1043,8 @@ const file_grid_proto_rawDesc = "" +
 	"\vListMembers\x12\x1d.zosnet.v1.ListMembersRequest\x1a\x16.zosnet.v1.GridMembers\x12D\n" +
 	"\vPromoteNode\x12\x1d.zosnet.v1.PromoteNodeRequest\x1a\x16.zosnet.v1.GridMembers\x12B\n" +
 	"\n" +
-	"DemoteNode\x12\x1c.zosnet.v1.DemoteNodeRequest\x1a\x16.zosnet.v1.GridMembersB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
+	"DemoteNode\x12\x1c.zosnet.v1.DemoteNodeRequest\x1a\x16.zosnet.v1.GridMembers\x12Q\n" +
+	"\x0fRecoverRegistry\x12!.zosnet.v1.RecoverRegistryRequest\x1a\x1b.zosnet.v1.RegistryRecoveryB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
 var (
 	file_grid_proto_rawDescOnce sync.Once
@@ -864,51 +1058,57 @@ func file_grid_proto_rawDescGZIP() []byte {
 	return file_grid_proto_rawDescData
 }
 
-var file_grid_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_grid_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_grid_proto_goTypes = []any{
-	(*InitGridRequest)(nil),     // 0: zosnet.v1.InitGridRequest
-	(*ShowGridRequest)(nil),     // 1: zosnet.v1.ShowGridRequest
-	(*JoinGridRequest)(nil),     // 2: zosnet.v1.JoinGridRequest
-	(*GridNode)(nil),            // 3: zosnet.v1.GridNode
-	(*ListMembersRequest)(nil),  // 4: zosnet.v1.ListMembersRequest
-	(*PromoteNodeRequest)(nil),  // 5: zosnet.v1.PromoteNodeRequest
-	(*DemoteNodeRequest)(nil),   // 6: zosnet.v1.DemoteNodeRequest
-	(*GridMembers)(nil),         // 7: zosnet.v1.GridMembers
-	(*GridMember)(nil),          // 8: zosnet.v1.GridMember
-	(*MakeTokenRequest)(nil),    // 9: zosnet.v1.MakeTokenRequest
-	(*JoinToken)(nil),           // 10: zosnet.v1.JoinToken
-	(*ListTokensRequest)(nil),   // 11: zosnet.v1.ListTokensRequest
-	(*JoinTokenList)(nil),       // 12: zosnet.v1.JoinTokenList
-	(*PendingToken)(nil),        // 13: zosnet.v1.PendingToken
-	(*RevokeTokenRequest)(nil),  // 14: zosnet.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil), // 15: zosnet.v1.RevokeTokenResponse
+	(*InitGridRequest)(nil),        // 0: zosnet.v1.InitGridRequest
+	(*ShowGridRequest)(nil),        // 1: zosnet.v1.ShowGridRequest
+	(*JoinGridRequest)(nil),        // 2: zosnet.v1.JoinGridRequest
+	(*GridNode)(nil),               // 3: zosnet.v1.GridNode
+	(*ListMembersRequest)(nil),     // 4: zosnet.v1.ListMembersRequest
+	(*PromoteNodeRequest)(nil),     // 5: zosnet.v1.PromoteNodeRequest
+	(*DemoteNodeRequest)(nil),      // 6: zosnet.v1.DemoteNodeRequest
+	(*RecoverRegistryRequest)(nil), // 7: zosnet.v1.RecoverRegistryRequest
+	(*RegistryRecovery)(nil),       // 8: zosnet.v1.RegistryRecovery
+	(*MemberStanding)(nil),         // 9: zosnet.v1.MemberStanding
+	(*GridMembers)(nil),            // 10: zosnet.v1.GridMembers
+	(*GridMember)(nil),             // 11: zosnet.v1.GridMember
+	(*MakeTokenRequest)(nil),       // 12: zosnet.v1.MakeTokenRequest
+	(*JoinToken)(nil),              // 13: zosnet.v1.JoinToken
+	(*ListTokensRequest)(nil),      // 14: zosnet.v1.ListTokensRequest
+	(*JoinTokenList)(nil),          // 15: zosnet.v1.JoinTokenList
+	(*PendingToken)(nil),           // 16: zosnet.v1.PendingToken
+	(*RevokeTokenRequest)(nil),     // 17: zosnet.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),    // 18: zosnet.v1.RevokeTokenResponse
 }
 var file_grid_proto_depIdxs = []int32{
-	8,  // 0: zosnet.v1.GridMembers.members:type_name -> zosnet.v1.GridMember
-	13, // 1: zosnet.v1.JoinTokenList.tokens:type_name -> zosnet.v1.PendingToken
-	0,  // 2: zosnet.v1.Grid.InitGrid:input_type -> zosnet.v1.InitGridRequest
-	9,  // 3: zosnet.v1.Grid.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
-	11, // 4: zosnet.v1.Grid.ListTokens:input_type -> zosnet.v1.ListTokensRequest
-	14, // 5: zosnet.v1.Grid.RevokeToken:input_type -> zosnet.v1.RevokeTokenRequest
-	2,  // 6: zosnet.v1.Grid.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
-	1,  // 7: zosnet.v1.Grid.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
-	4,  // 8: zosnet.v1.Grid.ListMembers:input_type -> zosnet.v1.ListMembersRequest
-	5,  // 9: zosnet.v1.Grid.PromoteNode:input_type -> zosnet.v1.PromoteNodeRequest
-	6,  // 10: zosnet.v1.Grid.DemoteNode:input_type -> zosnet.v1.DemoteNodeRequest
-	3,  // 11: zosnet.v1.Grid.InitGrid:output_type -> zosnet.v1.GridNode
-	10, // 12: zosnet.v1.Grid.MakeToken:output_type -> zosnet.v1.JoinToken
-	12, // 13: zosnet.v1.Grid.ListTokens:output_type -> zosnet.v1.JoinTokenList
-	15, // 14: zosnet.v1.Grid.RevokeToken:output_type -> zosnet.v1.RevokeTokenResponse
-	3,  // 15: zosnet.v1.Grid.JoinGrid:output_type -> zosnet.v1.GridNode
-	3,  // 16: zosnet.v1.Grid.ShowGrid:output_type -> zosnet.v1.GridNode
-	7,  // 17: zosnet.v1.Grid.ListMembers:output_type -> zosnet.v1.GridMembers
-	7,  // 18: zosnet.v1.Grid.PromoteNode:output_type -> zosnet.v1.GridMembers
-	7,  // 19: zosnet.v1.Grid.DemoteNode:output_type -> zosnet.v1.GridMembers
-	11, // [11:20] is the sub-list for method output_type
-	2,  // [2:11] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	9,  // 0: zosnet.v1.RegistryRecovery.members:type_name -> zosnet.v1.MemberStanding
+	11, // 1: zosnet.v1.GridMembers.members:type_name -> zosnet.v1.GridMember
+	16, // 2: zosnet.v1.JoinTokenList.tokens:type_name -> zosnet.v1.PendingToken
+	0,  // 3: zosnet.v1.Grid.InitGrid:input_type -> zosnet.v1.InitGridRequest
+	12, // 4: zosnet.v1.Grid.MakeToken:input_type -> zosnet.v1.MakeTokenRequest
+	14, // 5: zosnet.v1.Grid.ListTokens:input_type -> zosnet.v1.ListTokensRequest
+	17, // 6: zosnet.v1.Grid.RevokeToken:input_type -> zosnet.v1.RevokeTokenRequest
+	2,  // 7: zosnet.v1.Grid.JoinGrid:input_type -> zosnet.v1.JoinGridRequest
+	1,  // 8: zosnet.v1.Grid.ShowGrid:input_type -> zosnet.v1.ShowGridRequest
+	4,  // 9: zosnet.v1.Grid.ListMembers:input_type -> zosnet.v1.ListMembersRequest
+	5,  // 10: zosnet.v1.Grid.PromoteNode:input_type -> zosnet.v1.PromoteNodeRequest
+	6,  // 11: zosnet.v1.Grid.DemoteNode:input_type -> zosnet.v1.DemoteNodeRequest
+	7,  // 12: zosnet.v1.Grid.RecoverRegistry:input_type -> zosnet.v1.RecoverRegistryRequest
+	3,  // 13: zosnet.v1.Grid.InitGrid:output_type -> zosnet.v1.GridNode
+	13, // 14: zosnet.v1.Grid.MakeToken:output_type -> zosnet.v1.JoinToken
+	15, // 15: zosnet.v1.Grid.ListTokens:output_type -> zosnet.v1.JoinTokenList
+	18, // 16: zosnet.v1.Grid.RevokeToken:output_type -> zosnet.v1.RevokeTokenResponse
+	3,  // 17: zosnet.v1.Grid.JoinGrid:output_type -> zosnet.v1.GridNode
+	3,  // 18: zosnet.v1.Grid.ShowGrid:output_type -> zosnet.v1.GridNode
+	10, // 19: zosnet.v1.Grid.ListMembers:output_type -> zosnet.v1.GridMembers
+	10, // 20: zosnet.v1.Grid.PromoteNode:output_type -> zosnet.v1.GridMembers
+	10, // 21: zosnet.v1.Grid.DemoteNode:output_type -> zosnet.v1.GridMembers
+	8,  // 22: zosnet.v1.Grid.RecoverRegistry:output_type -> zosnet.v1.RegistryRecovery
+	13, // [13:23] is the sub-list for method output_type
+	3,  // [3:13] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_grid_proto_init() }
@@ -922,7 +1122,7 @@ func file_grid_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_grid_proto_rawDesc), len(file_grid_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

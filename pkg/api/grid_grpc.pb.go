@@ -18,15 +18,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Grid_InitGrid_FullMethodName    = "/zosnet.v1.Grid/InitGrid"
-	Grid_MakeToken_FullMethodName   = "/zosnet.v1.Grid/MakeToken"
-	Grid_ListTokens_FullMethodName  = "/zosnet.v1.Grid/ListTokens"
-	Grid_RevokeToken_FullMethodName = "/zosnet.v1.Grid/RevokeToken"
-	Grid_JoinGrid_FullMethodName    = "/zosnet.v1.Grid/JoinGrid"
-	Grid_ShowGrid_FullMethodName    = "/zosnet.v1.Grid/ShowGrid"
-	Grid_ListMembers_FullMethodName = "/zosnet.v1.Grid/ListMembers"
-	Grid_PromoteNode_FullMethodName = "/zosnet.v1.Grid/PromoteNode"
-	Grid_DemoteNode_FullMethodName  = "/zosnet.v1.Grid/DemoteNode"
+	Grid_InitGrid_FullMethodName        = "/zosnet.v1.Grid/InitGrid"
+	Grid_MakeToken_FullMethodName       = "/zosnet.v1.Grid/MakeToken"
+	Grid_ListTokens_FullMethodName      = "/zosnet.v1.Grid/ListTokens"
+	Grid_RevokeToken_FullMethodName     = "/zosnet.v1.Grid/RevokeToken"
+	Grid_JoinGrid_FullMethodName        = "/zosnet.v1.Grid/JoinGrid"
+	Grid_ShowGrid_FullMethodName        = "/zosnet.v1.Grid/ShowGrid"
+	Grid_ListMembers_FullMethodName     = "/zosnet.v1.Grid/ListMembers"
+	Grid_PromoteNode_FullMethodName     = "/zosnet.v1.Grid/PromoteNode"
+	Grid_DemoteNode_FullMethodName      = "/zosnet.v1.Grid/DemoteNode"
+	Grid_RecoverRegistry_FullMethodName = "/zosnet.v1.Grid/RecoverRegistry"
 )
 
 // GridClient is the client API for Grid service.
@@ -50,6 +51,9 @@ type GridClient interface {
 	PromoteNode(ctx context.Context, in *PromoteNodeRequest, opts ...grpc.CallOption) (*GridMembers, error)
 	// DemoteNode takes a member out of the registry, also one that is gone.
 	DemoteNode(ctx context.Context, in *DemoteNodeRequest, opts ...grpc.CallOption) (*GridMembers, error)
+	// RecoverRegistry makes this member the only one, with what it has, where most of the
+	// members are lost; or only tells what is known of them.
+	RecoverRegistry(ctx context.Context, in *RecoverRegistryRequest, opts ...grpc.CallOption) (*RegistryRecovery, error)
 }
 
 type gridClient struct {
@@ -150,6 +154,16 @@ func (c *gridClient) DemoteNode(ctx context.Context, in *DemoteNodeRequest, opts
 	return out, nil
 }
 
+func (c *gridClient) RecoverRegistry(ctx context.Context, in *RecoverRegistryRequest, opts ...grpc.CallOption) (*RegistryRecovery, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RegistryRecovery)
+	err := c.cc.Invoke(ctx, Grid_RecoverRegistry_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GridServer is the server API for Grid service.
 // All implementations should embed UnimplementedGridServer
 // for forward compatibility.
@@ -171,6 +185,9 @@ type GridServer interface {
 	PromoteNode(context.Context, *PromoteNodeRequest) (*GridMembers, error)
 	// DemoteNode takes a member out of the registry, also one that is gone.
 	DemoteNode(context.Context, *DemoteNodeRequest) (*GridMembers, error)
+	// RecoverRegistry makes this member the only one, with what it has, where most of the
+	// members are lost; or only tells what is known of them.
+	RecoverRegistry(context.Context, *RecoverRegistryRequest) (*RegistryRecovery, error)
 }
 
 // UnimplementedGridServer should be embedded to have
@@ -206,6 +223,9 @@ func (UnimplementedGridServer) PromoteNode(context.Context, *PromoteNodeRequest)
 }
 func (UnimplementedGridServer) DemoteNode(context.Context, *DemoteNodeRequest) (*GridMembers, error) {
 	return nil, status.Error(codes.Unimplemented, "method DemoteNode not implemented")
+}
+func (UnimplementedGridServer) RecoverRegistry(context.Context, *RecoverRegistryRequest) (*RegistryRecovery, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecoverRegistry not implemented")
 }
 func (UnimplementedGridServer) testEmbeddedByValue() {}
 
@@ -389,6 +409,24 @@ func _Grid_DemoteNode_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Grid_RecoverRegistry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecoverRegistryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GridServer).RecoverRegistry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Grid_RecoverRegistry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GridServer).RecoverRegistry(ctx, req.(*RecoverRegistryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Grid_ServiceDesc is the grpc.ServiceDesc for Grid service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -431,6 +469,10 @@ var Grid_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DemoteNode",
 			Handler:    _Grid_DemoteNode_Handler,
+		},
+		{
+			MethodName: "RecoverRegistry",
+			Handler:    _Grid_RecoverRegistry_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

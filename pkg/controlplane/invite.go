@@ -19,12 +19,12 @@ import (
 // node has the CA's key.
 func (p *Plane) invite(ctx context.Context, root gridstore.Root) error {
 	ca, err := p.home.CA()
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) { // a member it is all the same
+			p.log.Error("this node has the CA's key and cannot use it: nobody joins by it, and it renews no certificate", "error", err)
+		}
 		<-ctx.Done()
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	if p.Known(ctx) == nil {
 		return errors.New("this node's copy of the registry was not opened in time")

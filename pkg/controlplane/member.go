@@ -40,7 +40,10 @@ func (p *Plane) serveRegistry(ctx context.Context) {
 			continue
 		}
 		err := p.beMember(ctx, cluster)
-		if errors.Is(err, registry.ErrRemoved) || errors.Is(err, errDemoted) {
+		if errors.Is(err, errAlone) {
+			continue
+		}
+		if errors.Is(err, registry.ErrRemoved) || errors.Is(err, errDemoted) || errors.Is(err, errSuperseded) {
 			p.log.Info("this node is no member of the grid's registry any more", "reason", err)
 			if err = p.home.RemoveRegistry(); err == nil {
 				continue
@@ -76,18 +79,18 @@ func (p *Plane) cluster() (cluster map[string]netip.AddrPort, is bool) {
 
 // beMember runs this member until it fails, is no member any more, or ctx ends.
 func (p *Plane) beMember(ctx context.Context, cluster map[string]netip.AddrPort) error {
-	state, files := p.State(), p.home.Files()
 	if !p.own.Load().Member {
 		return errDemoted
 	}
-	member, err := registry.StartMember(ctx, registry.MemberConfig{
-		Name: state.Node, Dir: p.home.RegistryDir(), Members: cluster,
-		Client: netip.AddrPortFrom(state.Address, clientPort), Peer: netip.AddrPortFrom(state.Address, peerPort),
-		CertFile: files.Certificate, KeyFile: files.Key, CAFile: files.CAs, RevokedFile: files.Revocations,
-	}, p.log)
+	if err := p.ofRecovery(ctx, len(cluster) > 0); err != nil {
+		return err
+	}
+	member, err := registry.StartMember(ctx, p.memberConfig(cluster), p.log)
 	if err != nil {
 		return err
 	}
+	p.setMember(member)
+	defer p.setMember(nil)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.untilDemoted(ctx, member) })
 	g.Go(func() error {
@@ -105,6 +108,21 @@ func (p *Plane) beMember(ctx context.Context, cluster map[string]netip.AddrPort)
 	return errors.Join(g.Wait(), member.Close())
 }
 
+func (p *Plane) memberConfig(cluster map[string]netip.AddrPort) registry.MemberConfig {
+	state, files := p.State(), p.home.Files()
+	return registry.MemberConfig{
+		Name: state.Node, Dir: p.home.RegistryDir(), Members: cluster,
+		Client: netip.AddrPortFrom(state.Address, clientPort), Peer: netip.AddrPortFrom(state.Address, peerPort),
+		CertFile: files.Certificate, KeyFile: files.Key, CAFile: files.CAs, RevokedFile: files.Revocations,
+	}
+}
+
+func (p *Plane) setMember(m *registry.Member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.member = m
+}
+
 func (p *Plane) sit(s *seat) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,10 +131,20 @@ func (p *Plane) sit(s *seat) {
 
 // untilDemoted waits until a member has stopped, or is to.
 func (p *Plane) untilDemoted(ctx context.Context, member *registry.Member) error {
+	ask := time.NewTicker(askEvery)
+	defer ask.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-p.alone:
+			if p.State().Recovering {
+				return errAlone
+			}
+		case <-ask.C:
+			if p.superseded(ctx) {
+				return errSuperseded
+			}
 		case <-member.Failed():
 			return member.Err()
 		case <-p.place:

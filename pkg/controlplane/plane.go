@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/grid"
+	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/trust"
@@ -49,6 +50,7 @@ type Plane struct {
 	look     chan struct{} // peers may have changed
 	founded  chan struct{} // closed once the grid's first registry is there, at its founder
 	place    chan struct{} // whether this node is a member may have changed
+	alone    chan struct{} // this member is to be the only one
 	opened   chan struct{} // the registry was opened, or opened again
 	own      atomic.Pointer[identity]
 	accepted chan struct{} // whose networks are carried may have changed
@@ -60,6 +62,7 @@ type Plane struct {
 	mu       sync.Mutex
 	state    *grid.State               // nil: in no grid; what it points to never changes
 	client   *gridstore.Client         // the last one; nil: none yet
+	member   *registry.Member          // that runs here, whether it serves or not; nil: none
 	seat     *seat                     // nil: this node administers no registry now
 	up       chan struct{}             // closed once it is up
 	peers    map[trust.ControlKey]bool // of the control interface, as it was last made
@@ -78,7 +81,7 @@ func New(c Config) (*Plane, error) {
 	}
 	p := &Plane{
 		home: grid.NewHome(stateDir), node: c.Node, keys: keys, devices: c.Devices, log: c.Log,
-		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), place: make(chan struct{}, 1), founded: make(chan struct{}), opened: make(chan struct{}, 1),
+		begin: make(chan struct{}, 1), look: make(chan struct{}, 1), place: make(chan struct{}, 1), alone: make(chan struct{}, 1), founded: make(chan struct{}), opened: make(chan struct{}, 1),
 		accepted: make(chan struct{}, 1), version: c.Version, up: make(chan struct{}), noted: make(chan struct{}),
 	}
 	if p.state, err = p.home.State(); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -135,16 +135,9 @@ func (p *Plane) demote(ctx context.Context, s *seat, node string) (warning strin
 		p.log.Info("node was taken out of the members of the grid's registry", "node", node)
 	}
 	if ca == nil {
-		return fmt.Sprintf("node %s keeps a certificate of a member until somebody runs zosnet grid demote %s at a member that has the CA's key", node, node), nil
+		return keepsCertificate(node), nil
 	}
-	if err := p.certify(ctx, s.root, ca, *place, false); err != nil {
-		return "", err
-	}
-	issued, err := p.Registry().Issued(ctx, node)
-	if err != nil {
-		return "", err
-	}
-	return "", p.revoke(ctx, s.root, ca, node, issued, func(id *trust.Identity) bool { return id.Member })
+	return "", p.uncertify(ctx, s.root, ca, *place)
 }
 
 // placeOf gives a node's place in the grid.
@@ -186,4 +179,20 @@ func (p *Plane) certify(ctx context.Context, root gridstore.Root, ca *trust.CA, 
 		return err
 	}
 	return root.Renew(ctx, place.Node, place.ControlKey, certificates)
+}
+
+// uncertify takes the certificates back by which a node was a member.
+func (p *Plane) uncertify(ctx context.Context, root gridstore.Root, ca *trust.CA, place gridstore.Admission) error {
+	if err := p.certify(ctx, root, ca, place, false); err != nil {
+		return err
+	}
+	issued, err := p.Registry().Issued(ctx, place.Node)
+	if err != nil {
+		return err
+	}
+	return p.revoke(ctx, root, ca, place.Node, issued, func(id *trust.Identity) bool { return id.Member })
+}
+
+func keepsCertificate(node string) string {
+	return fmt.Sprintf("node %s keeps a certificate of a member until somebody runs zosnet grid demote %s at a member that has the CA's key", node, node)
 }

@@ -53,6 +53,12 @@ type State struct {
 	// Nothing else makes a new one: a member that lost its directory must not.
 	Founding bool `json:"founding,omitempty"`
 
+	// Recovering says that this member is to be the only one, with what it has: nobody is
+	// served before that is done. Recovery is the number of the recovery since which its
+	// part of the registry is one, 0: of none.
+	Recovering bool   `json:"recovering,omitempty"`
+	Recovery   uint64 `json:"recovery,omitempty"`
+
 	// Foreign says that somebody else runs the grid's registry. Its members are then
 	// those that let nodes in.
 	Foreign bool `json:"foreign,omitempty"`
@@ -87,6 +93,22 @@ func (h Home) SetMembers(members []Node) (*State, error) {
 // SetFounded notes that the grid's first registry is there.
 func (h Home) SetFounded() (*State, error) {
 	return h.change(func(s *State) { s.Founding = false })
+}
+
+// SetRecovering notes that this member is to be the only one.
+func (h Home) SetRecovering() (*State, error) {
+	return h.change(func(s *State) { s.Recovering = true })
+}
+
+// SetRecovered notes that this member is the only one, since a recovery.
+func (h Home) SetRecovered(recovery uint64, self Node) (*State, error) {
+	return h.change(func(s *State) { s.Recovering, s.Recovery, s.Members = false, recovery, []Node{self} })
+}
+
+// SetRecovery notes since which recovery the registry is one that this node is about to
+// be a member of.
+func (h Home) SetRecovery(recovery uint64) (*State, error) {
+	return h.change(func(s *State) { s.Recovery = recovery })
 }
 
 func (h Home) change(make func(*State)) (*State, error) {

@@ -191,6 +191,15 @@ func TestHomeOfAMember(t *testing.T) {
 	fails(t, home.SetRevocations(first), trust.ErrOlder)
 	fails(t, must(must(home.Roots()).Identity("n1", pem)).Valid(noon), trust.ErrRevoked)
 
+	dir, other := filepath.Dir(home.RegistryDir()), t.TempDir()
+	_ = must(grid.NewHome(other).Found("n1", trust.ControlKey{1}, endpoint, false, noon))
+	for _, file := range []string{"ca.key", "own-ca.pem"} { // as if a copy was put into the wrong place
+		fails(t, os.WriteFile(filepath.Join(dir, file), must(os.ReadFile(filepath.Join(other, "grid", file))), 0o600), nil)
+	}
+	if _, err := home.CA(); err == nil || !strings.Contains(err.Error(), "another grid's") {
+		t.Errorf("the CA of another grid: %v", err)
+	}
+
 	if home.HasRegistry() {
 		t.Error("a node that never started its member has a registry")
 	}
@@ -201,5 +210,19 @@ func TestHomeOfAMember(t *testing.T) {
 	fails(t, home.RemoveRegistry(), nil)
 	if home.HasRegistry() {
 		t.Error("it is still there")
+	}
+
+	if !must(home.SetRecovering()).Recovering || !must(home.State()).Recovering {
+		t.Error("after a crash nothing says that it is to be the only member")
+	}
+	self := grid.Node{Name: "n1", Address: must(home.State()).Address, ControlKey: trust.ControlKey{1}, Endpoint: endpoint}
+	_ = must(home.SetMembers([]grid.Node{self, {Name: "n2", Address: self.Address.Next(), ControlKey: trust.ControlKey{2}}}))
+	for _, state := range []*grid.State{must(home.SetRecovered(7, self)), must(home.State())} {
+		if state.Recovering || state.Recovery != 7 || !slices.Equal(state.Members, []grid.Node{self}) {
+			t.Errorf("once it is the only one: %+v", state)
+		}
+	}
+	if must(home.SetRecovery(8)).Recovery != 8 {
+		t.Error("a member that joins later does not note of which recovery its part is")
 	}
 }

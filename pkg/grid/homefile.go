@@ -115,7 +115,18 @@ func (h Home) CA() (*trust.CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the grid's CA: %w", err)
 	}
-	return trust.ParseCA(certificate, key)
+	ca, err := trust.ParseCA(certificate, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s and %s: %w", h.path(caKeyFile), h.path(ownCAFile), err)
+	}
+	roots, err := h.Roots()
+	if err != nil {
+		return nil, err
+	}
+	if !roots.Has(ca.Fingerprint()) {
+		return nil, fmt.Errorf("%s and %s are of another grid's CA: what they certify nobody here believes; take them away, or bring those of this grid", h.path(caKeyFile), h.path(ownCAFile))
+	}
+	return ca, nil
 }
 
 // SetCertificate keeps a renewed certificate, for the same key, in place of those

@@ -23,9 +23,9 @@ func (e *NotFoundError) Error() string {
 	case "registration":
 		return fmt.Sprintf("%s is not registered here", e.Name)
 	case "member":
-		return fmt.Sprintf("the grid has no member %s", e.Name)
+		return fmt.Sprintf("the grid's registry has no member %s; zosnet grid members lists those that it has", e.Name)
 	case "node":
-		return fmt.Sprintf("the grid has no node %s", e.Name)
+		return fmt.Sprintf("the grid has no node %s; zosnet nodes lists those that it has", e.Name)
 	case "join token":
 		return fmt.Sprintf("this node has made no join token %s", e.Name)
 	}

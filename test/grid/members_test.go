@@ -156,7 +156,60 @@ func TestMembers(t *testing.T) {
 			t.Error("renewed, it is no member any more")
 		}
 	})
+	t.Run("two of three are lost, and one goes on alone", func(t *testing.T) { testRecover(t, second, first, third) })
 	searchSecrets(t, nodes, token)
+}
+
+// testRecover: of three members the others die, and the one that has the CA's key makes
+// itself the only one. The others come back, both at once: a majority of what was.
+func testRecover(t *testing.T, left *node, others ...*node) {
+	refused := func(why string) {
+		t.Helper()
+		if _, err := left.cli("grid", "recover", "--yes"); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("recovered where %q is to be said: %v", why, err)
+		}
+	}
+	refused("not lost")
+	others[0].stop(unix.SIGKILL)
+	refused("not lost")
+	others[1].stop(unix.SIGKILL)
+	out, err := left.cli("grid", "recover")
+	if err == nil || !strings.Contains(err.Error(), "nothing was changed") || strings.Count(out, "silent") != 2 {
+		t.Errorf("what is known of the members: %v\n%s", err, out)
+	}
+	_, err = left.cli("grid", "recover", "--yes")
+	check(t, err)
+	if roles, _ := left.members("members"); len(roles) != 1 || roles[left.name] != "leader" {
+		t.Errorf("it is not alone: %v", roles)
+	}
+	refused("not lost")
+	for _, n := range others {
+		check(t, n.Launch())
+	}
+	for _, n := range others {
+		check(t, n.WaitReady(t.Context()))
+		eventually(t, n.name+" is a client of the one that is left", func() bool {
+			return slices.Equal(n.place("grid", "show").Members, []string{left.name}) && !n.identity(t).Member
+		})
+		eventually(t, n.name+" drops its part of what was lost", func() bool {
+			_, err := os.Stat(filepath.Join(n.dir, "state/grid/etcd"))
+			return os.IsNotExist(err)
+		})
+		n.followsRegistry(patience)
+		if !strings.Contains(n.log.String(), "recovered by another member") {
+			t.Errorf("%s found it out by chance", n.name)
+		}
+	}
+	if _, err := others[0].cli("grid", "recover"); err == nil || !strings.Contains(err.Error(), left.name) {
+		t.Errorf("recovered by one that has nothing: %v", err)
+	}
+	left.members("promote", others[0].name)
+	others[0].stop(unix.SIGTERM)
+	others[0].start() // of the same recovery
+	eventually(t, "it is a member again, also after a restart", func() bool {
+		roles, _ := others[0].members("members")
+		return roles[others[0].name] == "voter" || roles[others[0].name] == "leader"
+	})
 }
 
 // file reads one of the node's files of the grid.
