@@ -110,6 +110,21 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%d tokens: %+v", len(list), list)
 		}
 	})
+	t.Run("forgotten a day after their end", func(t *testing.T) {
+		now := time.Now()
+		for id, end := range map[string]time.Time{"aaaa": now.Add(-tokenMemory + time.Hour), "bbbb": now.Add(-tokenMemory - time.Hour)} {
+			check(t, p.Registry().PutToken(ctx, trust.PendingToken{ID: id, Hash: []byte{1}, Peer: trust.ControlKey{1}, Expires: end}))
+		}
+		_, err := p.MakeToken(ctx, time.Hour)
+		check(t, err)
+		list, err := p.Tokens(ctx)
+		check(t, err)
+		for id, want := range map[string]bool{"aaaa": true, "bbbb": false} {
+			if is := slices.ContainsFunc(list, func(t trust.PendingToken) bool { return t.ID == id }); is != want {
+				t.Errorf("token %s is there: %v, want %v", id, is, want)
+			}
+		}
+	})
 	t.Run("many at the same moment", func(t *testing.T) {
 		const count = 8
 		candidates, tokens := make([]grid.Candidate, count), make([]*trust.Token, count)

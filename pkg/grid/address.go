@@ -15,9 +15,12 @@ import (
 // needed is as likely as two of 2^63 drawn numbers being the same.
 const addressAttempts = 8
 
-// guestBit is set in the interface identifiers of who is about to join, and in no
-// node's: so the two never meet.
-const guestBit = 0x80
+// GuestBit is set in the first byte of the interface identifiers of who is about to join,
+// that is byte GuestByte of their addresses, and in no node's: so the two never meet.
+const (
+	GuestBit  = 0x80
+	GuestByte = 8
+)
 
 // NewControlPrefix draws the /64 of a grid's control network: fd00::/8 and 56
 // random bits (RFC 4193, section 3.2; one subnet, so its number is drawn as well).
@@ -54,12 +57,12 @@ func Address(control netip.Prefix, node string, taken func(netip.Addr) bool) (ne
 // key.
 func GuestAddress(control netip.Prefix, peer trust.ControlKey) netip.Addr {
 	b := derived(control, "guest", string(peer[:])).As16()
-	b[8] |= guestBit
+	b[GuestByte] |= GuestBit
 	return netip.AddrFrom16(b)
 }
 
 // isGuest says whether an address is of somebody who is about to join.
-func isGuest(addr netip.Addr) bool { return addr.As16()[8]&guestBit != 0 }
+func isGuest(addr netip.Addr) bool { return addr.As16()[GuestByte]&GuestBit != 0 }
 
 // derived makes an interface identifier of 63 bits from a hash.
 func derived(control netip.Prefix, parts ...string) netip.Addr {
@@ -70,6 +73,6 @@ func derived(control netip.Prefix, parts ...string) netip.Addr {
 	}
 	b := control.Addr().As16()
 	copy(b[8:], h.Sum(nil))
-	b[8] &^= guestBit
+	b[GuestByte] &^= GuestBit
 	return netip.AddrFrom16(b)
 }

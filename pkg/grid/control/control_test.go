@@ -159,6 +159,13 @@ func (n *node) reaches(to netip.AddrPort, within time.Duration) error {
 	return err
 }
 
+func (n *node) pings(to netip.Addr) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	_, err := n.Run(ctx, "ping", "-6", "-c", "1", "-W", "2", to.String())
+	return err == nil
+}
+
 // Of a node the others reach the grid's services on its control interface, and
 // nothing else of the host, whatever listens there.
 func TestControlInterface(t *testing.T) {
@@ -204,8 +211,9 @@ func TestControlInterface(t *testing.T) {
 	}
 }
 
-// A guest reaches the service of the node that invites; once it is a node, its
-// interface leads to the whole control network under another key and address.
+// A guest reaches the invitation service of the node that invites and nothing else, as
+// whoever has found a token would try; once it is a node, its interface leads to the whole
+// control network under another key and address.
 func TestGuestBecomesANode(t *testing.T) {
 	member, joining := newNodes(t)
 	token := must(trust.NewToken(trust.TokenAddress{
@@ -215,6 +223,8 @@ func TestGuestBecomesANode(t *testing.T) {
 	view := grid.View{Self: member.name, Control: network, Members: []string{member.name}, Pending: []trust.PendingToken{token.Pending()}}
 	member.put(control.GridPorts, must(grid.Peers(view, time.Now()))...)
 	member.listen("[::]:2391")
+	member.listen("[::]:2379")
+	registry := netip.AddrPortFrom(member.address, 2379)
 
 	guest := grid.Guests(token)[0]
 	err := joining.Do(func() error {
@@ -230,6 +240,12 @@ func TestGuestBecomesANode(t *testing.T) {
 	if err := joining.reaches(token.Service, 30*time.Second); err != nil {
 		t.Errorf("a guest does not reach the service: %v", err)
 	}
+	if err := joining.reaches(registry, 2*time.Second); err == nil {
+		t.Error("a guest reaches the registry")
+	}
+	if joining.pings(member.address) {
+		t.Error("a guest is answered by the host")
+	}
 
 	view.Nodes = []grid.Node{{Name: joining.name, Address: joining.address, ControlKey: joining.public()}}
 	view.Pending[0].Used = &trust.TokenUse{Node: joining.name, At: time.Now().Add(-time.Hour)}
@@ -237,6 +253,12 @@ func TestGuestBecomesANode(t *testing.T) {
 	joining.put(nil, member.peer())
 	if err := joining.reaches(token.Service, 30*time.Second); err != nil {
 		t.Errorf("a node does not reach the service: %v", err)
+	}
+	if err := joining.reaches(registry, 30*time.Second); err != nil {
+		t.Errorf("a node does not reach the registry: %v", err)
+	}
+	if !joining.pings(member.address) {
+		t.Error("a node is not answered")
 	}
 	if got := joining.addresses(); len(got) != 1 || got[0] != joining.address.String() {
 		t.Errorf("the interface has %v, want %v", got, joining.address)

@@ -7,6 +7,8 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/zosnet/zosnet/pkg/grid"
 )
 
 // The filter is an nftables table of a control interface's own. It keeps no state,
@@ -17,6 +19,8 @@ import (
 //		chain input {
 //			type filter hook input priority filter; policy accept;
 //			iifname != "zc-…" accept
+//			ip6 saddr & 0:0:0:0:8000:: != :: tcp dport != 2391 drop
+//			ip6 saddr & 0:0:0:0:8000:: != :: icmpv6 type >= 5 drop
 //			tcp dport @services accept
 //			tcp sport @grid tcp flags & (syn | ack) != syn accept
 //			icmpv6 type < 5 accept
@@ -30,7 +34,8 @@ import (
 //		}
 //	}
 //
-// Nothing is forwarded: neither a tenant's packet into the control network nor a
+// A guest reaches the invitation service and nothing else: its address says that it is one,
+// and WireGuard that the address is its own. Nothing is forwarded: neither a tenant's packet into the control network nor a
 // node's packet through this one.
 const (
 	filterTable = "zosnet_control"
@@ -40,7 +45,7 @@ const (
 
 // GridPorts are the TCP ports of the grid's services on control addresses: etcd for
 // clients and for members, and invitations.
-var GridPorts = []uint16{2379, 2380, 2391}
+var GridPorts = []uint16{2379, 2380, grid.ServicePort}
 
 // putFilter writes the table anew, in one transaction.
 func putFilter(name string, services []uint16) error {
@@ -77,6 +82,8 @@ func putFilter(name string, services []uint16) error {
 	}
 	in, out := expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME
 	add(input, interfaceIs(in, expr.CmpOpNeq, name), verdict(expr.VerdictAccept))
+	add(input, fromGuest(), protocolIs(unix.IPPROTO_TCP), portIsNot(grid.ServicePort), verdict(expr.VerdictDrop))
+	add(input, fromGuest(), protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpGte, 5), verdict(expr.VerdictDrop))
 	add(input, protocolIs(unix.IPPROTO_TCP), portIn(2, open), verdict(expr.VerdictAccept))
 	add(input, protocolIs(unix.IPPROTO_TCP), portIn(0, all), startsNothing(), verdict(expr.VerdictAccept))
 	add(input, protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpLt, 5), verdict(expr.VerdictAccept)) // errors, RFC 4443
@@ -132,6 +139,24 @@ func portIn(offset uint32, set *nftables.Set) []expr.Any {
 	return []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
 		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
+	}
+}
+
+// fromGuest looks at the byte of the source address that tells guests from nodes. The
+// header is IPv6: WireGuard lets through what comes from a peer's AllowedIPs only.
+func fromGuest() []expr.Any {
+	const source = 8 // bytes into the IPv6 header (RFC 8200, section 3)
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: source + grid.GuestByte, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{grid.GuestBit}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{0}},
+	}
+}
+
+func portIsNot(port uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
 	}
 }
 

@@ -19,6 +19,7 @@
 //	nodes/NODE/prefixes/PREFIX               an allocation that it holds            signed by it
 //	nodes/NODE/delegations/BLOCK             which node has that block of it        signed by it
 //	nodes/NODE/requests/blocks               how many blocks it wants of whom       signed by it
+//	nodes/NODE/tokens/ID                     a join token that it made              only it reads it
 //	networks/NETWORK                         the document and its revision          signed by its owner
 //	networks/NETWORK/revisions/REVISION      a past document                        signed by its owner
 //	workloads/NETWORK/WORKLOAD               which node has the workload's name     a claim

@@ -81,6 +81,23 @@ func TestRoster(t *testing.T) {
 	if err != nil || len(list) != 2 || list[1].Node != "n2" || list[1].ControlKey != g.node(2).identity.ControlKey {
 		t.Errorf("the roster: %+v, %v", list, err)
 	}
+	var used *TokenUsedError
+	if err := n1.RevokeToken(ctx, made.ID); !errors.As(err, &used) || used.Node != "n2" {
+		t.Errorf("a used token was taken back: %v", err)
+	}
+	another := trust.PendingToken{ID: "00ff", Hash: made.Hash, Peer: made.Peer, Expires: made.Expires}
+	g.ok(n1.PutToken(ctx, another))
+	if list, err := n1.Tokens(ctx); err != nil || len(list) != 2 || list[0].ID != another.ID && list[1].ID != another.ID {
+		t.Errorf("the tokens of n1: %+v, %v", list, err)
+	}
+	if list, err := n2.Tokens(ctx); err != nil || len(list) != 0 {
+		t.Errorf("the tokens of n2: %+v, %v", list, err)
+	}
+	g.ok(n1.RevokeToken(ctx, another.ID))
+	g.ok(n1.RevokeToken(ctx, another.ID)) // it was not known whether it was done
+	if err := admit(3, 3, another); !errors.Is(err, ErrStale) {
+		t.Errorf("a token that was taken back: %v", err)
+	}
 	g.ok(n1.DeleteToken(ctx, made.ID))
 	if gone, err := n1.Token(ctx, made.ID); gone != nil || err != nil {
 		t.Errorf("the token stays: %v, %v", gone, err)
