@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -75,6 +76,75 @@ func TestEntrancesWhereDevicesEnd(t *testing.T) {
 	}
 	if len(in.Entrances) != 1 || in.Entrances[0].Network != "on-n1" {
 		t.Errorf("entrances %+v, want that of on-n1", in.Entrances)
+	}
+}
+
+// TestForeseenEntrances: what is only looked at has the port that it would get, no key,
+// and leaves nothing behind.
+func TestForeseenEntrances(t *testing.T) {
+	dir := t.TempDir()
+	e, err := openEntrances(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreseen, err := e.of("acme", "n1", findKeys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if files, _ := filepath.Glob(filepath.Join(dir, "*.json")); err != nil || len(left)+len(files) > 0 {
+		t.Errorf("left are %v, %v, %v", left, files, err)
+	}
+	made, err := e.of("acme", "n1", makeKeys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if foreseen.Port != made.Port || foreseen.PublicKey != [32]byte{} || made.PublicKey == [32]byte{} {
+		t.Errorf("foreseen %+v, made %+v", foreseen, made)
+	}
+	if again, err := e.of("acme", "n1", findKeys); err != nil || again != made {
+		t.Errorf("looked at again it is %+v, %v, and was made %+v", again, err, made)
+	}
+}
+
+// TestGivenAnew: whose configurations a document makes old, each line from one to the next.
+func TestGivenAnew(t *testing.T) {
+	device := func(name, key string) string { return name + ": {publicKey: \"" + key + "\"}" }
+	const other = "gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA="
+	for _, c := range []struct{ what, before, after, want string }{
+		{"another node", "nodes: [n1]\naccess: {" + device("alice", aliceKey) + "}", "nodes: [n1, n2]\naccess: {" + device("alice", aliceKey) + "}", "alice"},
+		{"one less", "nodes: [n1, n2]\naccess: {" + device("alice", aliceKey) + "}", "nodes: [n2]\naccess: {" + device("alice", aliceKey) + "}", "alice"},
+		{"an exit", "nodes: [n1]\naccess: {" + device("alice", aliceKey) + "}", "nodes: [n1]\nexit: n2\naccess: {" + device("alice", aliceKey) + "}", "alice"},
+		{"the same in another order", "nodes: [n1, n2]\naccess: {" + device("alice", aliceKey) + "}", "nodes: [n2, n1]\naccess: {" + device("alice", aliceKey) + "}", ""},
+		{"who comes with the node has it", "nodes: [n1]\naccess: {" + device("bob", other) + "}", "nodes: [n1, n2]\naccess: {" + device("alice", aliceKey) + ", " + device("bob", other) + "}", "bob"},
+		{"who has another key now", "nodes: [n1]\naccess: {" + device("alice", other) + "}", "nodes: [n1, n2]\naccess: {" + device("alice", aliceKey) + "}", ""},
+		{"nobody", "nodes: [n1]", "nodes: [n1, n2]", ""},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			got := givenAnew(parsed(t, "network: acme\n"+c.before+"\n").network, parsed(t, "network: acme\n"+c.after+"\n").network)
+			if (got == "") != (c.want == "") || !strings.Contains(got, "configurations of "+c.want) && c.want != "" {
+				t.Errorf("said is %q, want %q", got, c.want)
+			}
+		})
+	}
+	if got := givenAnew(nil, parsed(t, "network: acme\nnodes: [n1]\n").network); got != "" {
+		t.Errorf("of a new network: %s", got)
+	}
+}
+
+// TestUnknownPrefixes: a configuration that is not whole says of which nodes.
+func TestUnknownPrefixes(t *testing.T) {
+	document := parsed(t, "network: acme\nnodes: [n1, n2, n3, n4]\n").network
+	prefix := netip.MustParsePrefix
+	v := view{node: "n1", input: plan.Input{Parts: []plan.Part{
+		{Network: "acme", Node: "n1", Prefix: prefix("2001:db8:aaaa:1::/64")},
+		{Network: "acme", Node: "n2", Prefix: prefix("2001:db8:bbbb:1::/64")},
+		{Network: "acme", Node: "n3", Prefix: prefix("2001:db8:cccc:1::/64")}, // left out: not its own, say
+		{Network: "globex", Node: "n4", Prefix: prefix("2001:db8:dddd:1::/64")},
+	}}}
+	got := v.withoutPrefix(document, []string{"2001:db8:aaaa:1::/64", "2001:db8:bbbb:1::/64"})
+	if want := []string{"n3", "n4"}; !slices.Equal(got, want) {
+		t.Errorf("unknown are %v, want %v", got, want)
 	}
 }
 

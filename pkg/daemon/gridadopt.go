@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/plan"
@@ -12,67 +11,11 @@ import (
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 )
 
-// gridRetry is how long after a failure what the grid and this node have of each other is
-// tried again.
-const gridRetry = 5 * time.Second
-
-// idleEvery is how often a node that hears of nothing looks whether it has a block for
-// nothing.
-const idleEvery = 10 * time.Minute
-
-// followGrid keeps this node and the grid to each other's word until ctx ends: what
-// owners say is stored here, what this node carries is published.
-func (d *Daemon) followGrid(ctx context.Context) error {
-	changes := d.store.Watch(ctx, 0)
-	var news <-chan struct{} // of the registry that is open
-	var retry <-chan time.Time
-	said := "" // what was wrong the last time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-d.control.Opened():
-			news = d.control.Registry().Watch(ctx)
-			continue
-		case <-retry:
-		case <-d.control.Accepted():
-		case <-d.reloaded:
-		case _, open := <-news:
-			if !open {
-				news = nil
-				continue
-			}
-			d.enforcer.request()
-		case <-d.rotated:
-		case _, open := <-changes:
-			if !open {
-				changes = nil
-				continue
-			}
-		}
-		retry = nil
-		if !d.inGrid() || d.control.Registry() == nil {
-			continue
-		}
-		d.control.Registry().Carry(d.grid.adopted.names())
-		err := errors.Join(d.settleBlocks(ctx, d.control.Registry(), time.Now()), d.adoptNetworks(ctx), d.publishAll(ctx))
-		if err == nil || ctx.Err() != nil {
-			said = ""
-			retry = time.After(idleEvery) // a block of which the last /64 has rested
-			continue
-		}
-		if said != err.Error() {
-			said = err.Error()
-			d.log.Warn("what the grid says and what this node carries are not the same yet; it is tried again", "error", err, "again", gridRetry)
-		}
-		retry = time.After(gridRetry)
-	}
-}
-
 // adoptNetworks stores the grid's documents that name this node, and deletes the
 // networks that are not the grid's any more. The owner's word counts whatever is
-// attached, and nobody else's: what is only gone from the registry is put back there.
+// attached, and nobody else's. It writes nothing to the registry, which may be slow.
 func (d *Daemon) adoptNetworks(ctx context.Context) error {
+	d.control.Registry().Carry(d.grid.adopted.names())
 	snap := d.control.Registry().Snapshot()
 	if snap.Source == gridstore.SourceNone {
 		return nil
@@ -95,12 +38,39 @@ func (d *Daemon) adoptNetworks(ctx context.Context) error {
 		return errors.Join(errs...)
 	}
 	for _, name := range d.grid.adopted.names() {
-		document := snap.Carried[name]
-		switch {
-		case document != nil && d.ended(local, document), accepted.refused(name) != nil && !attached(local, name):
+		if d.goes(local, accepted, name, snap.Carried[name]) {
 			errs = append(errs, d.releaseNetwork(ctx, name))
-		case document != nil && errors.Is(accepted.document(name), gridstore.ErrMissing):
-			errs = append(errs, d.control.Registry().PutDocument(ctx, *document))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// goes tells whether a network that was the grid's has no place here any more.
+func (d *Daemon) goes(local registry.Snapshot, accepted acceptance, name string, document *gridstore.Document) bool {
+	return document != nil && d.ended(local, document) || accepted.refused(name) != nil && !attached(local, name)
+}
+
+// restoreDocuments puts back what is only gone from the registry, of networks that this
+// node carries: no owner has said that they end.
+func (d *Daemon) restoreDocuments(ctx context.Context) error {
+	client := d.control.Registry()
+	snap := client.Snapshot()
+	if snap.Source != gridstore.SourceCluster {
+		return nil
+	}
+	local, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	accepted, err := d.acceptance(snap)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range d.grid.adopted.names() {
+		document := snap.Carried[name]
+		if document != nil && !d.goes(local, accepted, name, document) && errors.Is(accepted.document(name), gridstore.ErrMissing) {
+			errs = append(errs, client.PutDocument(ctx, *document))
 		}
 	}
 	return errors.Join(errs...)

@@ -63,32 +63,39 @@ func attachmentOf(r *api.AttachRequest) (registry.Attachment, error) {
 	return a, nil
 }
 
-// attach stores an attachment that is new and fits into the plan. The registry
-// itself would take one again that it has.
+// attach stores an attachment, and claims its name in the grid. Others may change things
+// while the grid's registry is asked: it may be slow.
 func (d *Daemon) attach(ctx context.Context, a registry.Attachment) error {
 	if err := d.attachable(a.Network); err != nil {
 		return err
 	}
+	a, err := d.storeAttachment(ctx, a)
+	if err != nil {
+		return err
+	}
+	return d.claimName(ctx, a)
+}
+
+// storeAttachment stores an attachment that is new and fits into the plan. The registry
+// itself would take one again that it has.
+func (d *Daemon) storeAttachment(ctx context.Context, a registry.Attachment) (registry.Attachment, error) {
 	d.change.Lock()
 	defer d.change.Unlock()
 	snap, err := d.store.Snapshot(ctx)
 	if err != nil {
-		return err
+		return a, err
 	}
 	for _, other := range snap.Attachments {
 		if other.Network == a.Network && other.Name == a.Name {
-			return &registry.ExistsError{Network: a.Network, Name: fmt.Sprintf("the workload name %q", a.Name), By: other.String()}
+			return a, &registry.ExistsError{Network: a.Network, Name: fmt.Sprintf("the workload name %q", a.Name), By: other.String()}
 		}
 	}
 	if record, ok := snap.Network(a.Network); ok {
 		if err := d.fits(snap, record, a); err != nil {
-			return err
+			return a, err
 		}
 	}
-	if a, err = d.store.PutAttachment(ctx, a); err != nil {
-		return err
-	}
-	return d.claimName(ctx, a)
+	return d.store.PutAttachment(ctx, a)
 }
 
 // fits refuses an attachment that the plan has no place for. What the registry

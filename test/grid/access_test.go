@@ -32,6 +32,10 @@ func personAcrossNodes(t *testing.T, asked *node, laptop *lab.Machine, network, 
 
 	here := endpoint{Machine: laptop, address: alice.Address}
 	here.reaches(t, allowed)
+	here.reaches(t, endpoint{address: netip.PrefixFrom(alice.Address, 64).Masked().Addr().Next()}) // her gateway
+	if here.pings(endpoint{address: netip.PrefixFrom(allowed.address, 64).Masked().Addr().Next()}) {
+		t.Error("alice's device is answered by the gateway of a node where it does not end")
+	}
 	if here.pings(denied) {
 		t.Error("alice reaches what nothing allows")
 	}
