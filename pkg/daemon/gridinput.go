@@ -53,7 +53,7 @@ func othersOf(snap gridstore.Snapshot, self string) (o others) {
 				*blocks = append(*blocks, part.Block)
 			}
 			o.parts = append(o.parts, partOf(network.Name, node, part, self))
-			o.remote = append(o.remote, remoteOf(network, node)...)
+			o.addRemote(network, node)
 		}
 	}
 	return o
@@ -123,9 +123,9 @@ func (h holders) delegated(snap gridstore.Snapshot, node string, part *gridstore
 	})
 }
 
-// remoteOf gives the workloads of a network on another node, with every address
-// that the node has published for them.
-func remoteOf(network *gridstore.Network, node string) (list []plan.Remote) {
+// addRemote adds the workloads of a network on another node, with every address that
+// the node has published for them.
+func (o *others) addRemote(network *gridstore.Network, node string) {
 	for _, a := range network.Attachments[node] {
 		r := plan.Remote{Network: network.Name, Service: a.Service, Name: a.Workload, Node: node}
 		if a.Address.IsValid() {
@@ -136,9 +136,8 @@ func remoteOf(network *gridstore.Network, node string) (list []plan.Remote) {
 				r.Addresses = append(r.Addresses, b.Address)
 			}
 		}
-		list = append(list, r)
+		o.remote = append(o.remote, r)
 	}
-	return list
 }
 
 func sortedNetworks(snap gridstore.Snapshot) []*gridstore.Network {
