@@ -42,7 +42,38 @@ func (in Input) apart() (Input, []Ignored) {
 		}
 		return reason != ""
 	})
+	in.Remote, ignored = atMost(in.Remote, ignored)
 	return in, append(ignored, in.keepNames()...)
+}
+
+// mostRemote bounds the addresses that one node has in one network here: all networks
+// share the datapath's room, 131,072.
+const mostRemote = 4096
+
+// atMost leaves out what a node has in a network beyond mostRemote, by name.
+func atMost(remote []Remote, ignored []Ignored) ([]Remote, []Ignored) {
+	have := map[place]int{}
+	var much []place
+	for _, r := range remote {
+		at := place{r.Network, r.Node}
+		before := have[at]
+		if have[at] += len(r.Addresses); before <= mostRemote && have[at] > mostRemote {
+			much = append(much, at)
+		}
+	}
+	if len(much) == 0 {
+		return remote, ignored
+	}
+	clear(have)
+	remote = slices.SortedFunc(slices.Values(remote), func(a, b Remote) int { return cmp.Compare(a.Name, b.Name) })
+	for _, at := range much {
+		ignored = append(ignored, Ignored{partObject(at.network, at.node), fmt.Sprintf("its workloads have more than %d addresses: only the first ones, by name, are known here", mostRemote)})
+	}
+	return slices.DeleteFunc(remote, func(r Remote) bool {
+		at := place{r.Network, r.Node}
+		have[at] += len(r.Addresses)
+		return have[at] > mostRemote
+	}), ignored
 }
 
 // fitting gives the networks that may have each of some /64s, by what was delegated: a

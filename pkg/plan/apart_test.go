@@ -103,6 +103,31 @@ func TestOnePrefixOfTwoNetworks(t *testing.T) {
 	}
 }
 
+// TestManyRemote: a node that says to have more workloads than anybody takes no other
+// network's room.
+func TestManyRemote(t *testing.T) {
+	in := twoSpanning(t)
+	at := netip.MustParsePrefix("2001:db8:dddd:1::/64")
+	for i := range 3 * mostRemote {
+		raw := at.Addr().As16()
+		raw[13], raw[14], raw[15] = 1, byte(i>>8), byte(i)
+		in.Remote = append(in.Remote, Remote{"acme", "db", fmt.Sprintf("many-%05d", i), "n4", []netip.Addr{netip.AddrFrom16(raw)}})
+	}
+	s := mustCompute(t, in)
+	bound := 0
+	for _, b := range s.Bindings {
+		if at.Contains(b.Address) {
+			bound++
+		}
+	}
+	if bound != mostRemote || len(s.Ignored) != 1 || s.Ignored[0].Object != "network acme on node n4" {
+		t.Errorf("%d addresses, ignored %v; want %d", bound, s.Ignored, mostRemote)
+	}
+	if changes := Diff(mustCompute(t, twoSpanning(t)), s); slices.ContainsFunc(changes, func(c Change) bool { return strings.Contains(c.Object, "globex") }) {
+		t.Errorf("it changes another network: %v", changes)
+	}
+}
+
 // TestNamesThatMeet: two networks of one owner whose overlays get one name only once
 // the first changes its key. That network keeps its key, and nobody else's plan fails.
 func TestNamesThatMeet(t *testing.T) {

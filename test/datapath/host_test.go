@@ -114,6 +114,8 @@ func TestManyPortsAreOpenToEverybody(t *testing.T) {
 		m.knocks("lockdown", "the same of TCP", tcp(world, host, 999, port, "S", 1, 0))
 	}
 	m.knocks("lockdown", "a stranger at the next port", udp(world, host, 999, 20980))
+	quoted := udp(world, host, 999, 20480).from(routerMAC, routerMAC).bytes(t)[14:]
+	m.hostSays("host_reply", "that nothing listens at an open port", icmp(host, world, 1, 4, append(make([]byte, 4), quoted...)...))
 	must(t, m.maps.PutLockdown(2, allow[1:]))
 	must(t, m.maps.TryLockdown(2, maps.BootTime()+uint64(3600e9)))
 	m.knocks("lockdown", "during a trial without it", udp(world, host, 999, 20480))

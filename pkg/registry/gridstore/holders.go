@@ -176,6 +176,9 @@ func (c *Client) getRanges(ctx context.Context, ranges []string, revision int64)
 		if isPrefix(r) {
 			opts = append(opts, clientv3.WithPrefix())
 		}
+		if r == spansOf(c.cfg.Node) {
+			opts = append(opts, clientv3.WithLimit(mostSpans))
+		}
 		ops = append(ops, clientv3.OpGet(r, opts...))
 	}
 	return c.etcd.Txn(ctx).Then(ops...).Commit()

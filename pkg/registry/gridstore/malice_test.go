@@ -1,6 +1,7 @@
 package gridstore
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -126,6 +127,34 @@ func TestOneNodeAgainstANetwork(t *testing.T) {
 			return s.Networks["acme"] == nil && s.Carried["acme"] != nil && s.Carried["acme"].Released
 		})
 	})
+}
+
+// TestManySpans: a node that tells another one of a million networks takes no more of its
+// memory than some thousand, and no network from it that it carries.
+func TestManySpans(t *testing.T) {
+	s := newState(judge{roots: newGrid(t).roots, now: time.Now}.fresh(), newScope("n2", nil))
+	s.carry(map[string]bool{"zeta": true})
+	raw := must(encode(&span{}, nil))
+	for i := range 2 * mostSpans {
+		s.put(fmt.Sprintf("%sn-%d", spansOf("n2"), i), raw, int64(i))
+		s.put(fmt.Sprintf("%sN-%d", spansOf("n2"), i), raw, int64(i))
+	}
+	s.put(spansOf("n2")+"zeta", raw, 1)
+	if s.spans != mostSpans+1 || len(s.groups) != mostSpans+1 || len(s.refused) != mostRefused || s.find(Key{Kind: KindSpan, Node: "n2", Network: "zeta"}) == nil {
+		t.Errorf("%d spans, %d groups, %d refused; want at most %d and %d", s.spans, len(s.groups), len(s.refused), mostSpans+1, mostRefused)
+	}
+	s.delete(spansOf("n2") + "n-0")
+	s.delete(spansOf("n2") + "n-1")
+	if s.put(spansOf("n2")+"acme", raw, 1); s.find(Key{Kind: KindSpan, Node: "n2", Network: "acme"}) == nil {
+		t.Errorf("%d spans: those that go make no room", s.spans)
+	}
+	for i := range 2 * mostSpans {
+		s.delete(fmt.Sprintf("%sn-%d", spansOf("n2"), i))
+		s.delete(fmt.Sprintf("%sN-%d", spansOf("n2"), i))
+	}
+	if s.spans != 2 || len(s.refused) != 0 {
+		t.Errorf("%d spans and %d refused are left", s.spans, len(s.refused))
+	}
 }
 
 // TestRegisteredFirst: when a prefix was registered is told by the registry, not by who

@@ -10,6 +10,13 @@ import (
 // node hear of.
 const mostNodes = 1024
 
+// mostSpans bounds the networks that a node is told to be named by: anybody can say so.
+// It is more than a node has numbers for.
+const mostSpans = 8192
+
+// mostRefused bounds the keys that are told as problems though they are none at all.
+const mostRefused = 8192
+
 // A watched range is written as a key; with a slash at its end it is every key
 // under it.
 func isPrefix(r string) bool { return strings.HasSuffix(r, "/") }

@@ -31,6 +31,7 @@ type state struct {
 	dirty    map[group]bool       // changed since the last snapshot
 	unsaved  map[string]bool      // keys changed since the cache was written
 	waiting  map[string]bool      // nodes whose certificate came since settle
+	spans    int                  // networks that this node was told to be named by
 	missing  map[string]bool      // keys of believed documents that the registry has no more
 	left     map[string]time.Time // when nodes that are not live any more were heard to be so, by this node's clock
 	snapshot Snapshot             // the last one
@@ -54,13 +55,18 @@ func (s *state) put(key string, raw []byte, revision int64) {
 	s.unsaved[key] = true
 	k, err := ParseKey(key)
 	if err != nil {
-		s.refused[key] = refusal{raw, revision, err}
+		if len(s.refused) < mostRefused {
+			s.refused[key] = refusal{raw, revision, err}
+		}
 		return
 	}
 	e := s.find(k)
 	if e != nil && bytes.Equal(e.raw, raw) {
 		e.revision = revision
 		s.found(key, k)
+		return
+	}
+	if k.Kind == KindSpan && e == nil && s.spans >= mostSpans && !s.scope.carried[k.Network] {
 		return
 	}
 	v, err := s.believe(k, raw)
@@ -104,6 +110,9 @@ func (s *state) keep(k Key, e *entry) {
 	if s.groups[g] == nil {
 		s.groups[g] = map[Key]*entry{}
 	}
+	if k.Kind == KindSpan && s.groups[g][k] == nil {
+		s.spans++
+	}
 	s.groups[g][k] = e
 	s.dirty[g] = true
 	switch k.Kind {
@@ -142,7 +151,9 @@ func (s *state) drop(key string) {
 	if err != nil || !ok || s.groups[g][k] == nil {
 		return
 	}
-	delete(s.groups[g], k)
+	if delete(s.groups[g], k); k.Kind == KindSpan {
+		s.spans--
+	}
 	if len(s.groups[g]) == 0 {
 		delete(s.groups, g)
 		if !g.network {
