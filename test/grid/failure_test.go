@@ -76,6 +76,14 @@ func TestNodesAndFailures(t *testing.T) {
 		n.hasNetwork(network, true)
 	}
 	web, db := second.attach(network, "web", "web-1"), third.attach(network, "db", "db-1")
+	t.Run("there is a session before anybody speaks", func(t *testing.T) {
+		await(t, patience, func() error {
+			if peer := second.onlyPeer(t, network); peer.handshake == "0" || peer.keepalive != "off" {
+				return fmt.Errorf("second's peer is %+v; want it called, and not again and again", peer)
+			}
+			return nil
+		})
+	})
 	web.reaches(t, db)
 
 	t.Run("every node is listed", func(t *testing.T) {

@@ -28,13 +28,15 @@ func testStale(t *testing.T, at *node, network string, left *node) {
 }
 
 // wgPeer is what `wg show` says of a peer.
-type wgPeer struct{ endpoint, prefixes string }
+type wgPeer struct{ endpoint, prefixes, handshake, keepalive string }
 
 // onlyPeer gives the one peer that a network has at this node.
 func (n *node) onlyPeer(t *testing.T, network string) (p wgPeer) {
 	t.Helper()
 	device := n.networkKey(network, "keys", "ls").Interface
-	for what, to := range map[string]*string{"endpoints": &p.endpoint, "allowed-ips": &p.prefixes} {
+	for what, to := range map[string]*string{
+		"endpoints": &p.endpoint, "allowed-ips": &p.prefixes, "latest-handshakes": &p.handshake, "persistent-keepalive": &p.keepalive,
+	} {
 		out, err := n.Run(t.Context(), "wg", "show", device, what)
 		check(t, err)
 		_, value, one := strings.Cut(strings.TrimSpace(out), "\t")
