@@ -69,9 +69,9 @@ func (c *calls) enforced(changes []plan.Change) {
 	wake(c.changed)
 }
 
-// wants gives the paths over which workloads of two nodes could speak, where either node
-// could begin. One that is hidden calls by itself, and so does a peer that is called all
-// the time.
+// wants gives the paths over which workloads of two nodes could speak, and those under
+// new keys, where either node could begin. Whoever is hidden calls by itself, and a peer
+// that is called all the time needs no call.
 func (v view) wants() map[path]want {
 	type place struct{ network, node string }
 	there := map[place]int{}
@@ -82,11 +82,15 @@ func (v view) wants() map[path]want {
 	for _, a := range v.input.Attachments {
 		here[a.Network]++
 	}
+	heirs := map[string]bool{}
+	for _, o := range v.overlays {
+		heirs[o.Heir] = true
+	}
 	list := map[path]want{}
 	for _, o := range v.overlays {
 		for _, p := range o.Peers {
 			w := want{o.Network, p.Endpoint, here[o.Network], there[place{o.Network, p.Node}], slices.Compare(p.PublicKey[:], o.PublicKey[:]) < 0}
-			if p.Endpoint.IsValid() && p.Keepalive == 0 && w.here > 0 && w.there > 0 {
+			if p.Endpoint.IsValid() && p.Keepalive == 0 && (w.here > 0 && w.there > 0 || heirs[o.Interface]) {
 				list[path{o.Interface, p.PublicKey}] = w
 			}
 		}

@@ -78,6 +78,13 @@ func TestCalls(t *testing.T) {
 			t.Errorf("%s: later %v, want %v", row.what, list, row.second)
 		}
 	}
+	rotating := view{overlays: []plan.Overlay{
+		{Network: "acme", Interface: acme, Heir: "zoacme-2", Peers: []plan.Peer{peer("n2", later)}},
+		{Network: "acme", Interface: "zoacme-2", PublicKey: [32]byte{5}, Peers: []plan.Peer{peer("n2", earlier)}},
+	}}
+	if wants := slices.Collect(maps.Keys(rotating.wants())); !slices.Equal(wants, []path{{"zoacme-2", earlier}}) {
+		t.Errorf("while a key is changed and nobody speaks, %v are wanted; want the one under the new key", wants)
+	}
 	c.enforced([]plan.Change{{Object: "overlay acme"}})
 	c.look(view{overlays: both, input: plan.Input{Attachments: here, Remote: there}}.wants(), begin)
 	c.look(map[path]want{}, begin)

@@ -107,7 +107,11 @@ func (in Input) generations(o Overlay, own Part, parts []Part, s sessions) (list
 	next.Peers, more = ofGeneration(next, all, of)
 	o.Heir = next.Interface
 	for i := range next.Peers {
-		next.Peers[i].settle(&o, s[sessionKey{next.Interface, next.Peers[i].PublicKey}].Established)
+		p := &next.Peers[i]
+		p.settle(&o, s[sessionKey{next.Interface, p.PublicKey}].Established)
+		if p.Keepalive == trying && in.Node.Endpoint.IsValid() && slices.Compare(p.PublicKey[:], next.PublicKey[:]) < 0 {
+			p.Keepalive = 0 // that one tries: two handshakes that begin in the same instant come to nothing
+		}
 	}
 	for i := range o.Peers {
 		p := &o.Peers[i]

@@ -249,3 +249,32 @@ func TestRotationKeepsTheDirectWay(t *testing.T) {
 		})
 	}
 }
+
+// TestWhoTries: of two nodes the one with the smaller new key calls the other until that
+// answers, and from then on both do; one that is hidden calls in any case.
+func TestWhoTries(t *testing.T) {
+	for _, row := range []struct {
+		name            string
+		n2              byte // its new key; n1's is 14
+		hidden, answers bool
+		want            uint16
+	}{
+		{"the smaller key", 24, false, false, trying},
+		{"the greater key", 4, false, false, 0},
+		{"the greater key, hidden", 4, true, false, trying},
+		{"the greater key, and it has shaken hands", 4, false, true, keepalive},
+	} {
+		in := changing(t, both)
+		in.Parts[1].Next.PublicKey = [32]byte{row.n2}
+		if row.hidden {
+			in.Node.Endpoint = netip.Addr{}
+		}
+		if row.answers {
+			in.Sessions = []Session{{Interface: deviceOf(4), PublicKey: [32]byte{row.n2}, Established: true}}
+		}
+		s := mustCompute(t, in)
+		if got := s.Overlays[1].Peers[0]; got.Keepalive != row.want {
+			t.Errorf("%s: a keepalive of %d s, want %d", row.name, got.Keepalive, row.want)
+		}
+	}
+}
