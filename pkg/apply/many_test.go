@@ -71,9 +71,9 @@ type costs struct{ nothing, peer, address, check int }
 // costs brings a node to so many networks and measures changes to one of them.
 func (n *node) costs(t *testing.T, calls *syscalls, networks int) (c costs) {
 	t.Helper()
-	in := spanningInput(t, n, networks)
+	in, memo := spanningInput(t, n, networks), &plan.Memo{}
 	state := func() plan.State {
-		s, err := plan.Compute(in)
+		s, err := memo.Compute(in)
 		check(t, err)
 		if len(s.Overlays) != networks || len(s.Ignored) != 0 {
 			t.Fatalf("%d overlays, ignored %v", len(s.Overlays), s.Ignored)
@@ -128,7 +128,16 @@ func (n *node) costs(t *testing.T, calls *syscalls, networks int) (c costs) {
 	}
 	slow() // it learns what a look costs
 	c.check = timed("a check", slow)
-	timed("the plan", func() { state() })
+	memo = &plan.Memo{}
+	timed("the first plan", func() { s = state() })
+	remote.Addresses = remote.Addresses[:1]
+	next := s
+	timed("the plan after that", func() { next = state() })
+	timed("comparing the two", func() {
+		if changed, only := plan.ChangedNetworks(s, next); len(changed) != 1 || !only {
+			t.Errorf("one network has changed, found %v, only these: %v", changed, only)
+		}
+	})
 	return c
 }
 

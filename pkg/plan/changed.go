@@ -12,10 +12,12 @@ import (
 // nothing else differs that the kernel hears of: else there is more to compare than
 // these networks.
 func ChangedNetworks(from, to State) (names []string, only bool) {
-	if !reflect.DeepEqual(from.withoutPeers(), to.withoutPeers()) {
+	here, before := from.splitBindings()
+	hereNow, after := to.splitBindings()
+	if !slices.Equal(from.Workloads, to.Workloads) || !slices.Equal(here, hereNow) ||
+		!reflect.DeepEqual(from.withoutPeers(), to.withoutPeers()) {
 		return nil, false
 	}
-	before, after := from.remoteBindings(), to.remoteBindings()
 	for i, n := range to.Networks {
 		if !reflect.DeepEqual(from.Networks[i].Policy, n.Policy) || !slices.Equal(before[n.ID], after[n.ID]) {
 			names = append(names, n.Name)
@@ -30,7 +32,7 @@ func ChangedNetworks(from, to State) (names []string, only bool) {
 	return slices.Compact(names), true
 }
 
-// withoutPeers is the state without what ChangedNetworks compares by network, and
+// withoutPeers is the state without what ChangedNetworks compares by itself, and
 // without what is for people and for resolvers.
 func (s State) withoutPeers() State {
 	s.Networks, s.Overlays = slices.Clone(s.Networks), slices.Clone(s.Overlays)
@@ -41,20 +43,24 @@ func (s State) withoutPeers() State {
 		o := &s.Overlays[i]
 		o.Peers, o.Needed, o.MTU = nil, nil, 0 // it follows from the ways to them
 	}
-	s.Bindings = slices.DeleteFunc(slices.Clone(s.Bindings), func(b Binding) bool { return b.Remote })
-	s.Resolvers, s.Ignored = nil, nil
+	s.Workloads, s.Bindings, s.Resolvers, s.Ignored = nil, nil, nil, nil
 	return s
 }
 
-// remoteBindings gives the addresses on other nodes, by network id.
-func (s State) remoteBindings() map[uint32][]Binding {
-	all := map[uint32][]Binding{}
+// splitBindings gives the addresses here, and those on other nodes by network id.
+func (s State) splitBindings() (here []Binding, elsewhere map[uint32][]Binding) {
+	here, elsewhere = make([]Binding, 0, len(s.Bindings)), make(map[uint32][]Binding, len(s.Networks))
+	remote := make([]Binding, 0, len(s.Bindings))
 	for _, b := range s.Bindings {
-		if b.Remote {
-			all[b.NetworkID] = append(all[b.NetworkID], b)
+		if !b.Remote {
+			here = append(here, b)
+			continue
 		}
+		remote = append(remote, b)
+		first := len(remote) - 1 - len(elsewhere[b.NetworkID]) // they are by network
+		elsewhere[b.NetworkID] = remote[first:]
 	}
-	return all
+	return here, elsewhere
 }
 
 // Of is the state of some networks alone: what of them is in the kernel, without what
