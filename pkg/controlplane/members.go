@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/zosnet/zosnet/pkg/registry"
 )
@@ -22,12 +23,18 @@ type Member struct {
 	Role    string         // leader; voter; learner, which has no vote yet; member, where this node is none and cannot tell
 }
 
+// tellPatience is how long the members are asked who they are.
+const tellPatience = 10 * time.Second
+
 // Members tells who the members are: as they themselves have it, or at a node that is
 // none as it has heard.
 func (p *Plane) Members(ctx context.Context) (*Members, error) {
 	s, err := p.administer()
 	if err == nil && s.member != nil {
-		return s.members(ctx)
+		asking, cancel := context.WithTimeout(ctx, tellPatience)
+		defer cancel()
+		list, err := s.members(asking)
+		return list, p.orLost(err)
 	}
 	state := p.State()
 	switch {
@@ -51,7 +58,10 @@ func (p *Plane) Promote(ctx context.Context, node string) (*Members, error) {
 		return nil, err
 	}
 	if err := p.promote(ctx, s, node); err != nil {
-		return nil, fmt.Errorf("promote node %s: %w; the same again goes on from there", node, err)
+		if _, refused := errors.AsType[*RefusedError](err); refused {
+			return nil, fmt.Errorf("promote node %s: %w", node, err)
+		}
+		return nil, fmt.Errorf("promote node %s: %w; the same again goes on from there", node, p.orLost(err))
 	}
 	return s.members(ctx)
 }
@@ -65,7 +75,7 @@ func (p *Plane) Demote(ctx context.Context, node string) (*Members, error) {
 	}
 	warning, err := p.demote(ctx, s, node)
 	if err != nil {
-		return nil, fmt.Errorf("demote node %s: %w", node, err)
+		return nil, fmt.Errorf("demote node %s: %w", node, p.orLost(err))
 	}
 	list, err := s.members(ctx)
 	if errors.Is(err, registry.ErrRemoved) { // this was that node

@@ -194,6 +194,6 @@ func (p *Plane) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return fmt.Errorf("this node is in the grid, but its part is not up yet: %w", errors.Join(ctx.Err(), p.failed))
+		return fmt.Errorf("this node is in the grid, but its part is not up yet; it is tried again, see zosnet status: %w", errors.Join(ctx.Err(), p.failed))
 	}
 }

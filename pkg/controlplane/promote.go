@@ -76,9 +76,9 @@ func (p *Plane) canPromote(node string, members int) error {
 	case members >= mostMembers:
 		return refuse(fmt.Sprintf("there are %d members already, the most that there can be: demote one first", members))
 	case n == nil || !n.Live || n.Record == nil:
-		return refuse("its daemon does not run, or does not reach the registry: see there")
+		return refuse("its daemon does not run, or does not reach the registry: see zosnet status there")
 	case n.Record.ControlEndpoint == "":
-		return refuse("its node.yaml names no endpoint, so the other nodes could not reach it")
+		return refuse("its node.yaml names no endpoint, so the other members could not reach it: if it can be reached, say where, and reload its daemon")
 	}
 	return nil
 }
@@ -94,7 +94,7 @@ func started(ctx context.Context, member *registry.Member, node string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(errors.New("it was told to start its member and has not: see its log"), err)
+			return errors.Join(errors.New("it was told to start its member and has not: see its daemon's log"), err)
 		case <-time.After(startEvery):
 		}
 	}
@@ -123,7 +123,7 @@ func (p *Plane) demote(ctx context.Context, s *seat, node string) (warning strin
 	case at >= 0 && !members[at].Learner && len(voters) == 1:
 		return "", refuse("it is the last member: promote another one first")
 	case self && ca != nil:
-		return "", refuse("it has the CA's key, without which nobody joins: copy ca.key and own-ca.pem to another member's directory, restart its daemon, and ask that one")
+		return "", refuse("it has the CA's key, without which nobody joins: bring ca.key and own-ca.pem from STATEDIR/grid to another member, restart its daemon, and ask that one")
 	}
 	if err := s.root.DeleteMember(ctx, node); err != nil {
 		return "", err

@@ -25,8 +25,11 @@ func (p *Plane) administer() (*seat, error) {
 	switch {
 	case p.state == nil:
 		return nil, ErrNoGrid
+	case p.seat == nil && p.member != nil:
+		return nil, refuse(fmt.Sprintf("this member of the grid's registry does not serve: do most of the members (%s) run, and reach each other? zosnet grid recover tells who answers, and changes nothing without --yes",
+			strings.Join(membersOf(p.state), ", ")))
 	case p.seat == nil:
-		return nil, refuse("this node is no member of the grid's registry, or does not serve yet: ask one of " + strings.Join(membersOf(p.state), ", "))
+		return nil, refuse("this node is no member of the grid's registry: ask one of " + strings.Join(membersOf(p.state), ", "))
 	}
 	return p.seat, nil
 }

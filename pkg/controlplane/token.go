@@ -37,7 +37,7 @@ func (p *Plane) MakeToken(ctx context.Context, period time.Duration) (*trust.Tok
 		return nil, fmt.Errorf("make a join token: the invitation service does not listen yet: %w", err)
 	}
 	if err := client.PutToken(ctx, token.Pending()); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make a join token: %w", p.orLost(err))
 	}
 	if err := p.untilPeer(ctx, token.PeerPublicKey(), true); err != nil {
 		return nil, errors.Join(fmt.Errorf("make a join token: %w", err), client.RevokeToken(context.WithoutCancel(ctx), token.ID()))

@@ -65,7 +65,7 @@ type State struct {
 }
 
 // errInGrid says that a node that is in a grid cannot make or join one.
-var errInGrid = errors.New("this node is in a grid already: to leave it, stop the daemon and move its directory away")
+var errInGrid = errors.New("this node is in a grid already: to leave it, stop the daemon and move STATEDIR/grid away")
 
 // State gives the node's place; an error that wraps fs.ErrNotExist: it is in none.
 func (h Home) State() (*State, error) {

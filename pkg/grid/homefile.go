@@ -106,7 +106,7 @@ func (h Home) SetRevocations(roots *trust.Roots) error {
 func (h Home) CA() (*trust.CA, error) {
 	key, err := trust.ReadPrivate(h.path(caKeyFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("this node cannot let others in, it has no key of the grid's CA: ask one that has: %w", err)
+		return nil, fmt.Errorf("this node has no key of the grid's CA: ask one that has, or bring ca.key and own-ca.pem here and restart the daemon: %w", err)
 	}
 	if err != nil {
 		return nil, err

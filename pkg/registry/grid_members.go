@@ -144,6 +144,18 @@ func settled(err error) bool {
 	return !errors.Is(err, rpctypes.ErrUnhealthy) && !errors.Is(err, rpctypes.ErrLeaderChanged) && !errors.Is(err, rpctypes.ErrNoLeader)
 }
 
+// NoMajority says that something was not done because too few members answer, as far as
+// its error tells.
+func NoMajority(err error) bool {
+	for _, reason := range []error{context.DeadlineExceeded, rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail,
+		rpctypes.ErrTimeoutDueToConnectionLost, rpctypes.ErrTimeoutWaitAppliedIndex} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
+}
+
 // until repeats a request of root until its answer is final, at most for a minute.
 func (m *Member) until(ctx context.Context, final func(error) bool, request func(context.Context, *clientv3.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)

@@ -134,6 +134,7 @@ func TestNodesAndFailures(t *testing.T) {
 		}
 	})
 
+	old := third.networkKey(network, "keys", "ls")
 	t.Run("a clock that was ahead is put right", func(t *testing.T) {
 		third.stop(unix.SIGKILL)
 		third.killCarriers()
@@ -143,6 +144,10 @@ func TestNodesAndFailures(t *testing.T) {
 		// they begin they take.
 		web.reaches(t, db)
 		db.reaches(t, web)
+		// Where no peer had anything to send, it would need a key that nobody remembers.
+		if !strings.Contains(third.log.String(), "clock was put back") {
+			t.Error("it does not notice")
+		}
 	})
 
 	t.Run("whose networks a node carries", func(t *testing.T) { testAccept(t, first, second, key, other) })
@@ -182,6 +187,7 @@ func TestNodesAndFailures(t *testing.T) {
 
 	t.Run("a clock that was ahead is put right, and what its node says is newer", func(t *testing.T) {
 		third.followsRegistry(begunByMember)
+		third.hasChanged(network, old.Generation+1)
 		_, err := third.cli("detach", "--network", network, "--name", "db-1")
 		check(t, err)
 		db = third.attach(network, "db", "db-2")

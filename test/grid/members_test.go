@@ -173,6 +173,11 @@ func testRecover(t *testing.T, left *node, others ...*node) {
 	others[0].stop(unix.SIGKILL)
 	refused("not lost")
 	others[1].stop(unix.SIGKILL)
+	for _, args := range [][]string{{"members"}, {"demote", others[0].name}} {
+		if _, err := left.cli(append([]string{"grid"}, args...)...); err == nil || !strings.Contains(err.Error(), "zosnet grid recover") {
+			t.Errorf("without a majority, %s: %v", args, err)
+		}
+	}
 	out, err := left.cli("grid", "recover")
 	if err == nil || !strings.Contains(err.Error(), "nothing was changed") || strings.Count(out, "silent") != 2 {
 		t.Errorf("what is known of the members: %v\n%s", err, out)
