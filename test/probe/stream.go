@@ -22,8 +22,8 @@ const (
 	ServerSends
 )
 
-// Stream is a running TCP transfer, paced so that it leaves the processor to
-// others: about 2 MB/s in pieces of 4 KiB.
+// Stream is a running TCP transfer in pieces of 4 KiB, paced so that it leaves the
+// processor to others.
 type Stream struct {
 	client, server net.Conn
 	listener       net.Listener
@@ -35,14 +35,20 @@ type Stream struct {
 	err   error
 }
 
-const (
-	piece    = 4096
-	pieceGap = 2 * time.Millisecond
-)
+const piece = 4096
+
+// Pace is the time between two pieces of a stream that StartStream starts: about
+// 2 MB/s.
+const Pace = 2 * time.Millisecond
 
 // StartStream connects a client on one machine with a server at an address of
 // another, and lets one end send until Stop.
 func StartStream(ctx context.Context, from, to *lab.Machine, at netip.AddrPort, sender Sender) (*Stream, error) {
+	return StartPacedStream(ctx, from, to, at, sender, Pace)
+}
+
+// StartPacedStream is StartStream with another time between two pieces.
+func StartPacedStream(ctx context.Context, from, to *lab.Machine, at netip.AddrPort, sender Sender, pace time.Duration) (*Stream, error) {
 	l, err := to.Listen("tcp", at.String())
 	if err != nil {
 		return nil, fmt.Errorf("serve a stream at %v on %s: %w", at, to.Name, err)
@@ -61,15 +67,15 @@ func StartStream(ctx context.Context, from, to *lab.Machine, at netip.AddrPort, 
 		source, sink = sink, source
 	}
 	s.ends.Add(2)
-	go s.pump(source)
+	go s.pump(source, pace)
 	go s.drain(sink)
 	return s, nil
 }
 
-func (s *Stream) pump(conn net.Conn) {
+func (s *Stream) pump(conn net.Conn, pace time.Duration) {
 	defer s.ends.Done()
 	data := make([]byte, piece)
-	tick := time.NewTicker(pieceGap)
+	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for range tick.C {
 		if _, err := conn.Write(data); err != nil {

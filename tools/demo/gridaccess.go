@@ -68,7 +68,9 @@ func (d *gridDemo) aliceGets(from *member, want probe.Outcome) check {
 
 func (d *gridDemo) revoke(ctx context.Context) error {
 	web, db := d.members[0], d.members[2]
-	stream, err := probe.StartStream(ctx, d.grid.Laptop, db.workload.Machine, netip.AddrPortFrom(db.workload.Address, bulkPort), probe.ServerSends)
+	// A stream that takes the whole processor of a slow machine takes it from the nodes.
+	stream, err := probe.StartPacedStream(ctx, d.grid.Laptop, db.workload.Machine, netip.AddrPortFrom(db.workload.Address, bulkPort),
+		probe.ServerSends, d.slow(probe.Pace))
 	if err != nil {
 		return err
 	}

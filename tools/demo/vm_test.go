@@ -26,7 +26,8 @@ func TestThreeNodes(t *testing.T) {
 	if err := verdict(b.sections); err != nil || t.Failed() {
 		for _, n := range g.Nodes {
 			text, err := os.ReadFile(n.Log())
-			t.Errorf("%s logged: %v\n%s", n.Name, err, text)
+			const tail = 4000
+			t.Errorf("%s logged: %v … %s", n.Name, err, text[max(0, len(text)-tail):])
 		}
 	}
 	b.sections = append(b.sections, section{"Afterwards", []result{leftBehind(name, g.Close())}})
