@@ -11,10 +11,11 @@ import (
 )
 
 // TestThreeNodes is the demo's part with three nodes in a guest, where WireGuard is the
-// kernel's, and everything takes longer, since the processor is translated.
+// kernel's, and everything takes longer, since the processor is translated and may be
+// shared.
 func TestThreeNodes(t *testing.T) {
 	testenv.RequireBPF(t)
-	const name, pace = "demo", 20
+	const name, pace = "demo", 60
 	g, err := lab.NewGrid(t.Context(), lab.GridConfig{Name: name, Zosnet: testenv.Zosnet(t), Nodes: lab.ThreeNodes, Laptop: true})
 	if err != nil {
 		t.Fatal(err)
