@@ -113,11 +113,8 @@ var suite = []group{
 		},
 	},
 	{
-		pkg: "test/grid", usual: "TestWire", modules: slices.Concat(datapath, tunnels, nat),
-		limit: 10 * time.Minute, links: true, only: "6.12",
-	},
-	{
 		pkg: "tools/demo", run: "TestThreeNodes", modules: slices.Concat(datapath, tunnels, nat),
-		limit: 20 * time.Minute, links: true, named: true,
+		limit: 15 * time.Minute, links: true, only: "6.12",
 	},
+	{pkg: "test/grid", modules: slices.Concat(datapath, tunnels, nat), limit: 30 * time.Minute, links: true, named: true},
 }
