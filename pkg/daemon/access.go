@@ -83,7 +83,9 @@ func (d *Daemon) accessDevice(v view, document *spec.Network, a spec.Access) *ap
 		}
 	}
 	m.AllowedIps = v.prefixesOf(document.Name)
-	m.Unknown = v.withoutPrefix(document, m.AllowedIps)
+	if d.inGrid() { // else nobody will say
+		m.Unknown = v.withoutPrefix(document, m.AllowedIps)
+	}
 	if m.At == "" {
 		m.Problem = v.ignoredReason("access device "+document.Name+"/"+a.Name, "this node has not taken the document over yet")
 		return m

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,12 @@ import (
 // reached, reaches through it what she is allowed on another, and nothing else; taking
 // her access away anywhere ends that.
 func personAcrossNodes(t *testing.T, asked *node, laptop *lab.Machine, network, key string, allowed, denied endpoint) {
+	if out, err := asked.cli("access", "add", "bob", "--network", network, "--at", asked.name, "--key", key); err == nil || !strings.Contains(err.Error(), "endpoint") {
+		t.Errorf("bob is let in where nobody can reach: %v\n%s", err, out)
+	}
+	if list, err := asked.cli("access", "ls"); err != nil || strings.Contains(list, "bob") {
+		t.Errorf("who was refused is in the document: %v\n%s", err, list)
+	}
 	out, err := asked.cli("access", "add", "alice", "--network", network, "--allow", "db", "--key", key, "-o", "json")
 	check(t, err)
 	var added struct {
