@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"strings"
 
@@ -47,13 +46,9 @@ reads it from standard input, so that it is in no list of processes.`,
 		Example: "  zosnet grid join zosnet-join-1:…\n  zosnet grid join - < token",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			token := args[0]
-			if token == "-" {
-				text, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), 64<<10))
-				if err != nil {
-					return fmt.Errorf("read the token: %w", err)
-				}
-				token = string(text)
+			token, err := tokenOf(cmd, args[0])
+			if err != nil {
+				return err
 			}
 			return o.enterGrid(cmd, "joining the grid", func(c *api.Client) (*api.GridNode, error) {
 				return c.JoinGrid(cmd.Context(), &api.JoinGridRequest{Token: token})

@@ -895,7 +895,7 @@ func (x *PendingToken) GetExpired() bool {
 
 type RevokeTokenRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"` // its id, or itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -930,9 +930,9 @@ func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
 	return file_grid_proto_rawDescGZIP(), []int{17}
 }
 
-func (x *RevokeTokenRequest) GetId() string {
+func (x *RevokeTokenRequest) GetToken() string {
 	if x != nil {
-		return x.Id
+		return x.Token
 	}
 	return ""
 }
@@ -1028,9 +1028,9 @@ const file_grid_proto_rawDesc = "" +
 	"\aexpires\x18\x02 \x01(\tR\aexpires\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x12\n" +
 	"\x04used\x18\x04 \x01(\tR\x04used\x12\x18\n" +
-	"\aexpired\x18\x05 \x01(\bR\aexpired\"$\n" +
-	"\x12RevokeTokenRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x15\n" +
+	"\aexpired\x18\x05 \x01(\bR\aexpired\"*\n" +
+	"\x12RevokeTokenRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"\x15\n" +
 	"\x13RevokeTokenResponse2\xb4\x05\n" +
 	"\x04Grid\x12;\n" +
 	"\bInitGrid\x12\x1a.zosnet.v1.InitGridRequest\x1a\x13.zosnet.v1.GridNode\x12>\n" +

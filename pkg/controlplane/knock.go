@@ -11,7 +11,7 @@ import (
 
 // doorPatience is how long the control interface may take to get a peer, or to lose it,
 // once the registry says so, and the invitation service to listen.
-const doorPatience = 10 * time.Second
+const doorPatience = 30 * time.Second
 
 // note changes what others meet when they knock at this node: the peers of its control
 // interface, and whether the invitation service listens.

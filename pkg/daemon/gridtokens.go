@@ -3,9 +3,12 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/api"
+	"github.com/zosnet/zosnet/pkg/trust"
 )
 
 // longestToken bounds how long a join token may be good for.
@@ -34,6 +37,7 @@ func (d *Daemon) ListTokens(ctx context.Context, _ *api.ListTokensRequest) (*api
 	if err != nil {
 		return nil, err
 	}
+	slices.SortStableFunc(tokens, func(a, b trust.PendingToken) int { return a.Expires.Compare(b.Expires) })
 	list := &api.JoinTokenList{}
 	for _, t := range tokens {
 		text := &api.PendingToken{Id: t.ID, Expires: timeText(t.Expires)}
@@ -49,7 +53,15 @@ func (d *Daemon) ListTokens(ctx context.Context, _ *api.ListTokensRequest) (*api
 
 // RevokeToken implements the API.
 func (d *Daemon) RevokeToken(ctx context.Context, r *api.RevokeTokenRequest) (*api.RevokeTokenResponse, error) {
-	if err := d.control.RevokeToken(ctx, r.Id); err != nil {
+	id := r.Token
+	if strings.HasPrefix(id, trust.TokenPrefix) {
+		token, err := trust.ParseToken(id)
+		if err != nil {
+			return nil, invalid(err.Error())
+		}
+		id = token.ID()
+	}
+	if err := d.control.RevokeToken(ctx, id); err != nil {
 		return nil, err
 	}
 	return &api.RevokeTokenResponse{}, nil

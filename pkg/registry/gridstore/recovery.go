@@ -22,7 +22,7 @@ func (r Root) Recover(ctx context.Context, node string, at netip.AddrPort, now t
 	if err := CheckNode(node); err != nil {
 		return 0, err
 	}
-	err = r(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
+	err = r.do(ctx, func(ctx context.Context, etcd *clientv3.Client) error {
 		was, err := etcd.Get(ctx, recoveryAt)
 		if err != nil {
 			return err
