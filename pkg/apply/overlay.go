@@ -27,7 +27,7 @@ func (p *pass) plannedDevice(o plan.Overlay) (wireguard.Device, error) {
 	for _, peer := range o.Peers {
 		d.Peers = append(d.Peers, wireguard.Peer{
 			PublicKey: peer.PublicKey, Endpoint: peer.Endpoint, AllowedIPs: peer.AllowedIPs,
-			Keepalive: time.Duration(peer.Keepalive) * time.Second,
+			Keepalive: time.Duration(peer.Keepalive) * time.Second, Gone: peer.Gone,
 		})
 	}
 	return d, nil

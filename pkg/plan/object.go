@@ -77,7 +77,10 @@ func (o Overlay) fields() []field {
 
 func (p Peer) fields() []field {
 	endpoint := "dials"
-	if p.Endpoint.IsValid() {
+	switch {
+	case p.Gone:
+		endpoint = "gone"
+	case p.Endpoint.IsValid():
 		endpoint = p.Endpoint.String()
 	}
 	allowed := make([]string, len(p.AllowedIPs))

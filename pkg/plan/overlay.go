@@ -124,6 +124,7 @@ func (in Input) peers(document *spec.Network, parts []Part, nodes map[string]Nod
 func (in Input) peer(p Part, node Node) Peer {
 	peer := Peer{Node: p.Node, PublicKey: p.PublicKey, AllowedIPs: []netip.Prefix{p.Prefix}}
 	if node.Gone {
+		peer.Gone = true
 		return peer
 	}
 	if node.Endpoint.IsValid() {

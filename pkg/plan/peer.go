@@ -66,6 +66,7 @@ type Peer struct {
 	AllowedIPs []netip.Prefix
 	Keepalive  uint16 // seconds; 0: none, both sides can be reached
 	Standby    bool   // what is for it goes over the network's other overlay
+	Gone       bool   // where it was heard last, somebody else may be
 }
 
 // Ignored is a piece of the grid's state that does not fit, and is left out so

@@ -58,7 +58,7 @@ func Difference(is Status, want Device, endpoints map[PublicKey]netip.AddrPort, 
 		}
 		have, known := is.Peer(p.PublicKey)
 		last, configured := endpoints[p.PublicKey]
-		if known && configured && forgotten(have, p, now) {
+		if known && (configured || p.Gone) && forgotten(have, p, now) {
 			c.Steps = append(c.Steps, Step{PublicKey: p.PublicKey, Remove: true})
 			have, known = PeerStatus{}, false
 		}

@@ -96,21 +96,27 @@ func TestDifference(t *testing.T) {
 }
 
 // A peer that is not to be called any more forgets where it was, once it is silent: it
-// is made anew. One that is heard, or that was never configured to be anywhere, stays.
+// is made anew. One that is heard stays, and so does one that was never configured to be
+// anywhere, unless it is gone.
 func TestDifferenceForgets(t *testing.T) {
 	gone := peer('a', "1")
 	gone.Endpoint = netip.AddrPort{}
 	configured := map[PublicKey]netip.AddrPort{key('a'): here}
+	const anew = "peer A removed; peer A allowed 2001:db8:aaaa:1::/64"
 	for _, row := range []struct {
 		what      string
 		silent    time.Duration
 		endpoints map[PublicKey]netip.AddrPort
+		gone      bool
 		says      string
 	}{
-		{"heard", time.Minute, configured, ""},
-		{"silent", SessionLife + time.Second, configured, "peer A removed; peer A allowed 2001:db8:aaaa:1::/64"},
-		{"it dialled, and may again", SessionLife + time.Second, nil, ""},
+		{"heard", time.Minute, configured, false, ""},
+		{"silent", SessionLife + time.Second, configured, false, anew},
+		{"it dialled, and may again", SessionLife + time.Second, nil, false, ""},
+		{"it dialled, and is gone", SessionLife + time.Second, nil, true, anew},
+		{"it is said to be gone, and heard", time.Minute, nil, true, ""},
 	} {
+		gone.Gone = row.gone
 		is := after(device(peer('a', "1")))
 		is.Peers[0].LastHandshake = now.Add(-row.silent)
 		change := Difference(is, device(gone), row.endpoints, now)

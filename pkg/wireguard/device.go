@@ -26,6 +26,7 @@ type Peer struct {
 	Endpoint     netip.AddrPort // where it is reached; invalid: it dials
 	AllowedIPs   []netip.Prefix // what it may send from, and what goes to it
 	Keepalive    time.Duration  // in whole seconds; 0: none
+	Gone         bool           // where it was heard last is not where it is: it has no endpoint until it calls
 }
 
 // longestName is IFNAMSIZ less its NUL.
