@@ -14,22 +14,29 @@ import (
 // says nothing, must call then: it is not called any more.
 const goneAfter = 5 * time.Minute
 
-// markGone marks the nodes that are gone: where they were, somebody else may be, so
+// silentAfter is for how long a node has not been live when its workloads are not given
+// for their services any more: longer than a daemon takes to start anew.
+const silentAfter = 30 * time.Second
+
+// markGone marks the nodes that are not heard, and those that are gone: where they were, somebody else may be, so
 // they are not called there any more. It goes by what the registry has confirmed: while
 // that is away nobody goes, and who has only lost the registry still has sessions.
 func markGone(in *plan.Input, snap gridstore.Snapshot) {
-	heard := map[[32]byte]bool{}
+	heard, answering := map[[32]byte]bool{}, map[[32]byte]bool{}
 	for _, s := range in.Sessions {
 		heard[s.PublicKey] = heard[s.PublicKey] || s.Established
+		answering[s.PublicKey] = answering[s.PublicKey] || s.Established && !s.Lost
 	}
-	speaks := map[string]bool{}
+	speaks, answers := map[string]bool{}, map[string]bool{}
 	for _, p := range in.Parts {
 		speaks[p.Node] = speaks[p.Node] || heard[p.PublicKey] || p.Next != nil && heard[p.Next.PublicKey]
+		answers[p.Node] = answers[p.Node] || answering[p.PublicKey] || p.Next != nil && answering[p.Next.PublicKey]
 	}
 	for i := range in.Nodes {
 		n := snap.Nodes[in.Nodes[i].Name]
-		left := n != nil && !n.Live && !n.Left.IsZero() && snap.Confirmed.Sub(n.Left) >= goneAfter
-		in.Nodes[i].Gone = left && !speaks[in.Nodes[i].Name]
+		left := n != nil && !n.Live && !n.Left.IsZero()
+		in.Nodes[i].Silent = left && snap.Confirmed.Sub(n.Left) >= silentAfter && !answers[in.Nodes[i].Name]
+		in.Nodes[i].Gone = left && snap.Confirmed.Sub(n.Left) >= goneAfter && !speaks[in.Nodes[i].Name]
 	}
 }
 
@@ -61,7 +68,7 @@ func (v view) observes(now []plan.Session, snap gridstore.Snapshot) bool {
 	copy(in.Nodes, v.input.Nodes)
 	markGone(&in, snap)
 	for i, n := range in.Nodes {
-		if n.Gone != v.input.Nodes[i].Gone {
+		if was := v.input.Nodes[i]; n.Gone != was.Gone || n.Silent != was.Silent {
 			return true
 		}
 	}

@@ -20,31 +20,35 @@ func TestGone(t *testing.T) {
 		node      *gridstore.Node
 		confirmed time.Duration // after it left
 		session   [32]byte
-		want      bool
+		lost      bool
+		gone      bool
+		silent    bool
 	}{
-		{"live", &gridstore.Node{Live: true}, time.Hour, [32]byte{}, false},
-		{"never heard of", nil, time.Hour, [32]byte{}, false},
-		{"never live", &gridstore.Node{}, time.Hour, [32]byte{}, false},
-		{"away for a moment", &gridstore.Node{Left: left}, goneAfter - time.Second, [32]byte{}, false},
-		{"gone", &gridstore.Node{Left: left}, goneAfter, [32]byte{}, true},
-		{"it has lost the registry", &gridstore.Node{Left: left}, time.Hour, old, false},
-		{"and changes its key", &gridstore.Node{Left: left}, time.Hour, next, false},
-		{"somebody else speaks", &gridstore.Node{Left: left}, time.Hour, [32]byte{3}, true},
+		{"live", &gridstore.Node{Live: true}, time.Hour, [32]byte{}, false, false, false},
+		{"never heard of", nil, time.Hour, [32]byte{}, false, false, false},
+		{"never live", &gridstore.Node{}, time.Hour, [32]byte{}, false, false, false},
+		{"its daemon starts anew", &gridstore.Node{Left: left}, silentAfter - time.Second, [32]byte{}, false, false, false},
+		{"away for a while", &gridstore.Node{Left: left}, goneAfter - time.Second, [32]byte{}, false, false, true},
+		{"away, and does not answer", &gridstore.Node{Left: left}, goneAfter - time.Second, old, true, false, true},
+		{"gone", &gridstore.Node{Left: left}, goneAfter, [32]byte{}, false, true, true},
+		{"it has lost the registry", &gridstore.Node{Left: left}, time.Hour, old, false, false, false},
+		{"and changes its key", &gridstore.Node{Left: left}, time.Hour, next, false, false, false},
+		{"somebody else speaks", &gridstore.Node{Left: left}, time.Hour, [32]byte{3}, false, true, true},
 	} {
 		v := view{input: plan.Input{
 			Nodes: []plan.Node{{Name: "n2"}},
 			Parts: []plan.Part{{Node: "n2", PublicKey: old, Next: &plan.Successor{PublicKey: next}}, {Node: "n3", PublicKey: [32]byte{3}}},
 		}}
-		sessions := []plan.Session{{Interface: "zoacme-1", PublicKey: row.session, Established: true}}
+		sessions := []plan.Session{{Interface: "zoacme-1", PublicKey: row.session, Established: true, Lost: row.lost}}
 		snap := gridstore.Snapshot{Confirmed: left.Add(row.confirmed), Nodes: map[string]*gridstore.Node{"n2": row.node}}
-		if got := v.observes(sessions, snap); got != row.want {
-			t.Errorf("%s: another plan %v, want %v", row.what, got, row.want)
+		if got := v.observes(sessions, snap); got != (row.silent || row.lost) {
+			t.Errorf("%s: another plan %v, want %v", row.what, got, row.silent)
 		}
 		in := v.input
 		in.Sessions = sessions
 		markGone(&in, snap)
-		if in.Nodes[0].Gone != row.want {
-			t.Errorf("%s: gone %v, want %v", row.what, in.Nodes[0].Gone, row.want)
+		if n := in.Nodes[0]; n.Gone != row.gone || n.Silent != row.silent {
+			t.Errorf("%s: gone %v, silent %v; want %v, %v", row.what, n.Gone, n.Silent, row.gone, row.silent)
 		}
 	}
 }

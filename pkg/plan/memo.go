@@ -73,7 +73,7 @@ func (r Record) same(as Record) bool {
 }
 
 func (n Node) same(as Node) bool {
-	return n.Name == as.Name && n.Endpoint == as.Endpoint && n.Gone == as.Gone && slices.Equal(n.Blocks, as.Blocks)
+	return n.Name == as.Name && n.Endpoint == as.Endpoint && n.Silent == as.Silent && n.Gone == as.Gone && slices.Equal(n.Blocks, as.Blocks)
 }
 
 func (p Part) same(as Part) bool {

@@ -178,7 +178,7 @@ func (is choices) input(documents map[string][]*spec.Network) Input {
 		in.Trial = &Trial{Deadline: time.Unix(int64(is["trial"]), 0)}
 	}
 	for i, name := range []string{"n2", "n3"} {
-		n := Node{Name: name, Blocks: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/56", i+2))}, Gone: is["gone"] == i+3}
+		n := Node{Name: name, Blocks: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/56", i+2))}, Gone: is["gone"] == i+3, Silent: is["gone"] == i+2}
 		if is[name] < 3 {
 			n.Endpoint = netip.AddrFrom4([4]byte{192, 0, byte(i + 2), byte(1 + is[name])})
 		}

@@ -11,6 +11,7 @@ type Node struct {
 	Name     string
 	Endpoint netip.Addr     // where peers reach it; the zero Addr: hidden, it dials out
 	Blocks   []netip.Prefix // what was delegated to it: a /64 that lies elsewhere is not its to give
+	Silent   bool           // it is not live and not heard: its workloads are not healthy ones
 	Gone     bool           // nobody has heard of it for so long that it is not looked for any more
 }
 

@@ -133,6 +133,10 @@ func (in Input) addRemoteNames(all map[string]*resolver.Network) {
 			taken[named{n.Name, w.Name}] = true
 		}
 	}
+	silent := map[string]bool{}
+	for _, node := range in.Nodes {
+		silent[node.Name] = node.Silent
+	}
 	sorted := slices.SortedFunc(slices.Values(in.Remote), func(a, b Remote) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Node, b.Node))
 	})
@@ -144,7 +148,7 @@ func (in Input) addRemoteNames(all map[string]*resolver.Network) {
 		taken[named{r.Network, r.Name}] = true
 		elsewhere := func(a netip.Addr) bool { return !n.Prefixes[r.Node].Contains(a) }
 		n.Workloads = append(n.Workloads, resolver.Workload{
-			Name: r.Name, Service: r.Service, Node: r.Node, Healthy: true,
+			Name: r.Name, Service: r.Service, Node: r.Node, Healthy: !silent[r.Node],
 			Addresses: slices.DeleteFunc(slices.Clone(r.Addresses), elsewhere),
 		})
 	}

@@ -77,6 +77,11 @@ func TestNames(t *testing.T) {
 			"batch.globex.internal. IN AAAA 2001:db8:bbbb:2::100", "batch.globex.internal. IN AAAA 2001:db8:aaaa:2::100",
 			"vm.n3.globex.internal. IN AAAA 2001:db8:cccc:2::101", `liar.globex.internal. IN TXT "workload"`},
 			[]string{"::103", "::104", "::105", "liar.globex.internal. IN AAAA", "web-7"}},
+		{"a node that is not heard", func(in *Input) {
+			*in = spanning(t)
+			in.Nodes[0].Silent = true
+		}, []string{"far-1.globex.internal. IN AAAA 2001:db8:bbbb:2::100", "batch.globex.internal. IN AAAA 2001:db8:aaaa:2::100", "vm.n3.globex.internal. IN AAAA 2001:db8:cccc:2::101"},
+			[]string{"batch.globex.internal. IN AAAA 2001:db8:bbbb:2::100", "batch.n2.globex.internal. IN AAAA"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			in := twoNetworks(t)

@@ -46,7 +46,7 @@ type Workload struct {
 	Service   string
 	Node      string
 	Addresses []netip.Addr // those outside the network's /64s are left out
-	Healthy   bool         // else it is found by its own name and by its addresses only
+	Healthy   bool         // its node is there; else it is found by its own name and by its addresses only
 }
 
 // Zone gives a network's names as a master file. Names that have no address have
