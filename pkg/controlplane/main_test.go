@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -51,9 +52,13 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// newPlane makes the part of a node that is in no grid yet, and runs it until the test
-// ends.
-func newPlane(t *testing.T) *Plane {
+// host is a machine whose node is in no grid yet.
+type host struct {
+	node    *spec.Node
+	devices *device.Devices
+}
+
+func newHost(t *testing.T) *host {
 	t.Helper()
 	testenv.RequireRoot(t)
 	lo, err := netlink.LinkByName("lo")
@@ -69,29 +74,49 @@ func newPlane(t *testing.T) *Plane {
 	check(t, err)
 	t.Cleanup(devices.Close)
 	t.Cleanup(func() { check(t, control.Remove(devices, node.Name)) })
-	p, err := New(Config{Version: "test", Node: func() *spec.Node { return node }, Devices: devices, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	check(t, err)
+	return &host{node, devices}
+}
 
+// plane gives the host's part in a grid, as its files have it.
+func (h *host) plane(t *testing.T) *Plane {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	p, err := New(Config{Version: "test", Node: func() *spec.Node { return h.node }, Devices: h.devices, Log: log})
+	check(t, err)
+	return p
+}
+
+// run runs a part until stop, or the end of the test.
+func run(t *testing.T, p *Plane) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		check(t, <-ended)
 	})
-	return p
+	t.Cleanup(stop)
+	return stop
 }
 
 // founder is a node that has made a grid.
 func founder(t *testing.T) *Plane {
 	t.Helper()
-	p := newPlane(t)
+	p := newHost(t).plane(t)
+	run(t, p)
 	_, err := p.Found()
 	check(t, err)
+	up(t, p)
+	return p
+}
+
+// up waits until a part is.
+func up(t *testing.T, p *Plane) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	check(t, p.Wait(ctx))
-	return p
 }
 
 func check(t *testing.T, err error) {

@@ -153,7 +153,7 @@ func TestTokens(t *testing.T) {
 
 // Nobody but a node that has the CA's key, and is in a grid, has tokens.
 func TestTokensWithoutAGrid(t *testing.T) {
-	p := newPlane(t)
+	p := newHost(t).plane(t)
 	_, made := p.MakeToken(t.Context(), time.Hour)
 	_, listed := p.Tokens(t.Context())
 	for what, err := range map[string]error{"made": made, "listed": listed, "revoked": p.RevokeToken(t.Context(), "1234")} {

@@ -1,0 +1,140 @@
+package controlplane
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/zosnet/zosnet/pkg/grid"
+	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/trust"
+)
+
+// joined is a node that was let in and whose daemon does not run.
+func joined(t *testing.T, p *Plane, name string) grid.Candidate {
+	t.Helper()
+	token, err := p.MakeToken(t.Context(), time.Hour)
+	check(t, err)
+	c := candidate(name)
+	_, err = grid.Join(t.Context(), token, c, time.Now())
+	check(t, err)
+	return c
+}
+
+// What a node in a grid refuses, and what it does not find, it says as such: whoever asks
+// can tell it from what went wrong.
+func TestRefused(t *testing.T) {
+	p := founder(t)
+	ctx, self := t.Context(), p.State().Node
+	joined(t, p, "n2")
+	token, err := p.MakeToken(ctx, time.Hour)
+	check(t, err)
+
+	var refused *RefusedError
+	var missing *registry.NotFoundError
+	for name, test := range map[string]struct {
+		ask  func() error
+		want any
+	}{
+		"a second grid":                   {func() error { _, err := p.Found(); return err }, &refused},
+		"another grid":                    {func() error { _, err := p.Join(ctx, token); return err }, &refused},
+		"the last member goes":            {func() error { _, err := p.Demote(ctx, self); return err }, &refused},
+		"nobody goes":                     {func() error { _, err := p.Demote(ctx, "n9"); return err }, &missing},
+		"a node that does not run comes":  {func() error { _, err := p.Promote(ctx, "n2"); return err }, &refused},
+		"nobody comes":                    {func() error { _, err := p.Promote(ctx, "n9"); return err }, &missing},
+		"a node takes itself out":         {func() error { return p.Expel(ctx, self) }, &refused},
+		"a node that is not there is out": {func() error { return p.Expel(ctx, "n9") }, &missing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := test.ask(); !errors.As(err, test.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	members, err := p.Members(ctx)
+	check(t, err)
+	if len(members.List) != 1 || members.List[0].Node != self || members.List[0].Role != "leader" || len(members.Warnings) != 1 {
+		t.Errorf("the members: %+v", members)
+	}
+}
+
+// A founding of which only the files were written is finished by the next daemon.
+func TestFoundingIsFinished(t *testing.T) {
+	h := newHost(t)
+	made, err := h.plane(t).Found()
+	check(t, err)
+	p := h.plane(t)
+	if state := p.State(); state == nil || !state.Founding {
+		t.Fatalf("what is left of it: %+v", state)
+	}
+	run(t, p)
+	up(t, p)
+	if state := p.State(); state.Founding || state.Address != made.Address {
+		t.Errorf("begun as %+v, finished as %+v", made, state)
+	}
+}
+
+// The next daemon of a member finds everything as it was, and until it does its nodes stay
+// its peers.
+func TestRestart(t *testing.T) {
+	h := newHost(t)
+	p := h.plane(t)
+	stop := run(t, p)
+	_, err := p.Found()
+	check(t, err)
+	up(t, p)
+	n2 := joined(t, p, "n2")
+	stop()
+	if !knows(t, p, n2.ControlKey) {
+		t.Error("a node is no peer while no daemon runs")
+	}
+
+	p = h.plane(t)
+	check(t, p.firstInterface(must(p.readIdentity(p.State().Node)), p.State()))
+	if !knows(t, p, n2.ControlKey) {
+		t.Error("a node is no peer before the registry is there")
+	}
+	run(t, p)
+	up(t, p)
+	tokens, err := p.Tokens(t.Context())
+	check(t, err)
+	if len(tokens) != 1 || tokens[0].Used == nil || tokens[0].Used.Node != "n2" {
+		t.Errorf("the tokens are %+v", tokens)
+	}
+	joined(t, p, "n3")
+	if !knows(t, p, n2.ControlKey) {
+		t.Error("a node is no peer any more")
+	}
+}
+
+// Who is taken out of the grid is no peer and renews nothing.
+func TestExpel(t *testing.T) {
+	p := founder(t)
+	ctx := t.Context()
+	n2 := joined(t, p, "n2")
+	check(t, p.Expel(ctx, "n2"))
+	if err := p.untilPeer(ctx, n2.ControlKey, false); err != nil {
+		t.Error(err)
+	}
+	joined(t, p, "n2") // the name is free
+}
+
+// A renewed certificate is used from then on, and makes no less of a member.
+func TestRenewal(t *testing.T) {
+	p := founder(t)
+	if _, err := p.MakeToken(t.Context(), time.Hour); err != nil { // the service listens then
+		t.Fatal(err)
+	}
+	before := p.own.Load()
+	check(t, p.renew(t.Context(), before))
+	after := p.own.Load()
+	if string(after.pem) == string(before.pem) || !after.Member || after.Valid(time.Now()) != nil || after.ControlKey != before.ControlKey {
+		t.Errorf("was %+v, is %+v", before.Identity, after.Identity)
+	}
+	if _, pem, err := p.home.Node(); err != nil || string(pem) != string(after.pem) {
+		t.Errorf("it is not kept: %v", err)
+	}
+	if _, err := trust.Newest(after.pem); err != nil {
+		t.Error(err)
+	}
+}
