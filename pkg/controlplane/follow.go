@@ -92,11 +92,10 @@ func (p *Plane) learnMembers(client *gridstore.Client) error {
 	if len(members) == 0 || slices.Equal(members, state.Members) {
 		return nil
 	}
-	next, err := p.home.SetMembers(members)
+	next, err := p.change(func() (*grid.State, error) { return p.home.SetMembers(members) })
 	if err != nil {
 		return err
 	}
-	p.keep(next)
 	client.SetEndpoints(registryEndpoints(members))
 	p.log.Info("the members of the grid's registry", "members", membersOf(next))
 	return nil

@@ -195,11 +195,9 @@ func (p *Plane) found(ctx context.Context, root gridstore.Root) error {
 			return err
 		}
 	}
-	next, err := p.home.SetFounded()
-	if err != nil {
+	if _, err := p.change(p.home.SetFounded); err != nil {
 		return err
 	}
-	p.keep(next)
 	close(p.founded)
 	return nil
 }

@@ -57,6 +57,7 @@ type Plane struct {
 	version  string
 
 	admitting sync.Mutex // held while a node is let in
+	changing  sync.Mutex // held while the node's place is changed
 	revoking  sync.Mutex // held while the list of what was revoked is kept
 
 	mu       sync.Mutex
@@ -125,6 +126,18 @@ func (p *Plane) keep(s *grid.State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = s
+}
+
+// change changes what is kept of the node's place for the next start, and gives it; one
+// change at a time, or one would take another back.
+func (p *Plane) change(how func() (*grid.State, error)) (*grid.State, error) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	next, err := how()
+	if err == nil {
+		p.keep(next)
+	}
+	return next, err
 }
 
 // became notes that the node is in a grid from now on.

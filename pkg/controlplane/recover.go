@@ -125,11 +125,9 @@ func (p *Plane) Recover(ctx context.Context) (*Recovery, error) {
 	if err != nil {
 		return nil, err
 	}
-	next, err := p.home.SetRecovering()
-	if err != nil {
+	if _, err := p.change(p.home.SetRecovering); err != nil {
 		return nil, err
 	}
-	p.keep(next)
 	p.log.Warn("this member becomes the only one of the grid's registry", "revision", r.Revision)
 	wake(p.alone)
 	s, err := p.untilAlone(ctx)
@@ -201,11 +199,10 @@ func (p *Plane) beAlone(ctx context.Context) error {
 		return err
 	}
 	self := grid.Node{Name: state.Node, Address: state.Address, ControlKey: id.ControlKey, Endpoint: controlEndpoint(p.node())}
-	next, err := p.home.SetRecovered(number, self)
+	next, err := p.change(func() (*grid.State, error) { return p.home.SetRecovered(number, self) })
 	if err != nil {
 		return err
 	}
-	p.keep(next)
 	if client := p.Registry(); client != nil {
 		client.SetEndpoints(registryEndpoints(next.Members))
 	}

@@ -33,11 +33,8 @@ func (p *Plane) ofRecovery(ctx context.Context, joins bool) error {
 	case state.Recovering:
 		return p.beAlone(ctx)
 	case joins:
-		next, err := p.home.SetRecovery(p.Registry().Snapshot().Recovery)
-		if err != nil {
-			return err
-		}
-		p.keep(next)
+		_, err := p.change(func() (*grid.State, error) { return p.home.SetRecovery(p.Registry().Snapshot().Recovery) })
+		return err
 	case !state.Founding && p.superseded(ctx):
 		return errSuperseded
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"testing"
@@ -189,6 +190,13 @@ func TestRoles(t *testing.T) {
 			"auth off": func() error { _, err := n2.AuthDisable(ctx); return err },
 			"a member": func() error { _, err := n2.MemberAddAsLearner(ctx, []string{"https://[fd00:7a6f::9]:1"}); return err },
 			"root":     func() error { _, err := n2.Authenticate(ctx, "root", ""); return err },
+			"a copy of everything": func() error {
+				all, err := n2.Snapshot(ctx)
+				if err == nil {
+					_, err = io.Copy(io.Discard, all)
+				}
+				return err
+			},
 		} {
 			if call() == nil {
 				t.Errorf("node n2 got %s", what)
