@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"fmt"
+	"math/big"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,9 +21,10 @@ type Identity struct {
 	certificates []certificate
 }
 
-// certificate is one whose chain was checked.
+// certificate is what is needed of one whose chain was checked: a node knows those of
+// hundreds of others.
 type certificate struct {
-	leaf              *x509.Certificate
+	serial            *big.Int
 	key               *ecdsa.PublicKey
 	notBefore, expiry time.Time // within its CA's own
 	revoked           bool
@@ -49,7 +51,7 @@ func (r *Roots) Identity(node string, certificates []byte) (*Identity, error) {
 			return nil, fmt.Errorf("certificate of node %s: %w: %q", node, ErrOtherNode, leaf.Subject.CommonName)
 		}
 		if i == 0 {
-			if err := id.describe(checked); err != nil {
+			if err := id.describe(leaf, checked); err != nil {
 				return nil, fmt.Errorf("certificate of node %s: %w", node, err)
 			}
 		}
@@ -115,25 +117,25 @@ func (r *Roots) check(leaf *x509.Certificate) (certificate, error) {
 	}
 	ca := chains[0][len(chains[0])-1]
 	return certificate{
-		leaf: leaf, key: key, notBefore: leaf.NotBefore, expiry: earliest(leaf.NotAfter, ca.NotAfter),
+		serial: leaf.SerialNumber, key: key, notBefore: leaf.NotBefore, expiry: earliest(leaf.NotAfter, ca.NotAfter),
 		revoked: r.revoked.has(leaf.SerialNumber),
 	}, nil
 }
 
-func (id *Identity) describe(c certificate) error {
-	control, err := controlKeyOf(c.leaf.URIs)
+func (id *Identity) describe(leaf *x509.Certificate, c certificate) error {
+	control, err := controlKeyOf(leaf.URIs)
 	if err != nil {
 		return err
 	}
-	if len(c.leaf.IPAddresses) != 1 {
-		return fmt.Errorf("%w: %d addresses, want the control address", ErrMalformed, len(c.leaf.IPAddresses))
+	if len(leaf.IPAddresses) != 1 {
+		return fmt.Errorf("%w: %d addresses, want the control address", ErrMalformed, len(leaf.IPAddresses))
 	}
-	addr, ok := netip.AddrFromSlice(c.leaf.IPAddresses[0])
+	addr, ok := netip.AddrFromSlice(leaf.IPAddresses[0])
 	if !ok || !addr.Is6() {
 		return fmt.Errorf("%w: the control address is not an IPv6 address", ErrMalformed)
 	}
 	id.Address, id.ControlKey, id.Expires = addr, control, c.expiry
-	id.Member = slices.Contains(c.leaf.DNSNames, MemberHostname)
+	id.Member = slices.Contains(leaf.DNSNames, MemberHostname)
 	return nil
 }
 

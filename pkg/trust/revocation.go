@@ -32,9 +32,9 @@ func (c *CA) Revoke(r *Roots, now time.Time, nodes ...*Identity) (*Roots, []byte
 	}
 	for _, node := range nodes {
 		for _, cert := range node.certificates {
-			if !r.revoked.has(cert.leaf.SerialNumber) {
+			if !r.revoked.has(cert.serial) {
 				template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
-					x509.RevocationListEntry{SerialNumber: cert.leaf.SerialNumber, RevocationTime: now})
+					x509.RevocationListEntry{SerialNumber: cert.serial, RevocationTime: now})
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func newGrid(o options, dir string, tell func(string, ...any)) (*grid, error) {
 	g.nodes = make([]*node, o.nodes)
 	for i := range g.nodes {
 		g.nodes[i] = &node{grid: g, index: i, name: fmt.Sprintf("n%d", i+1),
-			ids: map[string]uint32{}, planned: map[string]uint64{}}
+			ids: map[string]uint32{}, services: map[string]map[string]uint32{}, planned: map[string]uint64{}}
 	}
 	for _, n := range g.nodes {
 		if err := n.certify(); err != nil {

@@ -38,6 +38,7 @@ type node struct {
 	planning bool
 	failed   error
 	ids      map[string]uint32 // of networks here, dense
+	services map[string]map[string]uint32
 	planned  map[string]uint64 // the revision of each network in the plan
 	memo     plan.Memo
 	state    plan.State
@@ -243,9 +244,13 @@ func (n *node) input(snap gridstore.Snapshot) (plan.Input, error) {
 			return in, err
 		}
 		id := n.id(name)
-		services := map[string]uint32{}
-		for i, s := range document.Services {
-			services[s.Name] = 8*id + uint32(i)
+		services := n.services[name] // each document of a network has the same
+		if services == nil {
+			services = map[string]uint32{}
+			for i, s := range document.Services {
+				services[s.Name] = 8*id + uint32(i)
+			}
+			n.services[name] = services
 		}
 		in.Networks = append(in.Networks, plan.Record{Document: document, ID: id, Prefix: n.prefix(id), Services: services})
 		in.Attachments = append(in.Attachments, plan.Attachment{Network: name, Service: "web", Name: "web-" + n.name, Kind: plan.WorkloadNetns, Host: workloadHost})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,7 @@ func simulate(ctx context.Context, o options, tell func(format string, args ...a
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
+	debug.SetMemoryLimit(int64(256+o.nodes*memoryOfNode) << 20)
 	r = &report{options: o}
 	if err := g.make(ctx, r); err != nil {
 		return nil, err
@@ -79,6 +81,11 @@ func simulate(ctx context.Context, o options, tell func(format string, args ...a
 	r.plans, r.plan = more-plans, longer-took
 	return r, errors.Join(err, g.failures())
 }
+
+// memoryOfNode is what the program may have for each node, in MB, before its garbage
+// is collected earlier than it usually is: memory that is used again costs less than
+// memory that the kernel has to give.
+const memoryOfNode = 8
 
 // makeCaches keeps the nodes' caches in memory: on real nodes each has its own disk.
 func makeCaches(path string) error {
