@@ -143,9 +143,10 @@ func prefixReleaseCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release PREFIX",
 		Short: "Give up an allocation that was registered",
-		Long: `Give up an allocation that was registered. While networks of this node have a /64 of
-it, or other nodes a block, that is refused, and it is said who. With --force the
-blocks are taken back and rest; networks keep their /64s until they are deleted.`,
+		Long: `Give up an allocation that was registered, or that node.yaml named. While networks of
+this node have a /64 of it, or other nodes a block, that is refused, and it is said
+who. With --force the blocks are taken back: nobody gets a /64 of them for an hour,
+and the networks that are in them must be made anew before that has passed.`,
 		Example: "  zosnet prefix release 2001:db8:aaaa::/48",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -166,6 +167,9 @@ blocks are taken back and rest; networks keep their /64s until they are deleted.
 			return o.print(cmd, response, func(w io.Writer) {
 				for _, b := range response.Taken {
 					fmt.Fprintf(w, "taken back from node %s: %s\n", b.Node, b.Block)
+				}
+				for _, warning := range response.Warnings {
+					fmt.Fprintln(w, "warning:", warning)
 				}
 			})
 		},

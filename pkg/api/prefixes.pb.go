@@ -258,7 +258,8 @@ func (x *ReleasePrefixRequest) GetForce() bool {
 
 type ReleasePrefixResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Taken         []*Block               `protobuf:"bytes,1,rep,name=taken,proto3" json:"taken,omitempty"` // blocks that nodes still had
+	Taken         []*Block               `protobuf:"bytes,1,rep,name=taken,proto3" json:"taken,omitempty"`       // blocks that nodes still had
+	Warnings      []string               `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"` // networks of this node whose /64 is in none of its blocks any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +297,13 @@ func (*ReleasePrefixResponse) Descriptor() ([]byte, []int) {
 func (x *ReleasePrefixResponse) GetTaken() []*Block {
 	if x != nil {
 		return x.Taken
+	}
+	return nil
+}
+
+func (x *ReleasePrefixResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -940,9 +948,10 @@ const file_prefixes_proto_rawDesc = "" +
 	"\acontact\x18\x03 \x01(\tR\acontact\"D\n" +
 	"\x14ReleasePrefixRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"?\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"[\n" +
 	"\x15ReleasePrefixResponse\x12&\n" +
-	"\x05taken\x18\x01 \x03(\v2\x10.zosnet.v1.BlockR\x05taken\"\x86\x02\n" +
+	"\x05taken\x18\x01 \x03(\v2\x10.zosnet.v1.BlockR\x05taken\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\x86\x02\n" +
 	"\x06Prefix\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06holder\x18\x02 \x01(\tR\x06holder\x12\x16\n" +

@@ -305,6 +305,9 @@ func chooseHolder(holdings map[string]ipam.Holding, node, exit string, now time.
 	var errs []error
 	for _, name := range sortedKeys(holdings) {
 		h := holdings[name]
+		if len(h.Registrations) == 0 {
+			continue // only blocks of it rest still
+		}
 		if _, _, err := h.Delegate(node, len(h.Of(node))+1, 0, now); err != nil {
 			errs = append(errs, err)
 			continue

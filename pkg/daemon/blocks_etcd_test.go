@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -224,6 +225,12 @@ func TestBlocksComeAndGo(t *testing.T) {
 			t.Errorf("n2 is not told %q: %v", want, n2.err)
 		}
 	}
+	err := n1.apply(t.Context(), 100, 146)
+	for _, want := range []string{`a /64 for network "net145"`, "all 105 are used: 105 by networks (net0, ", "none is free: n1 has 7 blocks, 70.0 %"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("who makes a network too many is not told %q: %v", want, err)
+		}
+	}
 	grown := n1.uses()
 	for i := range 60 {
 		g.ok(n1.store.DeleteNetwork(t.Context(), fmt.Sprintf("net%d", i), false))
@@ -271,4 +278,96 @@ func TestBlocksComeAndGo(t *testing.T) {
 	before := len(n2.uses())
 	g.ok(n2.apply(t.Context(), 1, 20))
 	g.until("n2 has blocks that were n1's", []*etcdNode{gw1, n2}, func() bool { return len(n2.uses()) > before })
+}
+
+// TestReleaseByForce: what is used is not given up unless by force; then nobody gets it
+// for an hour, and who has a network in it is told.
+func TestReleaseByForce(t *testing.T) {
+	g := newEtcdGrid(t, []string{"gw1", "gw2", "n1"})
+	gw1, gw2, n1 := g.nodes[0], g.nodes[1], g.nodes[2]
+	p, block := pfx("2001:db8::/55"), pfx("2001:db8:0:100::/56")
+	release := func(n *etcdNode, force bool, want ...string) map[netip.Prefix]string {
+		t.Helper()
+		taken, err := n.releasePrefix(t.Context(), n.client, p, force)
+		if (err == nil) != (len(want) == 0) {
+			t.Errorf("release by %s: %v", n.file.node().Name, err)
+		}
+		for _, text := range want {
+			if !strings.Contains(err.Error(), text) {
+				t.Errorf("release by %s: %v; want %q", n.file.node().Name, err, text)
+			}
+		}
+		return taken
+	}
+	g.ok(gw1.register(t.Context(), gw1.client, ipam.Registration{Prefix: p, Source: "LIR"}))
+	g.until("n1 has a block", []*etcdNode{gw1, n1}, func() bool { return len(n1.uses()) == 1 && len(gw1.uses()) == 1 })
+	g.ok(n1.apply(t.Context(), 0, 1))
+	release(gw1, false, "still used: "+block.String()+" by n1;", "zosnet prefix release 2001:db8::/55 --force")
+	if local := gw1.local(); len(local.Registrations) != 1 || len(local.Blocks) != 1 {
+		t.Errorf("what was not released is lost: %+v, %+v", local.Registrations, local.Blocks)
+	}
+	if taken := release(gw1, true); len(taken) != 1 || taken[block] != "n1" {
+		t.Errorf("taken from others: %v", taken)
+	}
+	g.until("n1 has it no more", g.nodes, func() bool { return len(n1.local().Blocks) == 0 })
+	if local := gw1.local(); len(local.Registrations)+len(local.Blocks) != 0 {
+		t.Errorf("what was released is still there: %+v, %+v", local.Registrations, local.Blocks)
+	}
+	told := stranded(giving(n1.file.node(), n1.local(), true), n1.local().IPAM, true)
+	if len(told) != 1 || !strings.Contains(told[0], "network net0 has 2001:db8:0:101::/64, which is in no block of this node any more") {
+		t.Errorf("n1 says: %v", told)
+	}
+	release(gw1, true, "holds no such prefix")
+
+	err := gw2.register(t.Context(), gw2.client, ipam.Registration{Prefix: p})
+	if err == nil || !strings.Contains(err.Error(), "was released by node gw1 and rests until") {
+		t.Errorf("gw2 registers what rests: %v", err)
+	}
+	gw2.file.current.Store(&spec.Node{Name: "gw2", Prefixes: []netip.Prefix{p}})
+	g.until("gw2 is told that it rests", []*etcdNode{gw2}, func() bool { return gw2.err != nil && strings.Contains(gw2.err.Error(), "rests until") })
+	g.passed = ipam.Rest + time.Minute
+	g.until("gw2 gives n1 a block", []*etcdNode{gw2, n1}, func() bool { return len(gw2.uses()) == 1 && len(n1.uses()) == 1 })
+	g.ok(n1.apply(t.Context(), 1, 2))
+	if second := n1.local().Networks[1]; second.Prefix != pfx("2001:db8:0:102::/64") {
+		t.Errorf("the next network has %s; net0 has 2001:db8:0:101::/64 still", second.Prefix)
+	}
+
+	gw2.file.current.Store(&spec.Node{Name: "gw2"})
+	g.until("gw2 is told who uses it", []*etcdNode{gw2}, func() bool {
+		return gw2.err != nil && strings.Contains(gw2.err.Error(), "zosnet prefix release 2001:db8::/55 --force")
+	})
+	release(gw2, false, "still used")
+	if taken := release(gw2, true); taken[block] != "n1" {
+		t.Errorf("taken from others: %v", taken)
+	}
+	g.until("nobody holds anything", []*etcdNode{gw2, n1}, func() bool { return len(n1.local().Blocks)+len(gw2.local().Blocks) == 0 })
+}
+
+// TestRegisterTogether: of two nodes whose node.yaml names the same prefix one has it,
+// and the other says who.
+func TestRegisterTogether(t *testing.T) {
+	g := newEtcdGrid(t, []string{"gw1", "gw2"})
+	for _, n := range g.nodes {
+		n.file.current.Store(&spec.Node{Name: n.file.node().Name, Prefixes: pfxs("2001:db8::/48")})
+	}
+	var wait sync.WaitGroup
+	for _, n := range g.nodes {
+		wait.Go(func() {
+			select {
+			case <-n.client.Complete():
+			case <-t.Context().Done():
+			}
+			n.err = n.settleBlocks(t.Context(), n.client, time.Now())
+		})
+	}
+	wait.Wait()
+	won, lost := g.nodes[0], g.nodes[1]
+	if won.err != nil {
+		won, lost = lost, won
+	}
+	if name := won.file.node().Name; won.err != nil || lost.err == nil || !strings.Contains(lost.err.Error(), "overlaps 2001:db8::/48, which node "+name+" holds") {
+		t.Errorf("%s: %v; %s: %v", name, won.err, lost.file.node().Name, lost.err)
+	}
+	g.until("the one has a block", g.nodes, func() bool { return len(won.uses()) > 0 })
+	g.until("the other gets one of its", g.nodes, func() bool { return len(lost.uses()) > 0 && lost.err != nil })
 }

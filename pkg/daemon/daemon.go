@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -78,6 +79,7 @@ type Daemon struct {
 	hasPlan   chan struct{}  // closed once there is a first view
 	hangups   chan os.Signal // SIGHUP
 	reloaded  chan struct{}  // node.yaml was read anew, for followGrid
+	unsettled atomic.Value   // a string: what of the address space this node and the grid do not agree about
 
 	mu       sync.Mutex
 	view     view // of the last enforcement

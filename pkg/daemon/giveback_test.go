@@ -69,6 +69,9 @@ type chaosGrid struct {
 	calm     bool // nobody dies, everybody hears everything at once
 }
 
+// networksOfNode is how many networks a node has at most: then it has 9 or 10 blocks.
+const networksOfNode = 100
+
 var errKilled = fmt.Errorf("killed")
 
 // mayDie kills the node now and then: it keeps only its disk.
@@ -188,13 +191,40 @@ func (g *chaosGrid) commit(name string, h ipam.Holding) error {
 	if err := g.mayDie(name); err != nil {
 		return err
 	}
+	for block, d := range h.Blocks {
+		if !d.Owned() && g.of(block) == d.Node {
+			g.taken(block, d.Node)
+		}
+	}
 	g.write(name, func(n *gridstore.Node) { n.Holding = h })
 	return g.mayDie(name)
+}
+
+// of gives the node that has a block, as the registry has it.
+func (g *chaosGrid) of(block netip.Prefix) string {
+	for _, holder := range []string{"gw1", "gw2"} {
+		if d, known := g.versions[len(g.versions)-1][holder].Holding.Blocks[block]; known && d.Owned() {
+			return d.Node
+		}
+	}
+	return ""
+}
+
+// taken checks that a node uses nothing of a block that is taken from it.
+func (g *chaosGrid) taken(block netip.Prefix, name string) {
+	for p, l := range g.disks[name].IPAM.Prefixes {
+		if block.Contains(p.Addr()) && (l.Owned() || g.now.Before(l.Until)) {
+			g.t.Errorf("%v is taken from %s, where %s has or had %v", block, name, l.Network, p)
+		}
+	}
 }
 
 // make gives a network its /64, and holds that against everybody's.
 func (g *chaosGrid) make(name, network string) {
 	disk := g.disks[name]
+	if _, has := disk.IPAM.Prefix(network, name); has {
+		return
+	}
 	node := &spec.Node{Name: name}
 	for _, r := range g.held[name] {
 		node.Prefixes = append(node.Prefixes, r.Prefix)
@@ -209,12 +239,15 @@ func (g *chaosGrid) make(name, network string) {
 	}
 	disk.IPAM = state
 	owner := network + " on " + name
-	if was := g.owner[p]; was != "" && was != owner {
+	if was := g.owner[p]; was != "" {
 		g.t.Errorf("%v is given to %s and is %s's", p, owner, was)
-	} else if was == "" && g.now.Before(g.until[p]) {
+	} else if g.now.Before(g.until[p]) {
 		g.t.Errorf("%v is given to %s and rests until %s", p, owner, g.until[p])
 	}
 	g.owner[p] = owner
+	if block, _ := blocks.Block(p); g.of(block) != name {
+		g.t.Errorf("%v is given by %s, and its block is %q's", p, name, g.of(block))
+	}
 }
 
 func (g *chaosGrid) end(name, network string) {
@@ -244,7 +277,7 @@ func TestGiveBackUnderChaos(t *testing.T) {
 		name := fmt.Sprintf("n%d", i)
 		if i < 2 {
 			name = fmt.Sprintf("gw%d", i+1)
-			for n := range 220 { // small prefixes, each a block of 15
+			for n := range 255 { // small prefixes, each a block of 15
 				p := pfx(fmt.Sprintf("2001:db8:%d:%x0::/60", i+1, n))
 				g.held[name] = append(g.held[name], ipam.Registration{Prefix: p, Holder: name, Registered: allocated})
 			}
@@ -254,25 +287,26 @@ func TestGiveBackUnderChaos(t *testing.T) {
 		g.disks[name] = &registry.Snapshot{}
 	}
 	g.versions = append(g.versions, first)
-	for range 8000 {
+	for range 4000 {
 		name := names[g.random.IntN(len(names))]
 		if g.random.IntN(4) == 0 {
 			name = names[g.random.IntN(2)] // holders have more to do
 		}
 		switch g.random.IntN(12) {
 		case 0:
-			g.cut[name] = g.random.IntN(3) == 0
+			g.cut[name] = g.random.IntN(5) == 0
 		case 1:
-			g.now = g.now.Add(time.Duration(g.random.IntN(4)) * time.Minute)
+			g.now = g.now.Add(time.Duration(g.random.IntN(40)) * time.Minute)
 		case 2:
-			for n := range 60 { // most networks of the node go
-				if g.random.IntN(4) > 0 {
+			all := g.random.IntN(2) == 0
+			for n := range networksOfNode {
+				if all || g.random.IntN(2) == 0 {
 					g.end(name, fmt.Sprintf("net%d", n))
 				}
 			}
 		case 3, 4:
-			for range g.random.IntN(30) {
-				g.make(name, fmt.Sprintf("net%d", g.random.IntN(60)))
+			for range g.random.IntN(networksOfNode) {
+				g.make(name, fmt.Sprintf("net%d", g.random.IntN(networksOfNode)))
 			}
 		default:
 			_ = g.settle(name) // killed, or cut off
@@ -304,7 +338,7 @@ func (g *chaosGrid) finish(names []string, gone map[string]bool) {
 			if gone[name] {
 				continue
 			}
-			for n := range 60 {
+			for n := range networksOfNode {
 				g.end(name, fmt.Sprintf("net%d", n))
 			}
 			_ = g.settle(name)

@@ -63,7 +63,9 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 // tellGrid brings what the registry has of this node to what that has, and its address
 // space to what holders say.
 func (d *Daemon) tellGrid(ctx context.Context) error {
-	return errors.Join(d.settleBlocks(ctx, d.control.Registry(), time.Now()), d.restoreDocuments(ctx), d.publishAll(ctx))
+	settled := d.settleBlocks(ctx, d.control.Registry(), time.Now())
+	d.unsettled.Store(textOf(settled))
+	return errors.Join(settled, d.restoreDocuments(ctx), d.publishAll(ctx))
 }
 
 // errand is something that is done whenever it is due, one time after the other, and

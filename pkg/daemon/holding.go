@@ -134,7 +134,7 @@ func (n held) bring(h ipam.Holding, now time.Time) (ipam.Holding, error) {
 		}
 	}
 	for _, p := range n.outside(h, n.used(now)) {
-		next, err := h.Adopt([]netip.Prefix{p})
+		next, err := h.Adopt([]netip.Prefix{p}, now)
 		errs, h = append(errs, err), next
 	}
 	h = n.staying(h, func(h ipam.Holding) ipam.Holding { return n.grow(h, now) })

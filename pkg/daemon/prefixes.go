@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -190,7 +191,11 @@ func (d *Daemon) RegisterPrefix(ctx context.Context, r *api.RegisterPrefixReques
 	if err != nil {
 		return nil, err
 	}
-	if err := d.register(ctx, ipam.Registration{Prefix: p, Source: r.Source, Contact: r.Contact, Registered: time.Now().UTC()}); err != nil {
+	client, err := d.grids(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.register(ctx, client, ipam.Registration{Prefix: p, Source: r.Source, Contact: r.Contact, Registered: time.Now().UTC()}); err != nil {
 		return nil, err
 	}
 	if err := d.enforcer.wait(ctx, d.enforcer.request()); err != nil {
@@ -201,7 +206,7 @@ func (d *Daemon) RegisterPrefix(ctx context.Context, r *api.RegisterPrefixReques
 
 // register notes an allocation in the grid, if there is one, and then here: what is
 // noted here is registered in the grid again and again.
-func (d *Daemon) register(ctx context.Context, r ipam.Registration) error {
+func (d *Daemon) register(ctx context.Context, client *gridstore.Client, r ipam.Registration) error {
 	d.holding.Lock()
 	defer d.holding.Unlock()
 	local, err := d.store.Snapshot(ctx)
@@ -223,20 +228,16 @@ func (d *Daemon) register(ctx context.Context, r ipam.Registration) error {
 	if _, err := here.Register(r, nil, time.Now()); err != nil {
 		return refused(err.Error())
 	}
-	if d.inGrid() {
-		if err := d.registerInGrid(ctx, r); err != nil {
+	if client != nil {
+		if err := registerInGrid(ctx, client, r); err != nil {
 			return err
 		}
 	}
 	return d.store.PutRegistration(ctx, r)
 }
 
-func (d *Daemon) registerInGrid(ctx context.Context, r ipam.Registration) error {
-	client, err := d.openedRegistry(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
+func registerInGrid(ctx context.Context, client *gridstore.Client, r ipam.Registration) error {
+	_, err := client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
 		others, err := from.Holdings()
 		if err != nil {
 			return h, err
@@ -256,7 +257,11 @@ func (d *Daemon) ReleasePrefix(ctx context.Context, r *api.ReleasePrefixRequest)
 	if err != nil {
 		return nil, err
 	}
-	taken, err := d.releasePrefix(ctx, p, r.Force)
+	client, err := d.grids(ctx)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := d.releasePrefix(ctx, client, p, r.Force)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +272,20 @@ func (d *Daemon) ReleasePrefix(ctx context.Context, r *api.ReleasePrefixRequest)
 	for _, block := range sortedBlocks(taken) {
 		response.Taken = append(response.Taken, &api.Block{Block: block.String(), Node: taken[block]})
 	}
+	local, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response.Warnings = d.stranded(local)
 	return response, nil
+}
+
+// grids gives the registry of the grid that this node is in, nil if it is in none.
+func (d *Daemon) grids(ctx context.Context) (*gridstore.Client, error) {
+	if !d.inGrid() {
+		return nil, nil
+	}
+	return d.openedRegistry(ctx)
 }
 
 func sortedBlocks(m map[netip.Prefix]string) []netip.Prefix {
@@ -279,9 +297,10 @@ func sortedBlocks(m map[netip.Prefix]string) []netip.Prefix {
 	return list
 }
 
-// releasePrefix gives an allocation up: in the grid, if there is one, and then here.
-// It gives the blocks of it that other nodes had still.
-func (d *Daemon) releasePrefix(ctx context.Context, p netip.Prefix, force bool) (taken map[netip.Prefix]string, err error) {
+// releasePrefix gives an allocation up: here, and then in the grid, if there is one
+// (client is nil without). Whatever ends in between, nothing of it is given any more
+// when others can have it. It gives the blocks of it that other nodes had still.
+func (d *Daemon) releasePrefix(ctx context.Context, client *gridstore.Client, p netip.Prefix, force bool) (taken map[netip.Prefix]string, err error) {
 	d.holding.Lock()
 	defer d.holding.Unlock()
 	d.change.Lock() // no network gets a /64 of it meanwhile
@@ -291,49 +310,92 @@ func (d *Daemon) releasePrefix(ctx context.Context, p netip.Prefix, force bool) 
 		return nil, err
 	}
 	node := d.file.node()
+	here := slices.ContainsFunc(local.Registrations, func(r ipam.Registration) bool { return r.Prefix == p })
+	have := heldInGrid(client, node.Name)
+	_, there := have.Registrations[p]
 	switch {
 	case slices.Contains(node.Prefixes, p):
 		return nil, refused(fmt.Sprintf("release %s: %s names it; take it out there and reload", p, node.Where["prefixes"]))
-	case !slices.ContainsFunc(local.Registrations, func(r ipam.Registration) bool { return r.Prefix == p }):
+	case !here && !there:
 		return nil, &api.Error{Code: codes.NotFound, Message: fmt.Sprintf("release %s: this node holds no such prefix", p)}
 	}
 	if names := networksIn(local, p); len(names) > 0 && !force {
-		return nil, refused(fmt.Sprintf("release %s: on this node still used by network %v; delete them first, or force it", p, names))
+		return nil, refused(fmt.Sprintf("release %s: on this node still used by network %s; delete them first, or take it from them: --force",
+			p, strings.Join(names, ", ")))
 	}
-	if d.inGrid() {
-		if taken, err = d.releaseInHolding(ctx, held{node: node.Name, local: local}, p, force); err != nil {
-			return nil, err
+	need := held{node: node.Name, local: local}
+	if there {
+		if _, err := need.unregister(have, p, force, time.Now()); err != nil {
+			return nil, usedStill(err)
 		}
 	}
-	kept := slices.DeleteFunc(slices.Clone(local.Blocks), func(b registry.Block) bool {
-		return b.Holder == node.Name && p.Contains(b.Block.Addr())
-	})
-	if err := d.store.PutBlocks(ctx, kept); err != nil {
+	if err := d.forgetPrefix(ctx, local, p, here); err != nil || client == nil {
 		return nil, err
 	}
-	return taken, d.store.DeleteRegistration(ctx, p)
+	if taken, err = need.release(ctx, client, p, force); errors.As(err, new(*ipam.DelegatedError)) {
+		return nil, errors.Join(usedStill(err), d.rememberPrefix(ctx, local, p)) // somebody has just got a block of it
+	}
+	return taken, err
 }
 
-func (d *Daemon) releaseInHolding(ctx context.Context, need held, p netip.Prefix, force bool) (taken map[netip.Prefix]string, err error) {
-	client, err := d.openedRegistry(ctx)
-	if err != nil {
-		return nil, err
+// heldInGrid gives what this node holds as the grid has it.
+func heldInGrid(client *gridstore.Client, node string) ipam.Holding {
+	if client != nil {
+		if self := client.Snapshot().Nodes[node]; self != nil {
+			return self.Holding
+		}
 	}
+	return ipam.Holding{}
+}
+
+func usedStill(err error) error {
+	if errors.As(err, new(*ipam.DelegatedError)) {
+		return refused(err.Error())
+	}
+	return err
+}
+
+// forgetPrefix takes an allocation, and this node's own blocks of it, out of its own
+// registry.
+func (d *Daemon) forgetPrefix(ctx context.Context, local registry.Snapshot, p netip.Prefix, registered bool) error {
+	node := d.file.node().Name
+	kept := slices.DeleteFunc(slices.Clone(local.Blocks), func(b registry.Block) bool {
+		return b.Holder == node && p.Contains(b.Block.Addr())
+	})
+	if registered {
+		if err := d.store.DeleteRegistration(ctx, p); err != nil {
+			return err
+		}
+	}
+	return d.store.PutBlocks(ctx, kept)
+}
+
+// rememberPrefix undoes forgetPrefix.
+func (d *Daemon) rememberPrefix(ctx context.Context, local registry.Snapshot, p netip.Prefix) error {
+	for _, r := range local.Registrations {
+		if r.Prefix == p {
+			if err := d.store.PutRegistration(ctx, r); err != nil {
+				return err
+			}
+		}
+	}
+	return d.store.PutBlocks(ctx, local.Blocks)
+}
+
+// release gives a prefix up in the grid, and gives the blocks of it that other nodes
+// had.
+func (n held) release(ctx context.Context, client *gridstore.Client, p netip.Prefix, force bool) (taken map[netip.Prefix]string, err error) {
 	_, err = client.UpdateHolding(ctx, func(h ipam.Holding, _ *gridstore.Others) (ipam.Holding, error) {
 		taken = map[netip.Prefix]string{}
 		if _, registered := h.Registrations[p]; !registered {
 			return h, nil
 		}
 		for block, delegation := range h.Blocks {
-			if delegation.Owned() && delegation.Node != need.node && p.Contains(block.Addr()) {
+			if delegation.Owned() && delegation.Node != n.node && p.Contains(block.Addr()) {
 				taken[block] = delegation.Node
 			}
 		}
-		return need.unregister(h, p, force, time.Now())
+		return n.unregister(h, p, force, time.Now())
 	})
-	var used *ipam.DelegatedError
-	if errors.As(err, &used) {
-		return nil, refused(err.Error())
-	}
 	return taken, err
 }

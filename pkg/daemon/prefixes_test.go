@@ -29,14 +29,14 @@ func TestRegisterAndRelease(t *testing.T) {
 	d.file.current.Store(&spec.Node{Name: "n1", Prefixes: pfxs("2001:db8:1::/48"), Where: spec.Where{"prefixes": {File: "node.yaml", Line: 3, Column: 1}}})
 	register := func(prefix, wrong string) {
 		t.Helper()
-		err := d.register(ctx, ipam.Registration{Prefix: pfx(prefix), Source: "LIR", Registered: time.Now()})
+		err := d.register(ctx, nil, ipam.Registration{Prefix: pfx(prefix), Source: "LIR", Registered: time.Now()})
 		if (err == nil) != (wrong == "") || err != nil && !strings.Contains(err.Error(), wrong) {
 			t.Errorf("register %s: %v, want %q", prefix, err, wrong)
 		}
 	}
 	release := func(prefix string, force bool, wrong string) {
 		t.Helper()
-		_, err := d.releasePrefix(ctx, pfx(prefix), force)
+		_, err := d.releasePrefix(ctx, nil, pfx(prefix), force)
 		if (err == nil) != (wrong == "") || err != nil && !strings.Contains(err.Error(), wrong) {
 			t.Errorf("release %s: %v, want %q", prefix, err, wrong)
 		}
@@ -57,7 +57,7 @@ func TestRegisterAndRelease(t *testing.T) {
 	}
 	release("2001:db8:1::/48", false, "node.yaml:3:1 names it; take it out there and reload")
 	release("2001:db8:5::/48", false, "this node holds no such prefix")
-	release("2001:db8::/56", false, "still used by network [acme]")
+	release("2001:db8::/56", false, "still used by network acme; delete them first, or take it from them: --force")
 	if err := store.DeleteNetwork(ctx, "acme", false); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,27 @@ func (d *Daemon) spacious(local registry.Snapshot) *spec.Node {
 	return spacious(d.file.node(), local, d.given())
 }
 
+// stranded says which networks have a /64 that is in nothing that this node gives from
+// any more. They keep it, since moving one renumbers its workloads.
+func (d *Daemon) stranded(local registry.Snapshot) (list []string) {
+	return stranded(d.giving(local), local.IPAM, d.inGrid())
+}
+
+func stranded(giving *spec.Node, state ipam.State, inGrid bool) (list []string) {
+	blocks, err := ipam.ParseBlocks(giving.Prefixes)
+	if err != nil {
+		return nil // what is wrong with node.yaml is said elsewhere
+	}
+	what := "in no prefix of this node any more: it works as long as that is routed here"
+	if inGrid {
+		what = "in no block of this node any more: other nodes leave it out, and an hour after the block was taken back somebody else may have it"
+	}
+	for _, s := range state.Stranded(blocks) {
+		list = append(list, fmt.Sprintf("network %s has %s, which is %s; delete the network and apply it again", s.Network, s.Prefix, what))
+	}
+	return list
+}
+
 // given tells what this node has given away of what it holds, as far as it knows:
 // also without the registry.
 func (d *Daemon) given() map[netip.Prefix]ipam.Delegation {

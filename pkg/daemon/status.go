@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -48,6 +49,10 @@ func (d *Daemon) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusR
 	}
 	if len(s.Uplinks) == 0 {
 		s.Problems = append(s.Problems, "there is no uplink: nothing leads to the world")
+	}
+	s.Problems = append(s.Problems, d.stranded(snap)...)
+	if what, _ := d.unsettled.Load().(string); what != "" {
+		s.Problems = append(s.Problems, strings.ReplaceAll(what, "\n", "; "))
 	}
 	s.Grid = d.registryState()
 	if s.Ignored, err = d.ignored(ctx, v); err != nil {

@@ -87,5 +87,5 @@ func joinPrefixes(prefixes []netip.Prefix) string {
 	for i, p := range prefixes {
 		names[i] = p.String()
 	}
-	return strings.Join(names, ", ")
+	return shorten(names)
 }

@@ -220,8 +220,9 @@ func (h Holding) rest(block netip.Prefix, node string, now time.Time) Holding {
 }
 
 // Adopt gives the holder the blocks that its own /64s lie in: what it used while
-// it was alone. It is an error that one of them is another node's, or rests.
-func (h Holding) Adopt(used []netip.Prefix) (Holding, error) {
+// it was alone, or gave up and has again. It is an error that one of them is another
+// node's, or that another had it and it rests.
+func (h Holding) Adopt(used []netip.Prefix, now time.Time) (Holding, error) {
 	space, err := ParseBlocks(h.Prefixes())
 	if err != nil {
 		return h, err
@@ -233,11 +234,13 @@ func (h Holding) Adopt(used []netip.Prefix) (Holding, error) {
 			continue
 		}
 		for other, d := range next.Blocks {
-			if other.Overlaps(block) {
+			own := other == block && d.Node == h.Holder
+			if other.Overlaps(block) && !own && !d.free(now) {
 				return h, fmt.Errorf("a network has %s here, but that is in the block %s, which node %s has or had; delete the network first",
 					p, other, d.Node)
 			}
 		}
+		next = next.forget(now)
 		next.Blocks = withKey(next.Blocks, block, Delegation{Node: h.Holder})
 	}
 	return next, nil

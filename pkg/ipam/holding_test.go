@@ -222,7 +222,7 @@ func TestUnregister(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	h := holding(t, "2001:db8::/48")
 	used := prefixes(t, "2001:db8:0:101::/64", "2001:db8:0:102::/64", "2001:db8:0:301::/64", "2001:db8:f::/64")
-	h, err := h.Adopt(used)
+	h, err := h.Adopt(used, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,11 +233,24 @@ func TestAdopt(t *testing.T) {
 	if diff := cmp.Diff([]string{"2001:db8::/56", "2001:db8:0:200::/56"}, texts(h.Of("n1"))); diff != "" {
 		t.Errorf("n1 has (-want +got):\n%s", diff)
 	}
-	if _, err := h.Adopt(prefixes(t, "2001:db8:0:2ff::/64")); err == nil || !strings.Contains(err.Error(), "node n1 has or had") {
+	if _, err := h.Adopt(prefixes(t, "2001:db8:0:2ff::/64"), start); err == nil || !strings.Contains(err.Error(), "node n1 has or had") {
 		t.Errorf("n1's block is adopted: %v", err)
 	}
-	if again, err := h.Adopt(used); err != nil || len(again.Blocks) != 4 {
+	if again, err := h.Adopt(used, start); err != nil || len(again.Blocks) != 4 {
 		t.Errorf("adopting again: %v, %v", again.Blocks, err)
+	}
+	// What it gave up and nobody else had since it has again at once; what another gave
+	// up, once that has rested.
+	given := h.RemoveNode("gw1", start).RemoveNode("n1", start)
+	if again, err := given.Adopt(used, start); err != nil || len(again.Of("gw1")) != 2 {
+		t.Errorf("adopting what it gave up: %v, %v", again.Blocks, err)
+	}
+	another := prefixes(t, "2001:db8:0:2ff::/64")
+	if _, err := given.Adopt(another, start.Add(ipam.Rest-1)); err == nil {
+		t.Error("what n1 gave up is adopted while it rests")
+	}
+	if again, err := given.Adopt(another, start.Add(ipam.Rest)); err != nil || !slices.Equal(again.Of("gw1"), prefixes(t, "2001:db8:0:200::/56")) {
+		t.Errorf("adopting what has rested: %v, %v", again.Blocks, err)
 	}
 }
 

@@ -72,7 +72,7 @@ func (e *DelegatedError) Error() string {
 	for _, block := range sortedPrefixes(e.Blocks) {
 		list = append(list, fmt.Sprintf("%s by %s", block, e.Blocks[block]))
 	}
-	return fmt.Sprintf("release %s: still used: %s; networks there may have /64s of those blocks; force it to take them back", e.Prefix, shorten(list))
+	return fmt.Sprintf("release %[1]s: still used: %[2]s; networks there may have /64s of those blocks; to take them back all the same: zosnet prefix release %[1]s --force", e.Prefix, shorten(list))
 }
 
 // UnknownError says that a prefix or a block is not there to be released.
