@@ -87,6 +87,11 @@ func TestNodesMeetAtTheExit(t *testing.T) {
 		t.Error("db reaches web, which no rule allows")
 	}
 	exit.shows(network, 4, 4)
+	unblock := home.block(public.Address)
+	web.goes(t, "past a way that is blocked", near, 3)
+	if !web.pings(db) {
+		t.Error("a way that is blocked cuts another")
+	}
 	caller.goes(t, "to a node that says it does not hear this one", db, 3)
 
 	ended := web.talks(db)
@@ -111,11 +116,7 @@ func TestNodesMeetAtTheExit(t *testing.T) {
 	}
 	web.goes(t, "after all daemons began again", db, 3)
 
-	unblock := home.block(public.Address)
-	web.goes(t, "past a way that is blocked", near, 3)
-	if !web.pings(db) {
-		t.Error("a way that is blocked cuts another")
-	}
+	web.goes(t, "and still past the way that is blocked", near, 3)
 	unblock()
 	heard()
 	web.goes(t, "over a way that works again", near, 2)
