@@ -108,9 +108,12 @@ func (c *calls) look(wanted map[path]want, now time.Time) {
 		if known && !c.anew[w.network] && w.endpoint == was.endpoint && w.here <= was.here && w.there <= was.there {
 			continue
 		}
-		c.due[p] = now
+		at := now
 		if w.answersOthers {
-			c.due[p] = now.Add(callPatience)
+			at = now.Add(callPatience)
+		}
+		if due, soon := c.due[p]; !soon || at.Before(due) {
+			c.due[p] = at // what comes again and again puts off nothing
 		}
 	}
 	maps.DeleteFunc(c.due, func(p path, _ time.Time) bool { _, still := wanted[p]; return !still })

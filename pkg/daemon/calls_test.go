@@ -78,6 +78,14 @@ func TestCalls(t *testing.T) {
 			t.Errorf("%s: later %v, want %v", row.what, list, row.second)
 		}
 	}
+	for _, after := range []time.Duration{0, callPatience / 2, callPatience} {
+		here = append(here, plan.Attachment{Network: "acme", Name: "web-3"})
+		c.look(view{overlays: both, input: plan.Input{Attachments: here, Remote: there}}.wants(), begin.Add(after))
+		list, _ := c.take(begin.Add(after))
+		if called := slices.Contains(list[acme], earlier); called != (after == callPatience) {
+			t.Errorf("with one more workload after the other, who has the smaller key was called after %v: %v", after, called)
+		}
+	}
 	rotating := view{overlays: []plan.Overlay{
 		{Network: "acme", Interface: acme, Heir: "zoacme-2", Peers: []plan.Peer{peer("n2", later)}},
 		{Network: "acme", Interface: "zoacme-2", PublicKey: [32]byte{5}, Peers: []plan.Peer{peer("n2", earlier)}},
