@@ -28,8 +28,11 @@ func TestAccessConfig(t *testing.T) {
 	own.PublicKey, own.PrivateKey = own.PrivateKey.Public(), PrivateKey{}
 	bare := alice()
 	bare.DNS, bare.Keepalive, bare.Endpoint = nil, 0, netip.MustParseAddrPort("[2001:db8:1::10]:21001")
-	for name, access := range map[string]Access{"private": alice(), "public-key": own, "bare": bare} {
+	for name, access := range map[string]Access{"private": alice(), "public-key": own, "bare": bare, "unfinished": {Network: "acme", Name: "alice", PrivateKey: alice().PrivateKey}} {
 		got, err := access.Config()
+		if name == "unfinished" && err != nil {
+			got, err = access.Unfinished(), nil
+		}
 		must(t, err)
 		path := filepath.Join("testdata", name+".conf")
 		if os.Getenv("ZOSNET_UPDATE") != "" {

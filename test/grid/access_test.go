@@ -37,6 +37,12 @@ func personAcrossNodes(t *testing.T, asked *node, laptop *lab.Machine, network, 
 	check(t, err)
 	t.Cleanup(func() { check(t, alice.Leave()) })
 
+	shown, err := asked.cli("access", "show", "alice", "--network", network)
+	check(t, err)
+	if got, want := withoutKey(shown), withoutKey(added.Config); got != want {
+		t.Errorf("shown again her configuration is\n%s\nand was\n%s", got, want)
+	}
+
 	here := endpoint{Machine: laptop, address: alice.Address}
 	here.reaches(t, allowed)
 	here.reaches(t, endpoint{address: netip.PrefixFrom(alice.Address, 64).Masked().Addr().Next()}) // her gateway
@@ -63,6 +69,17 @@ func personAcrossNodes(t *testing.T, asked *node, laptop *lab.Machine, network, 
 	if here.pings(allowed) {
 		t.Error("alice still reaches what she did")
 	}
+}
+
+// withoutKey gives a configuration without the line of the private key, or of the comment
+// in its place.
+func withoutKey(config string) (kept string) {
+	for line := range strings.Lines(config) {
+		if !strings.Contains(line, "PrivateKey = ") {
+			kept += line
+		}
+	}
+	return strings.TrimSpace(kept)
 }
 
 // answered pings ten times a second; the function that it gives waits until two seconds
