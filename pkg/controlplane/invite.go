@@ -15,6 +15,10 @@ import (
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
+// joinedPatience is how long a node that was let in waits to be a peer before it is told
+// that it is in.
+const joinedPatience = 5 * time.Second
+
 // invite lets nodes in and renews their certificates until ctx ends, where this
 // node has the CA's key.
 func (p *Plane) invite(ctx context.Context, root gridstore.Root) error {
@@ -67,9 +71,7 @@ func (p *Plane) gridStore(root gridstore.Root) grid.Store {
 			if err != nil {
 				return err
 			}
-			if err := p.untilPeer(ctx, a.ControlKey, true); err != nil { // it is in, and may have to knock twice
-				p.log.Warn("node joined", "node", a.Node, "error", err)
-			}
+			p.awaitJoined(ctx, a)
 			return nil
 		},
 		Renew: func(ctx context.Context, node string, key trust.ControlKey, certificate []byte) error {
@@ -83,6 +85,16 @@ func (p *Plane) gridStore(root gridstore.Root) grid.Store {
 			}
 			return root.Renew(ctx, node, key, certificates)
 		},
+	}
+}
+
+// awaitJoined waits until a node that was let in is a peer by its own key. It is in
+// whatever comes of that, and is told so in time: it may have to knock twice then.
+func (p *Plane) awaitJoined(ctx context.Context, a grid.Admission) {
+	ctx, cancel := context.WithTimeout(ctx, joinedPatience)
+	defer cancel()
+	if err := p.untilPeer(ctx, a.ControlKey, true); err != nil {
+		p.log.Warn("node joined", "node", a.Node, "error", err)
 	}
 }
 

@@ -107,7 +107,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// Who is taken out of the grid is no peer and renews nothing.
+// Who is taken out of the grid is no peer any more, and its name is free.
 func TestExpel(t *testing.T) {
 	p := founder(t)
 	ctx := t.Context()
@@ -116,7 +116,9 @@ func TestExpel(t *testing.T) {
 	if err := p.untilPeer(ctx, n2.ControlKey, false); err != nil {
 		t.Error(err)
 	}
-	joined(t, p, "n2") // the name is free
+	if again := joined(t, p, "n2"); !knows(t, p, again.ControlKey) {
+		t.Error("another node of that name is no peer")
+	}
 }
 
 // A renewed certificate is used from then on, and makes no less of a member.

@@ -34,7 +34,7 @@ func (p *Plane) MakeToken(ctx context.Context, period time.Duration) (*trust.Tok
 		return nil, err
 	}
 	if err := p.until(ctx, func() bool { return p.inviting }); err != nil {
-		return nil, fmt.Errorf("make a join token: the invitation service does not listen yet: %w", err)
+		return nil, fmt.Errorf("make a join token: the invitation service does not listen here yet (if the CA's key has just come here, restart the daemon): %w", err)
 	}
 	if err := client.PutToken(ctx, token.Pending()); err != nil {
 		return nil, fmt.Errorf("make a join token: %w", p.orLost(err))
