@@ -90,7 +90,7 @@ var suite = []group{
 	{
 		pkg: "pkg/wireguard/device", modules: slices.Concat(datapath, tunnels), limit: 6 * time.Minute,
 		usual: "TestKernelTraffic|TestKernelMTU|TestKernelPeersApart",
-		also:  shares{"6.1": "TestKernelSilent|TestKernelForget", "6.12": "TestKernelRotation|TestKernelPrepare"},
+		also:  shares{"6.1": "TestKernelSilent|TestKernelForget|TestKernelCall", "6.12": "TestKernelRotation|TestKernelPrepare|TestKernelCall"},
 	},
 	{pkg: "test/lab", modules: slices.Concat(datapath, nat), limit: 4 * time.Minute, only: "6.1"},
 	{pkg: "test/probe", modules: datapath, limit: 4 * time.Minute, only: "backports"},
