@@ -71,6 +71,10 @@ type Daemon struct {
 	// before change.
 	holding sync.Mutex
 
+	// entering is held while this node makes a grid or joins one. That may take a minute,
+	// in which what it has for itself can be changed.
+	entering sync.Mutex
+
 	// learning is held while learned addresses are stored or given back.
 	learning sync.Mutex
 
