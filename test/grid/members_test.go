@@ -208,6 +208,7 @@ func testRecover(t *testing.T, left *node, others ...*node) {
 	if _, err := others[0].cli("grid", "recover"); err == nil || !strings.Contains(err.Error(), left.name) {
 		t.Errorf("recovered by one that has nothing: %v", err)
 	}
+	left.lists(func(l listedNode) bool { return l.Live && l.Member == (l.Node == left.name) })
 	left.members("promote", others[0].name)
 	others[0].stop(unix.SIGTERM)
 	others[0].start() // of the same recovery
