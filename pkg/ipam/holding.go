@@ -246,16 +246,6 @@ func (h Holding) Adopt(used []netip.Prefix, now time.Time) (Holding, error) {
 	return next, nil
 }
 
-// Delegated gives the blocks that a node has, of all holdings, ascending.
-func Delegated(holdings []Holding, node string) []netip.Prefix {
-	var list []netip.Prefix
-	for _, h := range holdings {
-		list = append(list, h.Of(node)...)
-	}
-	slices.SortFunc(list, comparePrefix)
-	return list
-}
-
 // lastNetwork is the high 64 bits of a prefix's last address.
 func lastNetwork(p netip.Prefix) uint64 {
 	return upper(p.Masked().Addr()) | (1<<(NetworkBits-p.Bits()) - 1)

@@ -166,24 +166,6 @@ func (s *state) drop(key string) {
 	s.dirty[g] = true
 }
 
-// carry notes which networks this node carries, and tells whether it has not heard the
-// document of one of them so far.
-func (s *state) carry(networks map[string]bool) (unheard bool) {
-	for network := range networks {
-		if !s.scope.carried[network] {
-			s.dirty[group{true, network}] = true
-			unheard = unheard || s.scope.reasons[Key{Kind: KindDocument, Network: network}.String()] == 0
-		}
-	}
-	for network := range s.scope.carried {
-		if !networks[network] {
-			s.dirty[group{true, network}] = true
-		}
-	}
-	s.scope.carried = networks
-	return unheard
-}
-
 // under gives the keys that are there in a range.
 func (s *state) under(r string) (keys []string) {
 	for key := range s.refused {
