@@ -105,6 +105,7 @@ func (d *Daemon) ignored(ctx context.Context, v view) ([]*api.Ignored, error) {
 			list = append(list, &api.Ignored{Object: "network " + name, Reason: err.Error()})
 		}
 	}
+	list = append(list, unheardOf(snap, d.grid.adopted.names())...)
 	local, err := d.store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -118,6 +119,18 @@ func (d *Daemon) ignored(ctx context.Context, v view) ([]*api.Ignored, error) {
 		return cmp.Or(cmp.Compare(a.Object, b.Object), cmp.Compare(a.Reason, b.Reason))
 	})
 	return list, nil
+}
+
+// unheardOf gives the networks of the grid that this node carries and of which neither
+// the registry nor this node has a document any more. Nobody has ended them.
+func unheardOf(snap gridstore.Snapshot, adopted []string) (list []*api.Ignored) {
+	for _, name := range adopted {
+		if snap.Source == gridstore.SourceCluster && snap.Networks[name] == nil && snap.Carried[name] == nil {
+			list = append(list, &api.Ignored{Object: "network " + name,
+				Reason: "the grid's registry has no document of it; what it has here stays as it is until its owner applies it again, or deletes it"})
+		}
+	}
+	return list
 }
 
 func sameName(network string) error {
