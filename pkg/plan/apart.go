@@ -52,6 +52,13 @@ const mostRemote = 4096
 
 // atMost leaves out what a node has in a network beyond mostRemote, by name.
 func atMost(remote []Remote, ignored []Ignored) ([]Remote, []Ignored) {
+	all := 0
+	for _, r := range remote {
+		all += len(r.Addresses)
+	}
+	if all <= mostRemote {
+		return remote, ignored
+	}
 	have := map[place]int{}
 	var much []place
 	for _, r := range remote {
