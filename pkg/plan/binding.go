@@ -83,7 +83,7 @@ func joinBindings(networks []*State) []Binding {
 	if list == nil {
 		list = []Binding{} // as one network's
 	}
-	taken := make(map[netip.Addr]bool, len(list))
+	taken := make(map[netip.Addr]bool, len(list)+2*len(networks))
 	for _, s := range networks {
 		n := &s.Networks[0]
 		taken[n.Gateway], taken[n.Prefix.Addr()] = true, true

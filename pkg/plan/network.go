@@ -45,6 +45,8 @@ func (in Input) byNetwork() []networkInput {
 	for i, name := range names {
 		r := records[name]
 		list[i] = networkInput{Input{Node: node, MTU: in.MTU, Networks: []Record{r}}, namedServices(r.Document, records)}
+		carriers := len(r.Document.Carriers())
+		list[i].Nodes, list[i].Parts = make([]Node, 0, carriers), make([]Part, 0, carriers)
 		of[name] = &list[i]
 	}
 	split(in.Attachments, of, func(a Attachment) string { return a.Network }, func(n *networkInput) *[]Attachment { return &n.Attachments })
@@ -62,9 +64,6 @@ func split[T any](list []T, of map[string]*networkInput, network func(T) string,
 	for _, t := range list {
 		if n := of[network(t)]; n != nil {
 			own := into(n)
-			if *own == nil {
-				*own = make([]T, 0, 8) // there are a few of each
-			}
 			*own = append(*own, t)
 		}
 	}

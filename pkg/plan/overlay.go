@@ -180,7 +180,7 @@ func openings(overlays []Overlay, entrances []Entrance) []spec.LockdownAllow {
 	for _, e := range entrances {
 		open = append(open, e.Port)
 	}
-	var list []spec.LockdownAllow
+	list := make([]spec.LockdownAllow, 0, 2*len(open))
 	for _, number := range open {
 		port := []spec.Ports{{Proto: spec.ProtoUDP, First: number, Last: number}}
 		list = append(list,
