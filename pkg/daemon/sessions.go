@@ -29,6 +29,8 @@ const (
 type sessions struct {
 	devices *device.Devices
 
+	reading sync.Mutex // held while devices are read, which takes as long as a busy process lets it; before mu
+
 	mu   sync.Mutex
 	seen map[string]*observed // by interface
 }
@@ -91,30 +93,46 @@ func (s *sessions) input(now time.Time) (list []plan.Session) {
 
 // read looks at the devices whose turn it is, and forgets those that are not named.
 func (s *sessions) read(interfaces []string, now time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.seen, func(name string, _ *observed) bool { return !slices.Contains(interfaces, name) })
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	var errs []error
-	for _, name := range interfaces {
-		if o := s.seen[name]; o != nil && now.Before(o.next) {
-			continue
-		}
+	for _, name := range s.due(interfaces, now) {
 		is, err := s.devices.Read(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			delete(s.seen, name)
-			continue
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			s.forget(name)
+		case err != nil:
 			errs = append(errs, err) // what was known of it stays
-			continue
+		default:
+			s.note(is, now)
 		}
-		s.note(is, now)
 	}
 	return errors.Join(errs...)
 }
 
-// note takes a reading. s.mu is held.
+// due gives the devices whose turn it is, and forgets those that are not named.
+func (s *sessions) due(interfaces []string, now time.Time) (list []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.seen, func(name string, _ *observed) bool { return !slices.Contains(interfaces, name) })
+	for _, name := range interfaces {
+		if o := s.seen[name]; o == nil || !now.Before(o.next) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+func (s *sessions) forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.seen, name)
+}
+
+// note takes a reading.
 func (s *sessions) note(is wireguard.Status, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	o := &observed{peers: map[wireguard.PublicKey]observedPeer{}, pause: sessionsOften}
 	last := s.seen[is.Name]
 	for _, p := range is.Peers {

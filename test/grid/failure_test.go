@@ -20,11 +20,11 @@ import (
 	"github.com/zosnet/zosnet/test/testenv"
 )
 
-// cutFor is how long the registry is away: longer than a node's lease (30 s), than
-// what a client takes to notice (15 s), and than the pause between its attempts (5 s).
+// cutFor is how long the registry is away: twice a node's lease (30 s), and longer than
+// what a client takes to notice (15 s) and than the pause between its attempts (5 s).
 // Nothing else of the grid has a time to run out: WireGuard's sessions and flows are
 // the nodes' own, and the next thing to end is a certificate, within months.
-const cutFor = 40 * time.Second
+const cutFor = time.Minute
 
 const day = 24 * time.Hour
 
