@@ -55,10 +55,10 @@ var suite = []group{
 		pkg: "pkg/loader", skip: "TestCompilers", modules: datapath, limit: 12 * time.Minute,
 		usual: "TestAttachEachWay|TestAttachHeals|TestEarly$|TestOpen|TestProbe|TestVerifier",
 		also: shares{
-			"6.1": "TestAnUnfinished|TestAttachOverlay|TestChange|TestFalls|TestRefused|TestRemove|TestReopen|TestReplacing|TestUpgrades/fallback",
+			"6.1": "TestAnUnfinished|TestAttachOverlay|TestChange|TestRefused|TestRemove|TestReplacing|TestUpgrades/fallback",
 			"6.12": "TestAnOverlay|TestCommit|TestEarly|TestErrors|TestHelper|TestLowest|TestMount|TestOthers|TestOverlay|TestPins|" +
 				"TestPrograms|TestRemove|TestSweep|TestTimeouts|TestUplink|TestVLANs|TestWhere",
-			"backports": "TestAttachOverlay|TestChange|TestEarly|TestFalls|TestGeneric|TestJumbo|TestReopen|TestReplacing",
+			"backports": "TestEarly|TestFalls|TestGeneric|TestJumbo|TestReopen|TestReplacing",
 		},
 	},
 	{
@@ -81,11 +81,11 @@ var suite = []group{
 		also: shares{
 			"6.1":       "TestGeneration|TestRouteEpoch|TestTap|TestUplinks",
 			"6.12":      "TestBackstop|TestLockdown|TestUplinkAppears",
-			"backports": "TestBackstop|TestForwarding|TestLearned|TestTap",
+			"backports": "TestForwarding|TestLearned",
 		},
 	},
 	{pkg: "pkg/telemetry", modules: datapath, limit: 3 * time.Minute},
-	{pkg: "pkg/daemon", usual: "TestLockdownBeforeTheRegistry|TestThrough", modules: datapath, limit: 5 * time.Minute, only: "6.1 backports"},
+	{pkg: "pkg/daemon", usual: "TestLockdownBeforeTheRegistry|TestThrough", modules: datapath, limit: 5 * time.Minute, only: "6.1"},
 	{pkg: "pkg/registry", usual: "TestReopen|TestSnapshotOrder|TestReadOnlyDisk|TestFullDisk", modules: datapath, limit: 4 * time.Minute},
 	{
 		// wireguard-go, translated, does not carry the thousand datagrams a second of those.
@@ -100,9 +100,9 @@ var suite = []group{
 		pkg: "test/vm", modules: slices.Concat(datapath, uplinks), limit: 15 * time.Minute, links: true,
 		usual: "TestSmoke",
 		also: shares{
-			"6.1":       "TestBond$|TestDummy|TestQueues|TestVirtio|TestVRFMember",
+			"6.1":       "TestBond$|TestDummy|TestVirtio|TestVRFMember",
 			"6.12":      "TestNetkit|TestPluggedIn|TestVLAN$",
-			"backports": "TestNetkit|TestQueues|TestVirtio",
+			"backports": "TestNetkit|TestQueues",
 		},
 	},
 	{
@@ -111,7 +111,7 @@ var suite = []group{
 		also: shares{
 			"6.1":       "TestAttacks|TestDelete|TestRestart|TestUplinkComesAndGoes",
 			"6.12":      "TestDHCP|TestHopLimit|TestPathMTU|TestVM$",
-			"backports": "TestNeighbourChanges|TestRestart|TestStolenIdentity|TestTenantsApart",
+			"backports": "TestNeighbourChanges|TestStolenIdentity|TestTenantsApart",
 		},
 	},
 	{
