@@ -26,8 +26,10 @@ func TestMajorityLost(t *testing.T) {
 	owner := must(trust.NewOwnerKey())
 	n4 := g.open(4, func(c *Config) { c.Endpoints = g.endpoints(1, 2) })
 	g.ok(g.apply(n4, owner, "kept", 1, "n4"))
-	for g.members[3].Revision() < g.members[1].Revision() {
-		time.Sleep(10 * time.Millisecond)
+	for end := time.Now().Add(patience); g.members[3].Revision() < g.members[1].Revision(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the third member is at revision %d, the first at %d", g.members[3].Revision(), g.members[1].Revision())
+		}
 	}
 	g.ok(g.members[3].Close())
 	g.ok(g.apply(n4, owner, "lost", 1, "n4"))
