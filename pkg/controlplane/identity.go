@@ -33,6 +33,12 @@ type identity struct {
 
 // readIdentity takes what is in the node's files for its identity from now on.
 func (p *Plane) readIdentity(node string) (*identity, error) {
+	p.credentials.Lock()
+	defer p.credentials.Unlock()
+	return p.readIdentityLocked(node)
+}
+
+func (p *Plane) readIdentityLocked(node string) (*identity, error) {
 	id := &identity{}
 	var err error
 	if id.key, id.pem, err = p.home.Node(); err != nil {
@@ -102,11 +108,28 @@ func (p *Plane) takeCertificate(ctx context.Context, client *gridstore.Client, i
 	case next.Address != id.Address || next.ControlKey != id.ControlKey:
 		return fmt.Errorf("the certificate of this node in the grid's registry is for control address %v, key %v: %w", next.Address, next.ControlKey, trust.ErrMalformed)
 	}
-	if err := p.home.SetCertificate(newest); err != nil {
+	if _, err := p.keepCertificate(newest); err != nil {
 		return err
 	}
 	p.log.Info("this node has another certificate", "member", next.Member, "expires", next.Expires)
 	return nil
+}
+
+// keepCertificate keeps a certificate of this node and uses it from now on, unless a
+// newer one is in use: one that a member answered is seen in the registry in the same
+// moment.
+func (p *Plane) keepCertificate(certificate []byte) (*identity, error) {
+	p.credentials.Lock()
+	defer p.credentials.Unlock()
+	id := p.own.Load()
+	next, err := id.roots.Identity(id.Node, certificate)
+	if err != nil || next.Expires.Before(id.Expires) {
+		return id, err
+	}
+	if err := p.home.SetCertificate(certificate); err != nil {
+		return nil, err
+	}
+	return p.readIdentityLocked(id.Node)
 }
 
 // renewCertificate renews the node's certificate whenever that is due, until ctx
@@ -126,27 +149,32 @@ func (p *Plane) renewCertificate(ctx context.Context) {
 	}
 }
 
-// renew asks the members for a new certificate, one after the other: who has the
-// CA's key answers.
+// renew asks the members for a new certificate and uses it.
 func (p *Plane) renew(ctx context.Context, id *identity) error {
+	certificate, err := p.askRenewal(ctx, id)
+	if err != nil {
+		return err
+	}
+	next, err := p.keepCertificate(certificate)
+	if err == nil {
+		p.log.Info("this node's certificate was renewed", "expires", next.Expires)
+	}
+	return err
+}
+
+// askRenewal asks the members for a new certificate, one after the other: who has the
+// CA's key answers.
+func (p *Plane) askRenewal(ctx context.Context, id *identity) ([]byte, error) {
 	var failed []error
 	candidate := grid.Candidate{Node: id.Node, Key: id.key, ControlKey: id.ControlKey}
 	for _, m := range p.State().Members {
 		asking, cancel := context.WithTimeout(ctx, renewPatience)
 		certificate, err := grid.Renew(asking, netip.AddrPortFrom(m.Address, grid.ServicePort), id.roots, id.tls, candidate, time.Now())
 		cancel()
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		if err := p.home.SetCertificate(certificate); err != nil {
-			return err
-		}
-		next, err := p.readIdentity(id.Node)
 		if err == nil {
-			p.log.Info("this node's certificate was renewed", "expires", next.Expires)
+			return certificate, nil
 		}
-		return err
+		failed = append(failed, err)
 	}
-	return errors.Join(failed...)
+	return nil, errors.Join(failed...)
 }

@@ -56,9 +56,9 @@ type Plane struct {
 	accepted chan struct{} // whose networks are carried may have changed
 	version  string
 
-	admitting sync.Mutex // held while a node is let in
-	changing  sync.Mutex // held while the node's place is changed
-	revoking  sync.Mutex // held while the list of what was revoked is kept
+	admitting   sync.Mutex // held while a node is let in
+	changing    sync.Mutex // held while the node's place is changed
+	credentials sync.Mutex // held while what the node proves itself by, and whom it believes, is read from its files or written
 
 	mu       sync.Mutex
 	state    *grid.State               // nil: in no grid; what it points to never changes

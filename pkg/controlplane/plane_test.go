@@ -140,3 +140,38 @@ func TestRenewal(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What the members answer and what the registry shows are the same certificate, and
+// come in the same moment: neither is in the other's way, and none is followed by an
+// older one.
+func TestRenewalsAtOnce(t *testing.T) {
+	p := founder(t)
+	_, err := p.MakeToken(t.Context(), time.Hour) // the service listens then
+	check(t, err)
+	before := p.own.Load()
+	var certificates [][]byte
+	for range 4 {
+		certificates = append(certificates, must(p.askRenewal(t.Context(), before)))
+	}
+	const times = 16
+	kept := make(chan error)
+	for i := range times {
+		go func() {
+			_, err := p.keepCertificate(certificates[i%len(certificates)])
+			kept <- err
+		}()
+	}
+	for range times {
+		if err := <-kept; err != nil {
+			t.Error(err)
+		}
+	}
+	after := p.own.Load()
+	newest := must(after.roots.Identity(before.Node, certificates[len(certificates)-1]))
+	if after.Expires.Before(newest.Expires) {
+		t.Errorf("the certificate in use expires at %v, the newest at %v", after.Expires, newest.Expires)
+	}
+	if _, pem, err := p.home.Node(); err != nil || string(pem) != string(after.pem) {
+		t.Errorf("what is used is not what is kept: %v", err)
+	}
+}

@@ -127,8 +127,8 @@ func (p *Plane) revokeOnce(ctx context.Context, root gridstore.Root, ca *trust.C
 // keepRevocations keeps a revocation list, unless a newer one is kept: what this node
 // made it hears from the registry at the same time.
 func (p *Plane) keepRevocations(roots *trust.Roots) error {
-	p.revoking.Lock()
-	defer p.revoking.Unlock()
+	p.credentials.Lock()
+	defer p.credentials.Unlock()
 	if err := p.home.SetRevocations(roots); err != nil && !errors.Is(err, trust.ErrOlder) {
 		return err
 	}
