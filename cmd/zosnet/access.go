@@ -49,9 +49,9 @@ func accessListCommand(o *options) *cobra.Command {
 				return err
 			}
 			return o.print(cmd, list, func(w io.Writer) {
-				t := newTable(w, "network", "device", "at", "address", "allowed", "heard", "problem")
+				t := newTable(w, "network", "device", "at", "address", "allowed", "heard", "configuration", "problem")
 				for _, d := range list.Devices {
-					t.AppendRow([]any{d.Network, d.Name, orDash(d.At), orDash(d.Address), orDash(strings.Join(d.Allow, ", ")), shortTime(d.LastHandshake), orDash(d.Problem)})
+					t.AppendRow([]any{d.Network, d.Name, orDash(d.At), orDash(d.Address), orDash(strings.Join(d.Allow, ", ")), shortTime(d.LastHandshake), configurationOf(d), orDash(d.Problem)})
 				}
 				t.Render()
 			})
@@ -69,7 +69,10 @@ func accessShowCommand(o *options) *cobra.Command {
 		Use:   "show NAME --network NETWORK",
 		Short: "Print a device's configuration, without its private key",
 		Long: `Print a device's configuration for wg-quick. Its private key is with its owner and
-nowhere else; a comment stands in its place.`,
+nowhere else; a comment stands in its place.
+
+What is printed counts as given out: zosnet access ls tells from then on when it is out
+of date. What has changed since it was given out before is said on standard error.`,
 		Example: "  zosnet access show alice --network acme",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -86,7 +89,7 @@ nowhere else; a comment stands in its place.`,
 			if device.Problem != "" {
 				return fmt.Errorf("%s cannot join network %s: %s", device.Name, device.Network, device.Problem)
 			}
-			return o.printAccess(cmd, device, wireguard.PrivateKey{}, code)
+			return o.giveAccess(cmd, client, device, wireguard.PrivateKey{}, code)
 		},
 	}
 	cmd.Flags().BoolVar(&code, "qr", false, "draw it as a QR code for a telephone's camera")

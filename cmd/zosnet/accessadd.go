@@ -45,7 +45,7 @@ the public half: then it never leaves the device.`,
 				return err
 			}
 			defer edit.client.Close()
-			err := edit.add(cmd, a, func(device *api.AccessDevice) error { return o.printAccess(cmd, device, private, code) })
+			err := edit.add(cmd, a, func(device *api.AccessDevice) error { return o.giveAccess(cmd, edit.client, device, private, code) })
 			var kept *keptError
 			if errors.As(err, &kept) && !private.IsZero() {
 				// The device may be let in, so its key must not be lost.

@@ -212,6 +212,86 @@ func (x *ForeseeAccessRequest) GetName() string {
 	return ""
 }
 
+type GiveAccessRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        *AccessDevice          `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"` // as it was printed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GiveAccessRequest) Reset() {
+	*x = GiveAccessRequest{}
+	mi := &file_access_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GiveAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GiveAccessRequest) ProtoMessage() {}
+
+func (x *GiveAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_access_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GiveAccessRequest.ProtoReflect.Descriptor instead.
+func (*GiveAccessRequest) Descriptor() ([]byte, []int) {
+	return file_access_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GiveAccessRequest) GetDevice() *AccessDevice {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+type GiveAccessResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GiveAccessResponse) Reset() {
+	*x = GiveAccessResponse{}
+	mi := &file_access_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GiveAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GiveAccessResponse) ProtoMessage() {}
+
+func (x *GiveAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_access_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GiveAccessResponse.ProtoReflect.Descriptor instead.
+func (*GiveAccessResponse) Descriptor() ([]byte, []int) {
+	return file_access_proto_rawDescGZIP(), []int{5}
+}
+
 type GetDocumentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
@@ -221,7 +301,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_access_proto_msgTypes[4]
+	mi := &file_access_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -233,7 +313,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_proto_msgTypes[4]
+	mi := &file_access_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -246,7 +326,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_access_proto_rawDescGZIP(), []int{4}
+	return file_access_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetDocumentRequest) GetNetwork() string {
@@ -274,13 +354,15 @@ type AccessDevice struct {
 	Problem       string                 `protobuf:"bytes,13,opt,name=problem,proto3" json:"problem,omitempty"`                                  // why it cannot join, or not yet; empty: it can
 	LastHandshake string                 `protobuf:"bytes,14,opt,name=last_handshake,json=lastHandshake,proto3" json:"last_handshake,omitempty"` // where it ends here: when it was heard last; empty: never, or elsewhere
 	Unknown       []string               `protobuf:"bytes,15,rep,name=unknown,proto3" json:"unknown,omitempty"`                                  // nodes of the network whose prefix is not known here yet, and not among allowed_ips
+	Given         string                 `protobuf:"bytes,16,opt,name=given,proto3" json:"given,omitempty"`                                      // when its configuration was last given out here; empty: never, or elsewhere
+	Outdated      []string               `protobuf:"bytes,17,rep,name=outdated,proto3" json:"outdated,omitempty"`                                // what has changed since: the person must take the configuration anew; empty: nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AccessDevice) Reset() {
 	*x = AccessDevice{}
-	mi := &file_access_proto_msgTypes[5]
+	mi := &file_access_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +374,7 @@ func (x *AccessDevice) String() string {
 func (*AccessDevice) ProtoMessage() {}
 
 func (x *AccessDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_access_proto_msgTypes[5]
+	mi := &file_access_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +387,7 @@ func (x *AccessDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessDevice.ProtoReflect.Descriptor instead.
 func (*AccessDevice) Descriptor() ([]byte, []int) {
-	return file_access_proto_rawDescGZIP(), []int{5}
+	return file_access_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AccessDevice) GetNetwork() string {
@@ -413,6 +495,20 @@ func (x *AccessDevice) GetUnknown() []string {
 	return nil
 }
 
+func (x *AccessDevice) GetGiven() string {
+	if x != nil {
+		return x.Given
+	}
+	return ""
+}
+
+func (x *AccessDevice) GetOutdated() []string {
+	if x != nil {
+		return x.Outdated
+	}
+	return nil
+}
+
 // AccessConfiguration is what a command prints of a device.
 type AccessConfiguration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -424,7 +520,7 @@ type AccessConfiguration struct {
 
 func (x *AccessConfiguration) Reset() {
 	*x = AccessConfiguration{}
-	mi := &file_access_proto_msgTypes[6]
+	mi := &file_access_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +532,7 @@ func (x *AccessConfiguration) String() string {
 func (*AccessConfiguration) ProtoMessage() {}
 
 func (x *AccessConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_access_proto_msgTypes[6]
+	mi := &file_access_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +545,7 @@ func (x *AccessConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessConfiguration.ProtoReflect.Descriptor instead.
 func (*AccessConfiguration) Descriptor() ([]byte, []int) {
-	return file_access_proto_rawDescGZIP(), []int{6}
+	return file_access_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AccessConfiguration) GetDevice() *AccessDevice {
@@ -480,9 +576,12 @@ const file_access_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"[\n" +
 	"\x14ForeseeAccessRequest\x12/\n" +
 	"\bdocument\x18\x01 \x01(\v2\x13.zosnet.v1.DocumentR\bdocument\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\".\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"D\n" +
+	"\x11GiveAccessRequest\x12/\n" +
+	"\x06device\x18\x01 \x01(\v2\x17.zosnet.v1.AccessDeviceR\x06device\"\x14\n" +
+	"\x12GiveAccessResponse\".\n" +
 	"\x12GetDocumentRequest\x12\x18\n" +
-	"\anetwork\x18\x01 \x01(\tR\anetwork\"\x83\x03\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\"\xb5\x03\n" +
 	"\fAccessDevice\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -501,16 +600,20 @@ const file_access_proto_rawDesc = "" +
 	"allowedIps\x12\x18\n" +
 	"\aproblem\x18\r \x01(\tR\aproblem\x12%\n" +
 	"\x0elast_handshake\x18\x0e \x01(\tR\rlastHandshake\x12\x18\n" +
-	"\aunknown\x18\x0f \x03(\tR\aunknown\"^\n" +
+	"\aunknown\x18\x0f \x03(\tR\aunknown\x12\x14\n" +
+	"\x05given\x18\x10 \x01(\tR\x05given\x12\x1a\n" +
+	"\boutdated\x18\x11 \x03(\tR\boutdated\"^\n" +
 	"\x13AccessConfiguration\x12/\n" +
 	"\x06device\x18\x01 \x01(\v2\x17.zosnet.v1.AccessDeviceR\x06device\x12\x16\n" +
-	"\x06config\x18\x02 \x01(\tR\x06config2\xa6\x02\n" +
+	"\x06config\x18\x02 \x01(\tR\x06config2\xf1\x02\n" +
 	"\x06Access\x12I\n" +
 	"\n" +
 	"ListAccess\x12\x1c.zosnet.v1.ListAccessRequest\x1a\x1d.zosnet.v1.ListAccessResponse\x12C\n" +
 	"\n" +
 	"ShowAccess\x12\x1c.zosnet.v1.ShowAccessRequest\x1a\x17.zosnet.v1.AccessDevice\x12I\n" +
-	"\rForeseeAccess\x12\x1f.zosnet.v1.ForeseeAccessRequest\x1a\x17.zosnet.v1.AccessDevice\x12A\n" +
+	"\rForeseeAccess\x12\x1f.zosnet.v1.ForeseeAccessRequest\x1a\x17.zosnet.v1.AccessDevice\x12I\n" +
+	"\n" +
+	"GiveAccess\x12\x1c.zosnet.v1.GiveAccessRequest\x1a\x1d.zosnet.v1.GiveAccessResponse\x12A\n" +
 	"\vGetDocument\x12\x1d.zosnet.v1.GetDocumentRequest\x1a\x13.zosnet.v1.DocumentB\"Z github.com/zosnet/zosnet/pkg/apib\x06proto3"
 
 var (
@@ -525,34 +628,39 @@ func file_access_proto_rawDescGZIP() []byte {
 	return file_access_proto_rawDescData
 }
 
-var file_access_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_access_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_access_proto_goTypes = []any{
 	(*ListAccessRequest)(nil),    // 0: zosnet.v1.ListAccessRequest
 	(*ListAccessResponse)(nil),   // 1: zosnet.v1.ListAccessResponse
 	(*ShowAccessRequest)(nil),    // 2: zosnet.v1.ShowAccessRequest
 	(*ForeseeAccessRequest)(nil), // 3: zosnet.v1.ForeseeAccessRequest
-	(*GetDocumentRequest)(nil),   // 4: zosnet.v1.GetDocumentRequest
-	(*AccessDevice)(nil),         // 5: zosnet.v1.AccessDevice
-	(*AccessConfiguration)(nil),  // 6: zosnet.v1.AccessConfiguration
-	(*Document)(nil),             // 7: zosnet.v1.Document
+	(*GiveAccessRequest)(nil),    // 4: zosnet.v1.GiveAccessRequest
+	(*GiveAccessResponse)(nil),   // 5: zosnet.v1.GiveAccessResponse
+	(*GetDocumentRequest)(nil),   // 6: zosnet.v1.GetDocumentRequest
+	(*AccessDevice)(nil),         // 7: zosnet.v1.AccessDevice
+	(*AccessConfiguration)(nil),  // 8: zosnet.v1.AccessConfiguration
+	(*Document)(nil),             // 9: zosnet.v1.Document
 }
 var file_access_proto_depIdxs = []int32{
-	5, // 0: zosnet.v1.ListAccessResponse.devices:type_name -> zosnet.v1.AccessDevice
-	7, // 1: zosnet.v1.ForeseeAccessRequest.document:type_name -> zosnet.v1.Document
-	5, // 2: zosnet.v1.AccessConfiguration.device:type_name -> zosnet.v1.AccessDevice
-	0, // 3: zosnet.v1.Access.ListAccess:input_type -> zosnet.v1.ListAccessRequest
-	2, // 4: zosnet.v1.Access.ShowAccess:input_type -> zosnet.v1.ShowAccessRequest
-	3, // 5: zosnet.v1.Access.ForeseeAccess:input_type -> zosnet.v1.ForeseeAccessRequest
-	4, // 6: zosnet.v1.Access.GetDocument:input_type -> zosnet.v1.GetDocumentRequest
-	1, // 7: zosnet.v1.Access.ListAccess:output_type -> zosnet.v1.ListAccessResponse
-	5, // 8: zosnet.v1.Access.ShowAccess:output_type -> zosnet.v1.AccessDevice
-	5, // 9: zosnet.v1.Access.ForeseeAccess:output_type -> zosnet.v1.AccessDevice
-	7, // 10: zosnet.v1.Access.GetDocument:output_type -> zosnet.v1.Document
-	7, // [7:11] is the sub-list for method output_type
-	3, // [3:7] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7, // 0: zosnet.v1.ListAccessResponse.devices:type_name -> zosnet.v1.AccessDevice
+	9, // 1: zosnet.v1.ForeseeAccessRequest.document:type_name -> zosnet.v1.Document
+	7, // 2: zosnet.v1.GiveAccessRequest.device:type_name -> zosnet.v1.AccessDevice
+	7, // 3: zosnet.v1.AccessConfiguration.device:type_name -> zosnet.v1.AccessDevice
+	0, // 4: zosnet.v1.Access.ListAccess:input_type -> zosnet.v1.ListAccessRequest
+	2, // 5: zosnet.v1.Access.ShowAccess:input_type -> zosnet.v1.ShowAccessRequest
+	3, // 6: zosnet.v1.Access.ForeseeAccess:input_type -> zosnet.v1.ForeseeAccessRequest
+	4, // 7: zosnet.v1.Access.GiveAccess:input_type -> zosnet.v1.GiveAccessRequest
+	6, // 8: zosnet.v1.Access.GetDocument:input_type -> zosnet.v1.GetDocumentRequest
+	1, // 9: zosnet.v1.Access.ListAccess:output_type -> zosnet.v1.ListAccessResponse
+	7, // 10: zosnet.v1.Access.ShowAccess:output_type -> zosnet.v1.AccessDevice
+	7, // 11: zosnet.v1.Access.ForeseeAccess:output_type -> zosnet.v1.AccessDevice
+	5, // 12: zosnet.v1.Access.GiveAccess:output_type -> zosnet.v1.GiveAccessResponse
+	9, // 13: zosnet.v1.Access.GetDocument:output_type -> zosnet.v1.Document
+	9, // [9:14] is the sub-list for method output_type
+	4, // [4:9] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_access_proto_init() }
@@ -567,7 +675,7 @@ func file_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_access_proto_rawDesc), len(file_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

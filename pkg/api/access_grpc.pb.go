@@ -21,6 +21,7 @@ const (
 	Access_ListAccess_FullMethodName    = "/zosnet.v1.Access/ListAccess"
 	Access_ShowAccess_FullMethodName    = "/zosnet.v1.Access/ShowAccess"
 	Access_ForeseeAccess_FullMethodName = "/zosnet.v1.Access/ForeseeAccess"
+	Access_GiveAccess_FullMethodName    = "/zosnet.v1.Access/GiveAccess"
 	Access_GetDocument_FullMethodName   = "/zosnet.v1.Access/GetDocument"
 )
 
@@ -36,6 +37,9 @@ type AccessClient interface {
 	// ForeseeAccess says where a device of a document would join, once that is applied, and
 	// fails where it could not. Nothing is changed.
 	ForeseeAccess(ctx context.Context, in *ForeseeAccessRequest, opts ...grpc.CallOption) (*AccessDevice, error)
+	// GiveAccess notes that a device's configuration was given out as it says, so that this
+	// node can tell when that is out of date. It fails where the document has no such device.
+	GiveAccess(ctx context.Context, in *GiveAccessRequest, opts ...grpc.CallOption) (*GiveAccessResponse, error)
 	// GetDocument gives a network's document as it is stored: in a grid its last revision.
 	GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*Document, error)
 }
@@ -78,6 +82,16 @@ func (c *accessClient) ForeseeAccess(ctx context.Context, in *ForeseeAccessReque
 	return out, nil
 }
 
+func (c *accessClient) GiveAccess(ctx context.Context, in *GiveAccessRequest, opts ...grpc.CallOption) (*GiveAccessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GiveAccessResponse)
+	err := c.cc.Invoke(ctx, Access_GiveAccess_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accessClient) GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*Document, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Document)
@@ -100,6 +114,9 @@ type AccessServer interface {
 	// ForeseeAccess says where a device of a document would join, once that is applied, and
 	// fails where it could not. Nothing is changed.
 	ForeseeAccess(context.Context, *ForeseeAccessRequest) (*AccessDevice, error)
+	// GiveAccess notes that a device's configuration was given out as it says, so that this
+	// node can tell when that is out of date. It fails where the document has no such device.
+	GiveAccess(context.Context, *GiveAccessRequest) (*GiveAccessResponse, error)
 	// GetDocument gives a network's document as it is stored: in a grid its last revision.
 	GetDocument(context.Context, *GetDocumentRequest) (*Document, error)
 }
@@ -119,6 +136,9 @@ func (UnimplementedAccessServer) ShowAccess(context.Context, *ShowAccessRequest)
 }
 func (UnimplementedAccessServer) ForeseeAccess(context.Context, *ForeseeAccessRequest) (*AccessDevice, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForeseeAccess not implemented")
+}
+func (UnimplementedAccessServer) GiveAccess(context.Context, *GiveAccessRequest) (*GiveAccessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GiveAccess not implemented")
 }
 func (UnimplementedAccessServer) GetDocument(context.Context, *GetDocumentRequest) (*Document, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDocument not implemented")
@@ -197,6 +217,24 @@ func _Access_ForeseeAccess_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Access_GiveAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GiveAccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServer).GiveAccess(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Access_GiveAccess_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServer).GiveAccess(ctx, req.(*GiveAccessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Access_GetDocument_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetDocumentRequest)
 	if err := dec(in); err != nil {
@@ -233,6 +271,10 @@ var Access_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ForeseeAccess",
 			Handler:    _Access_ForeseeAccess_Handler,
+		},
+		{
+			MethodName: "GiveAccess",
+			Handler:    _Access_GiveAccess_Handler,
 		},
 		{
 			MethodName: "GetDocument",

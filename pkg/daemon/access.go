@@ -39,6 +39,7 @@ func (d *Daemon) ListAccess(ctx context.Context, r *api.ListAccessRequest) (*api
 		for _, a := range document.Access {
 			m := d.accessDevice(v, document, a)
 			m.LastHandshake = heard[a.PublicKey]
+			d.configurations.compare(m)
 			response.Devices = append(response.Devices, m)
 		}
 	}
@@ -47,26 +48,36 @@ func (d *Daemon) ListAccess(ctx context.Context, r *api.ListAccessRequest) (*api
 
 // ShowAccess implements the API.
 func (d *Daemon) ShowAccess(ctx context.Context, r *api.ShowAccessRequest) (*api.AccessDevice, error) {
-	snap, err := d.store.Snapshot(ctx)
+	document, a, err := d.storedDevice(ctx, r.Network, r.Name)
 	if err != nil {
 		return nil, err
-	}
-	record, ok := snap.Network(r.Network)
-	if !ok {
-		return nil, &registry.NotFoundError{Kind: "network", Name: r.Network}
-	}
-	document, err := d.documents.network(record)
-	if err != nil {
-		return nil, err
-	}
-	a, ok := document.Device(r.Name)
-	if !ok {
-		return nil, &registry.NotFoundError{Kind: "access device", Network: r.Network, Name: r.Name}
 	}
 	v := d.current()
 	m := d.accessDevice(v, document, a)
 	m.LastHandshake = d.heard(v, document.Name)[a.PublicKey]
+	d.configurations.compare(m)
 	return m, nil
+}
+
+// storedDevice gives an access device of a network that this node has.
+func (d *Daemon) storedDevice(ctx context.Context, network, name string) (*spec.Network, spec.Access, error) {
+	snap, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return nil, spec.Access{}, err
+	}
+	record, ok := snap.Network(network)
+	if !ok {
+		return nil, spec.Access{}, &registry.NotFoundError{Kind: "network", Name: network}
+	}
+	document, err := d.documents.network(record)
+	if err != nil {
+		return nil, spec.Access{}, err
+	}
+	a, ok := document.Device(name)
+	if !ok {
+		return nil, spec.Access{}, &registry.NotFoundError{Kind: "access device", Network: network, Name: name}
+	}
+	return document, a, nil
 }
 
 // accessDevice gives what is known of a device and of where it joins.

@@ -45,23 +45,24 @@ type Daemon struct {
 	log     *slog.Logger
 	file    nodeFile
 
-	datapath  *loader.Datapath
-	store     *registry.Store
-	applier   *apply.Applier
-	events    *telemetry.Events
-	metrics   *telemetry.Metrics
-	enforcer  *enforcer
-	documents decoder
-	plans     plan.Memo
-	control   *controlplane.Plane
-	grid      *membership
-	schedule  *schedule
-	rotated   chan struct{} // overlays changed, or what goes over which
-	sessions  *sessions
-	calls     *calls
-	entrances *entrances
-	resolvers resolvers
-	service   supervisor
+	datapath       *loader.Datapath
+	store          *registry.Store
+	applier        *apply.Applier
+	events         *telemetry.Events
+	metrics        *telemetry.Metrics
+	enforcer       *enforcer
+	documents      decoder
+	plans          plan.Memo
+	control        *controlplane.Plane
+	grid           *membership
+	schedule       *schedule
+	rotated        chan struct{} // overlays changed, or what goes over which
+	sessions       *sessions
+	calls          *calls
+	entrances      *entrances
+	configurations *configurations
+	resolvers      resolvers
+	service        supervisor
 
 	// change is held while something is checked against the registry and then
 	// written to it, so that nothing comes between.
@@ -135,6 +136,9 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	if d.entrances, err = openEntrances(node.StateDir); err != nil {
+		return err
+	}
+	if d.configurations, err = openConfigurations(node.StateDir); err != nil {
 		return err
 	}
 	d.applier, err = apply.New(apply.Config{

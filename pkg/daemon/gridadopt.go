@@ -127,7 +127,7 @@ func (d *Daemon) releaseNetwork(ctx context.Context, name string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errors.Join(d.grid.forgetNetwork(name), d.entrances.forget(name), d.grid.adopted.set(name, false))
+	return errors.Join(d.grid.forgetNetwork(name), d.entrances.forget(name), d.configurations.forget(name), d.grid.adopted.set(name, false))
 }
 
 // publishAll publishes what this node carries, once it is enforced: who hears of a

@@ -208,7 +208,7 @@ func (d *Daemon) remove(ctx context.Context, r *api.DeleteRequest, response *api
 	if err := d.store.DeleteNetwork(ctx, r.Network, r.Force); err != nil {
 		return err
 	}
-	return d.entrances.forget(r.Network)
+	return errors.Join(d.entrances.forget(r.Network), d.configurations.forget(r.Network))
 }
 
 // ListNetworks implements the API.

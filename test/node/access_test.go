@@ -107,6 +107,8 @@ func TestAccess(t *testing.T) {
 		t.Errorf("access ls tells %+v, %v", list, err)
 	}
 
+	n.outdates()
+
 	stream, err := probe.StartStream(t.Context(), n.Outside, web.Machine, netip.AddrPortFrom(web.Address, 7777), probe.ClientSends)
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +137,39 @@ func TestAccess(t *testing.T) {
 		t.Errorf("access ls shows\n%s", list)
 	}
 	searchFor(t, n, privateKeyIn(added.Config))
+}
+
+// outdates moves the node to another address: what alice was given is out of date until it
+// is given out anew.
+func (n *node) outdates() {
+	n.t.Helper()
+	type state struct{ Given, Outdated bool }
+	expect := func(what string, want state) {
+		n.t.Helper()
+		n.eventually(20*time.Second, func() error {
+			var list struct {
+				Devices []struct {
+					Given    string
+					Outdated []string
+				}
+			}
+			err := n.daemon.Decode(n.t.Context(), &list, "access", "ls", "-o", "json")
+			if err != nil || len(list.Devices) != 1 || (state{list.Devices[0].Given != "", len(list.Devices[0].Outdated) > 0}) != want {
+				return fmt.Errorf("%s: access ls tells %+v, %w; want %+v", what, list, err, want)
+			}
+			return nil
+		})
+	}
+	expect("as added", state{Given: true})
+	n.rewrite("endpoint: "+lab.NodeIPv4.String(), "endpoint: 198.51.100.77")
+	expect("the node moved", state{Given: true, Outdated: true})
+	said, err := n.daemon.Command(n.t.Context(), testenv.Zosnet(n.t), "access", "show", "alice", "--network", "acme").CombinedOutput()
+	for _, want := range []string{"Endpoint = 198.51.100.77:", "node n1 is reached at 198.51.100.77:", "alice must take this one"} {
+		if err != nil || !strings.Contains(string(said), want) {
+			n.t.Errorf("access show does not say %q: %v\n%s", want, err, said)
+		}
+	}
+	expect("given anew", state{Given: true})
 }
 
 // TestAccessThatIsNotGiven: nobody is let in whose configuration cannot be printed, and a
