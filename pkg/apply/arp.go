@@ -25,6 +25,17 @@ var arpSysctls = []struct {
 // setARP keeps the uplinks' ARP to themselves, and gives links that are no uplinks
 // any more their own values back.
 func (p *pass) setARP() {
+	p.keepARP()
+	for _, name := range slices.Sorted(maps.Keys(p.ledger.Sysctls)) {
+		ifname, _, _ := strings.Cut(strings.TrimPrefix(name, ipv4Sysctls), "/")
+		if isARP(name) && !slices.ContainsFunc(p.uplinks, func(u loader.Uplink) bool { return u.Name == ifname }) {
+			p.restoreSysctl(name, p.ledger.Sysctls[name])
+		}
+	}
+}
+
+// keepARP sets what is not enough yet, and notes what it was.
+func (p *pass) keepARP() {
 	for _, u := range p.uplinks {
 		for _, s := range arpSysctls {
 			name := ipv4Sysctls + u.Name + "/" + s.key
@@ -33,12 +44,6 @@ func (p *pass) setARP() {
 				continue
 			}
 			p.setSysctl(name, have, s.value)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(p.ledger.Sysctls)) {
-		ifname, _, _ := strings.Cut(strings.TrimPrefix(name, ipv4Sysctls), "/")
-		if isARP(name) && !slices.ContainsFunc(p.uplinks, func(u loader.Uplink) bool { return u.Name == ifname }) {
-			p.restoreSysctl(name, p.ledger.Sysctls[name])
 		}
 	}
 }

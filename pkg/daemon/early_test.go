@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -46,15 +47,17 @@ func TestEarly(t *testing.T) {
 				}
 				defer server.Close()
 			}
-			config := n.Path("node.yaml")
+			config := filepath.Join(t.TempDir(), "node.yaml")
 			if tt.document != "" {
-				n.write("node.yaml", tt.document)
+				if err := os.WriteFile(config, []byte(tt.document), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			n.connects(n.Outside, netip.AddrPortFrom(lab.NodeIPv4, 22), probe.Answered)
 
-			// A bpffs of its own, at the place where the machine's is, for as
-			// long as the shell waits: the default is to pin there.
-			script := "mount -t bpf bpf /sys/fs/bpf && " + testenv.Zosnet(t) + " lockdown early --config " + config + "; echo status $?; cat"
+			// A bpffs and a /run of its own, at the place where the machine's are,
+			// for as long as the shell waits: the defaults are below them.
+			script := "mount -t bpf bpf /sys/fs/bpf && mount -t tmpfs run /run && " + testenv.Zosnet(t) + " lockdown early --config " + config + "; echo status $?; cat"
 			shell := n.Node.Command(t.Context(), unshare, "--mount", "sh", "-c", script)
 			shell.Stderr = os.Stderr
 			in, err := shell.StdinPipe()
@@ -78,6 +81,12 @@ func TestEarly(t *testing.T) {
 			}
 			n.connects(n.Outside, netip.AddrPortFrom(lab.NodeIPv4, 22), probe.Silent)
 			n.connects(n.Outside, netip.AddrPortFrom(lab.NodeIPv4, 2222), tt.failsafe)
+			if tt.status == "0" { // else it is physical links alone, and the lab's is a veth
+				ignore, err := n.Node.Run(t.Context(), "cat", "/proc/sys/net/ipv4/conf/eth0/arp_ignore")
+				if err != nil || strings.TrimSpace(ignore) != "1" {
+					t.Errorf("arp_ignore of the uplink is %q, %v; want 1", ignore, err)
+				}
+			}
 		})
 	}
 }

@@ -56,7 +56,8 @@ func (d *Datapath) attachClsact(name string, dev netlink.Link, dir direction) er
 	return nil
 }
 
-// detachClsact removes our filter; the qdisc stays, since others may use it.
+// detachClsact removes our filter. The qdisc stays: its removal takes every filter with
+// it, one that somebody adds in that moment too, and without filters it does nothing.
 func (d *Datapath) detachClsact(name string, dev netlink.Link, dir direction) error {
 	conn, err := tc.Open(nil)
 	if err != nil {

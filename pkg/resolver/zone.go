@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/miekg/dns"
 )
@@ -53,11 +54,17 @@ type Workload struct {
 // a TXT record, so that they exist. The same network gives the same bytes; its
 // serial number is the checksum of the rest, for there is no secondary to compare it.
 func (n Network) Zone() []byte {
-	return n.zone(crc32.ChecksumIEEE(n.zone(0)))
+	text := n.unnumbered()
+	serial := strconv.FormatUint(uint64(crc32.ChecksumIEEE(text)), 10)
+	return bytes.ReplaceAll(text, []byte(serialMark), []byte(serial))
 }
 
-func (n Network) zone(serial uint32) []byte {
-	z := zoneText{origin: n.Name + "." + apexDomain, serial: serial, names: map[string]map[netip.Addr]bool{}, kinds: map[string]string{}}
+// serialMark stands where the serial number will be. No name can have it: they are in
+// small letters.
+const serialMark = "SERIAL"
+
+func (n Network) unnumbered() []byte {
+	z := zoneText{origin: n.Name + "." + apexDomain, names: map[string]map[netip.Addr]bool{}, kinds: map[string]string{}}
 	fmt.Fprintf(&z.text, "; Names of network %s. Made by zosnet: what is changed here is overwritten.\n$TTL %d\n", n.Name, ttl)
 	z.soa(apexDomain)
 	z.soa(z.origin)
@@ -137,7 +144,6 @@ func reverseName(a netip.Addr) string {
 // zoneText is a master file being written.
 type zoneText struct {
 	origin string
-	serial uint32
 	text   bytes.Buffer
 	kinds  map[string]string // by name: what it is
 	names  map[string]map[netip.Addr]bool
@@ -174,7 +180,7 @@ func (z *zoneText) point(addresses []netip.Addr, labels ...string) {
 // last is how long a negative answer may be kept (RFC 2308, section 4).
 func (z *zoneText) soa(apex string) {
 	server := serverLabel + "." + z.origin
-	z.record(apex, "SOA", fmt.Sprintf("%s hostmaster.%s %d 3600 600 86400 %d", server, z.origin, z.serial, ttl))
+	z.record(apex, "SOA", fmt.Sprintf("%s hostmaster.%s %s 3600 600 86400 %d", server, z.origin, serialMark, ttl))
 	z.record(apex, "NS", server)
 }
 

@@ -211,6 +211,27 @@ func TestControlInterface(t *testing.T) {
 	}
 }
 
+// What somebody does to the filter is put right, and told; a filter that is as it
+// should be is not touched.
+func TestFilterIsRestored(t *testing.T) {
+	testenv.RequireTool(t, "nft")
+	n, _ := newNodes(t)
+	n.put(control.GridPorts)
+	for _, damage := range []string{
+		"delete element inet zosnet_control services { 2391 }", "add rule inet zosnet_control forward accept",
+		"insert rule inet zosnet_control input accept", "flush chain inet zosnet_control forward",
+		"add chain inet zosnet_control other", "chain inet zosnet_control input { policy drop; }", "delete table inet zosnet_control",
+	} {
+		run(t, "ip netns exec %s nft %s", n.name, damage)
+		if changes := n.put(control.GridPorts); len(changes) != 1 || changes[0] != "table inet zosnet_control" {
+			t.Errorf("after nft %s: changed %v, want the table", damage, changes)
+		}
+		if changes := n.put(control.GridPorts); len(changes) != 0 {
+			t.Errorf("after nft %s, a second time: changed %v", damage, changes)
+		}
+	}
+}
+
 // A guest reaches the invitation service of the node that invites and nothing else, as
 // whoever has found a token would try; once it is a node, its interface leads to the whole
 // control network under another key and address.

@@ -1,7 +1,7 @@
 package control
 
 import (
-	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -47,81 +47,43 @@ const (
 // clients and for members, and invitations.
 var GridPorts = []uint16{2379, 2380, grid.ServicePort}
 
-// putFilter writes the table anew, in one transaction.
-func putFilter(name string, services []uint16) error {
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("open netlink socket for nftables: %w", err)
-	}
-	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: filterTable}
-	c.AddTable(table) // so that there is one to delete
-	c.DelTable(table)
-	c.AddTable(table)
-	open, err := portSet(c, table, "services", services)
-	if err != nil {
-		return err
-	}
-	all, err := portSet(c, table, "grid", GridPorts)
-	if err != nil {
-		return err
-	}
-	input := c.AddChain(&nftables.Chain{
-		Name: "input", Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
-	})
-	forward := c.AddChain(&nftables.Chain{
-		Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
-	})
-	add := func(chain *nftables.Chain, parts ...[]expr.Any) {
-		rule := &nftables.Rule{Table: table, Chain: chain}
-		for _, part := range parts {
-			rule.Exprs = append(rule.Exprs, part...)
-		}
-		c.AddRule(rule)
-	}
+// filter is what the table holds.
+type filter struct {
+	sets   map[string][]uint16 // TCP ports
+	chains []chain
+}
+
+type chain struct {
+	name  string
+	hook  *nftables.ChainHook
+	rules [][]expr.Any
+}
+
+const servicesSet, gridSet = "services", "grid"
+
+// filterOf gives the filter of the interface called name, at which services are open.
+func filterOf(name string, services []uint16) filter {
 	in, out := expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME
-	add(input, interfaceIs(in, expr.CmpOpNeq, name), verdict(expr.VerdictAccept))
-	add(input, fromGuest(), protocolIs(unix.IPPROTO_TCP), portIsNot(grid.ServicePort), verdict(expr.VerdictDrop))
-	add(input, fromGuest(), protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpGte, 5), verdict(expr.VerdictDrop))
-	add(input, protocolIs(unix.IPPROTO_TCP), portIn(2, open), verdict(expr.VerdictAccept))
-	add(input, protocolIs(unix.IPPROTO_TCP), portIn(0, all), startsNothing(), verdict(expr.VerdictAccept))
-	add(input, protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpLt, 5), verdict(expr.VerdictAccept)) // errors, RFC 4443
-	add(input, protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpEq, 128), verdict(expr.VerdictAccept))
-	add(input, protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpEq, 129), verdict(expr.VerdictAccept))
-	add(input, verdict(expr.VerdictDrop))
-	add(forward, interfaceIs(in, expr.CmpOpEq, name), verdict(expr.VerdictDrop))
-	add(forward, interfaceIs(out, expr.CmpOpEq, name), verdict(expr.VerdictDrop))
-	if err := c.Flush(); err != nil {
-		return fmt.Errorf("write table inet %s: %w; is nf_tables in the kernel (modprobe nf_tables)?", filterTable, err)
+	return filter{
+		sets: map[string][]uint16{servicesSet: services, gridSet: GridPorts},
+		chains: []chain{
+			{"input", nftables.ChainHookInput, [][]expr.Any{
+				slices.Concat(interfaceIs(in, expr.CmpOpNeq, name), verdict(expr.VerdictAccept)),
+				slices.Concat(fromGuest(), protocolIs(unix.IPPROTO_TCP), portIsNot(grid.ServicePort), verdict(expr.VerdictDrop)),
+				slices.Concat(fromGuest(), protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpGte, 5), verdict(expr.VerdictDrop)),
+				slices.Concat(protocolIs(unix.IPPROTO_TCP), portIn(2, servicesSet), verdict(expr.VerdictAccept)),
+				slices.Concat(protocolIs(unix.IPPROTO_TCP), portIn(0, gridSet), startsNothing(), verdict(expr.VerdictAccept)),
+				slices.Concat(protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpLt, 5), verdict(expr.VerdictAccept)), // errors, RFC 4443
+				slices.Concat(protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpEq, 128), verdict(expr.VerdictAccept)),
+				slices.Concat(protocolIs(unix.IPPROTO_ICMPV6), icmpType(expr.CmpOpEq, 129), verdict(expr.VerdictAccept)),
+				verdict(expr.VerdictDrop),
+			}},
+			{"forward", nftables.ChainHookForward, [][]expr.Any{
+				slices.Concat(interfaceIs(in, expr.CmpOpEq, name), verdict(expr.VerdictDrop)),
+				slices.Concat(interfaceIs(out, expr.CmpOpEq, name), verdict(expr.VerdictDrop)),
+			}},
+		},
 	}
-	return nil
-}
-
-func removeFilter() error {
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("open netlink socket for nftables: %w", err)
-	}
-	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: filterTable}
-	c.AddTable(table)
-	c.DelTable(table)
-	if err := c.Flush(); err != nil {
-		return fmt.Errorf("remove table inet %s: %w", filterTable, err)
-	}
-	return nil
-}
-
-func portSet(c *nftables.Conn, table *nftables.Table, name string, ports []uint16) (*nftables.Set, error) {
-	set := &nftables.Set{Table: table, Name: name, KeyType: nftables.TypeInetService}
-	var elements []nftables.SetElement
-	for _, port := range ports {
-		elements = append(elements, nftables.SetElement{Key: binaryutil.BigEndian.PutUint16(port)})
-	}
-	if err := c.AddSet(set, elements); err != nil {
-		return nil, fmt.Errorf("write table inet %s: %w", filterTable, err)
-	}
-	return set, nil
 }
 
 func interfaceIs(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
@@ -135,10 +97,10 @@ func protocolIs(number byte) []expr.Any {
 }
 
 // portIn looks at the source port (offset 0) or the destination port (offset 2).
-func portIn(offset uint32, set *nftables.Set) []expr.Any {
+func portIn(offset uint32, set string) []expr.Any {
 	return []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
-		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
+		&expr.Lookup{SourceRegister: 1, SetName: set},
 	}
 }
 

@@ -47,12 +47,13 @@ func Name(node string) string {
 	return "zc-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))
 }
 
-// Put makes the interface what it should be, and tells what it changed of the device.
-// Applying it again changes nothing.
+// Put makes the interface what it should be, and tells what it changed of the device
+// and whether it wrote the filter. Applying it again changes nothing.
 func Put(devices *device.Devices, want Interface) ([]string, error) {
 	name := Name(want.Node)
 	// The filter knows the interface by its name: it is there before that is.
-	if err := putFilter(name, want.Services); err != nil {
+	written, err := putFilter(filterOf(name, want.Services))
+	if err != nil {
 		return nil, err
 	}
 	d := wireguard.Device{Name: name, Alias: alias, PrivateKey: want.PrivateKey, ListenPort: want.ListenPort, MTU: mtu}
@@ -62,6 +63,9 @@ func Put(devices *device.Devices, want Interface) ([]string, error) {
 		})
 	}
 	changes, err := devices.Apply(d)
+	if written {
+		changes = append([]string{"table inet " + filterTable}, changes...)
+	}
 	if err != nil {
 		return changes, err
 	}
