@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +19,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/apply"
 	"github.com/zosnet/zosnet/pkg/controlplane"
+	"github.com/zosnet/zosnet/pkg/delegation"
 	"github.com/zosnet/zosnet/pkg/loader"
 	"github.com/zosnet/zosnet/pkg/plan"
 	"github.com/zosnet/zosnet/pkg/registry"
@@ -54,6 +54,7 @@ type Daemon struct {
 	documents      decoder
 	plans          plan.Memo
 	control        *controlplane.Plane
+	space          *delegation.Space
 	grid           *membership
 	schedule       *schedule
 	rotated        chan struct{} // overlays changed, or what goes over which
@@ -68,10 +69,6 @@ type Daemon struct {
 	// written to it, so that nothing comes between.
 	change sync.Mutex
 
-	// holding is held while what this node holds for the grid is changed, and taken
-	// before change.
-	holding sync.Mutex
-
 	// entering is held while this node makes a grid or joins one. That may take a minute,
 	// in which what it has for itself can be changed.
 	entering sync.Mutex
@@ -84,7 +81,6 @@ type Daemon struct {
 	hasPlan   chan struct{}  // closed once there is a first view
 	hangups   chan os.Signal // SIGHUP
 	reloaded  chan struct{}  // node.yaml was read anew, for followGrid
-	unsettled atomic.Value   // a string: what of the address space this node and the grid do not agree about
 
 	mu       sync.Mutex
 	view     view // of the last enforcement
@@ -156,6 +152,9 @@ func Run(ctx context.Context, c Config) (err error) {
 	if d.control, err = controlplane.New(controlplane.Config{Version: c.Version, Node: d.file.node, Devices: devices, Log: log}); err != nil {
 		return err
 	}
+	d.space = delegation.New(delegation.Config{
+		Node: d.file.node, Store: d.store, Change: &d.change, InGrid: d.inGrid, Grid: d.control.Registry, Uplinks: d.uplinkNames, Log: log,
+	})
 	return d.run(ctx)
 }
 

@@ -93,7 +93,7 @@ func (d *Daemon) compute(snap registry.Snapshot, keys keyMaking) (plan.Input, pl
 	if mtu == 0 { // the cable is out for a moment
 		mtu = d.current().input.MTU
 	}
-	input, err := d.documents.input(d.spacious(snap), mtu, snap, time.Now())
+	input, err := d.documents.input(d.space.Whole(snap), mtu, snap, time.Now())
 	if err != nil {
 		return input, plan.State{}, err
 	}

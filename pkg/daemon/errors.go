@@ -8,6 +8,7 @@ import (
 
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/controlplane"
+	"github.com/zosnet/zosnet/pkg/delegation"
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/spec"
@@ -24,17 +25,19 @@ func codeOf(err error) codes.Code {
 		exhausted  *ipam.ExhaustedError
 		noSpace    *registry.NoSpaceError
 		disallowed *controlplane.RefusedError
+		refused    *delegation.RefusedError
+		notHeld    *delegation.NotHeldError
 	)
 	switch {
 	case errors.As(err, &known):
 		return known.Code
 	case errors.As(err, &problems):
 		return codes.InvalidArgument
-	case errors.As(err, &missing):
+	case errors.As(err, &missing), errors.As(err, &notHeld):
 		return codes.NotFound
 	case errors.As(err, &exists):
 		return codes.AlreadyExists
-	case errors.As(err, &inUse), errors.As(err, &disallowed):
+	case errors.As(err, &inUse), errors.As(err, &disallowed), errors.As(err, &refused):
 		return codes.FailedPrecondition
 	case errors.As(err, &exhausted), errors.As(err, &noSpace):
 		return codes.ResourceExhausted

@@ -53,6 +53,14 @@ func (d *Daemon) openedRegistry(ctx context.Context) (*gridstore.Client, error) 
 	return nil, refused("this node is in a grid whose registry is not open yet; try again in a moment")
 }
 
+// grids gives the registry of the grid that this node is in, nil if it is in none.
+func (d *Daemon) grids(ctx context.Context) (*gridstore.Client, error) {
+	if !d.inGrid() {
+		return nil, nil
+	}
+	return d.openedRegistry(ctx)
+}
+
 // signedDocument puts together what an owner signed.
 func signedDocument(network, text string, s *api.Signature) (trust.Document, error) {
 	if s == nil {
@@ -83,7 +91,7 @@ func (d *Daemon) putInGrid(ctx context.Context, documents []document, force bool
 	if local, err := d.store.Snapshot(ctx); err != nil {
 		return err
 	} else if needsPrefix(local, node, documents) {
-		d.awaitBlock(ctx)
+		d.space.AwaitBlock(ctx)
 	}
 	response.DryRun = true // refuse here what would be refused here
 	err = d.put(ctx, documents, force, response)

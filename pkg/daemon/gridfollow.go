@@ -63,8 +63,7 @@ func (d *Daemon) followGrid(ctx context.Context) error {
 // tellGrid brings what the registry has of this node to what that has, and its address
 // space to what holders say.
 func (d *Daemon) tellGrid(ctx context.Context) error {
-	settled := d.settleBlocks(ctx, d.control.Registry(), time.Now())
-	d.unsettled.Store(textOf(settled))
+	settled := d.space.Settle(ctx, d.control.Registry(), time.Now())
 	return errors.Join(settled, d.restoreDocuments(ctx), d.publishAll(ctx))
 }
 

@@ -154,3 +154,22 @@ func attachmentFor(a registry.Attachment, prefix netip.Prefix) gridstore.Attachm
 	}
 	return g
 }
+
+// publishNextHop says in this node's record where an upstream sends what is for its
+// blocks. It may have no such place.
+func (d *Daemon) publishNextHop(ctx context.Context, p publisher) error {
+	self := p.snap.Nodes[p.node.Name]
+	if self == nil || self.Record == nil {
+		return nil
+	}
+	hop, err := d.space.NextHop(p.local)
+	if err != nil {
+		hop = netip.Addr{}
+	}
+	if self.Record.NextHop == hop {
+		return nil
+	}
+	record := *self.Record
+	record.NextHop = hop
+	return p.client.PutRecord(ctx, record)
+}

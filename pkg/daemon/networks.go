@@ -90,7 +90,7 @@ func (d *Daemon) put(ctx context.Context, documents []document, force bool, resp
 	if err != nil {
 		return err
 	}
-	node := d.giving(snap)
+	node := d.space.Giving(snap)
 	if d.inGrid() && response.DryRun {
 		documents = carriedHere(snap, node.Name, documents)
 	}
@@ -100,7 +100,7 @@ func (d *Daemon) put(ctx context.Context, documents []document, force bool, resp
 	}
 	next, err := withDocuments(without(snap, orphaned), node, documents, time.Now())
 	if err != nil {
-		return d.exhausted(err)
+		return d.space.Exhausted(err)
 	}
 	_, before, broken := d.compute(snap, findKeys)
 	_, after, err := d.compute(next, findKeys)
@@ -150,7 +150,7 @@ func (d *Daemon) write(ctx context.Context, node *spec.Node, documents []documen
 		}
 	}
 	if _, err := d.store.PutNetworks(ctx, node.Name, node.Prefixes, stored); err != nil {
-		return registry.Snapshot{}, d.exhausted(err)
+		return registry.Snapshot{}, d.space.Exhausted(err)
 	}
 	return d.store.Snapshot(ctx)
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,17 +13,16 @@ import (
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/registry"
-	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 )
 
 // ListPrefixes implements the API.
 func (d *Daemon) ListPrefixes(ctx context.Context, _ *api.ListPrefixesRequest) (*api.ListPrefixesResponse, error) {
-	local, holdings, err := d.allHoldings(ctx)
+	local, holdings, err := d.space.Holdings(ctx)
 	if err != nil {
 		return nil, err
 	}
 	response := &api.ListPrefixesResponse{}
-	for _, holder := range sortedKeys(holdings) {
+	for _, holder := range slices.Sorted(maps.Keys(holdings)) {
 		for _, p := range holdings[holder].Prefixes() {
 			m, err := d.prefixMessage(local, holdings[holder], p)
 			if err != nil {
@@ -40,7 +40,7 @@ func (d *Daemon) ShowPrefix(ctx context.Context, r *api.ShowPrefixRequest) (*api
 	if err != nil {
 		return nil, err
 	}
-	local, holdings, err := d.allHoldings(ctx)
+	local, holdings, err := d.space.Holdings(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,46 +58,52 @@ func (d *Daemon) ShowPrefix(ctx context.Context, r *api.ShowPrefixRequest) (*api
 	return nil, &api.Error{Code: codes.NotFound, Message: fmt.Sprintf("no node holds a prefix with %s in it, as far as this one knows", r.Prefix)}
 }
 
-// allHoldings gives what nodes hold, by node: those of the whole grid while its
-// registry can be reached, else those that are known here.
-func (d *Daemon) allHoldings(ctx context.Context) (registry.Snapshot, map[string]ipam.Holding, error) {
-	local, err := d.store.Snapshot(ctx)
+// RegisterPrefix implements the API.
+func (d *Daemon) RegisterPrefix(ctx context.Context, r *api.RegisterPrefixRequest) (*api.Prefix, error) {
+	p, err := parsePrefix(r.Prefix)
 	if err != nil {
-		return local, nil, err
+		return nil, err
 	}
-	node := d.file.node()
-	own := ipam.Holding{Holder: node.Name, Registrations: map[netip.Prefix]ipam.Registration{}, Blocks: d.given()}
-	for _, r := range registrations(node, local) {
-		if r.Source == fromDocument {
-			r.Source = node.Where["prefixes"].String()
-		}
-		own.Registrations[r.Prefix] = r
+	client, err := d.grids(ctx)
+	if err != nil {
+		return nil, err
 	}
-	holdings := map[string]ipam.Holding{}
-	if client := d.control.Registry(); d.inGrid() && client != nil {
-		snap := client.Snapshot()
-		if snap.Source == gridstore.SourceCluster {
-			holdings, err = client.Holdings(ctx)
-		}
-		if snap.Source != gridstore.SourceCluster || err != nil {
-			holdings = knownHoldings(snap)
-		}
-		if h := holdings[node.Name]; len(h.Blocks) > 0 {
-			own.Blocks = h.Blocks
-		}
+	if err := d.space.Register(ctx, client, ipam.Registration{Prefix: p, Source: r.Source, Contact: r.Contact, Registered: time.Now().UTC()}); err != nil {
+		return nil, err
 	}
-	holdings[node.Name] = own
-	return local, holdings, nil
+	if err := d.enforcer.wait(ctx, d.enforcer.request()); err != nil {
+		d.log.Warn("register a prefix", "prefix", p, "error", err)
+	}
+	return d.ShowPrefix(ctx, &api.ShowPrefixRequest{Prefix: r.Prefix})
 }
 
-func knownHoldings(snap gridstore.Snapshot) map[string]ipam.Holding {
-	known := map[string]ipam.Holding{}
-	for name, n := range snap.Nodes {
-		if len(n.Holding.Registrations) > 0 {
-			known[name] = n.Holding
-		}
+// ReleasePrefix implements the API.
+func (d *Daemon) ReleasePrefix(ctx context.Context, r *api.ReleasePrefixRequest) (*api.ReleasePrefixResponse, error) {
+	p, err := parsePrefix(r.Prefix)
+	if err != nil {
+		return nil, err
 	}
-	return known
+	client, err := d.grids(ctx)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := d.space.Release(ctx, client, p, r.Force)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.enforcer.wait(ctx, d.enforcer.request()); err != nil {
+		d.log.Warn("release a prefix", "prefix", p, "error", err)
+	}
+	response := &api.ReleasePrefixResponse{}
+	for _, block := range slices.SortedFunc(maps.Keys(taken), netip.Prefix.Compare) {
+		response.Taken = append(response.Taken, &api.Block{Block: block.String(), Node: taken[block]})
+	}
+	local, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response.Warnings = d.space.Stranded(local)
+	return response, nil
 }
 
 // parsePrefix reads a prefix, or an address as the prefix of itself.

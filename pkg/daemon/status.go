@@ -29,8 +29,7 @@ func (d *Daemon) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusR
 	for _, n := range snap.Networks {
 		s.Networks = append(s.Networks, n.Name)
 	}
-	need := held{node: node.Name, local: snap}
-	for _, p := range append(prefixesOf(registrations(node, snap)), need.elsewhere()...) {
+	for _, p := range d.space.Prefixes(snap) {
 		s.Prefixes = append(s.Prefixes, p.String())
 	}
 	tried, _, failed := d.enforcer.state()
@@ -50,8 +49,8 @@ func (d *Daemon) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusR
 	if len(s.Uplinks) == 0 {
 		s.Problems = append(s.Problems, "there is no uplink: nothing leads to the world")
 	}
-	s.Problems = append(s.Problems, d.stranded(snap)...)
-	if what, _ := d.unsettled.Load().(string); what != "" {
+	s.Problems = append(s.Problems, d.space.Stranded(snap)...)
+	if what := d.space.Unsettled(); what != "" {
 		s.Problems = append(s.Problems, strings.ReplaceAll(what, "\n", "; "))
 	}
 	s.Grid = d.registryState()

@@ -1,14 +1,16 @@
-package daemon
+package delegation
 
 import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/spec"
 )
 
@@ -25,18 +27,21 @@ func TestRegisterAndRelease(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	d := &Daemon{store: store}
-	d.file.current.Store(&spec.Node{Name: "n1", Prefixes: pfxs("2001:db8:1::/48"), Where: spec.Where{"prefixes": {File: "node.yaml", Line: 3, Column: 1}}})
+	node := &spec.Node{Name: "n1", Prefixes: pfxs("2001:db8:1::/48"), Where: spec.Where{"prefixes": {File: "node.yaml", Line: 3, Column: 1}}}
+	s := New(Config{
+		Node: func() *spec.Node { return node }, Store: store, Change: &sync.Mutex{}, Log: slog.New(slog.DiscardHandler),
+		InGrid: func() bool { return false }, Grid: func() *gridstore.Client { return nil },
+	})
 	register := func(prefix, wrong string) {
 		t.Helper()
-		err := d.register(ctx, nil, ipam.Registration{Prefix: pfx(prefix), Source: "LIR", Registered: time.Now()})
+		err := s.Register(ctx, nil, ipam.Registration{Prefix: pfx(prefix), Source: "LIR", Registered: time.Now()})
 		if (err == nil) != (wrong == "") || err != nil && !strings.Contains(err.Error(), wrong) {
 			t.Errorf("register %s: %v, want %q", prefix, err, wrong)
 		}
 	}
 	release := func(prefix string, force bool, wrong string) {
 		t.Helper()
-		_, err := d.releasePrefix(ctx, nil, pfx(prefix), force)
+		_, err := s.Release(ctx, nil, pfx(prefix), force)
 		if (err == nil) != (wrong == "") || err != nil && !strings.Contains(err.Error(), wrong) {
 			t.Errorf("release %s: %v, want %q", prefix, err, wrong)
 		}
@@ -51,7 +56,7 @@ func TestRegisterAndRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := store.PutNetwork(ctx, "n1", d.giving(local).Prefixes, "acme", "acme.yaml", []byte("network: acme\n"), nil)
+	r, err := store.PutNetwork(ctx, "n1", s.Giving(local).Prefixes, "acme", "acme.yaml", []byte("network: acme\n"), nil)
 	if err != nil || r.Prefix != pfx("2001:db8:0:1::/64") {
 		t.Fatalf("the network has %v: %v", r.Prefix, err)
 	}
@@ -64,7 +69,7 @@ func TestRegisterAndRelease(t *testing.T) {
 	release("2001:db8::/56", false, "")
 	release("2001:db8::/56", false, "this node holds no such prefix")
 	register("2001:db8::/56", "")
-	if _, err := store.PutNetwork(ctx, "n1", d.giving(local).Prefixes, "beta", "beta.yaml", []byte("network: beta\n"), nil); err != nil {
+	if _, err := store.PutNetwork(ctx, "n1", s.Giving(local).Prefixes, "beta", "beta.yaml", []byte("network: beta\n"), nil); err != nil {
 		t.Fatal(err)
 	}
 	release("2001:db8::/56", true, "")

@@ -1,4 +1,4 @@
-package daemon
+package delegation
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func TestBlocksGrow(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	names, full := sortedKeys(g.nodes), map[string]bool{}
+	names, full := slices.Sorted(maps.Keys(g.nodes)), map[string]bool{}
 	for step := 0; len(full) < len(names); step++ {
 		name := names[random.IntN(len(names))]
 		if step%500 == 0 {
@@ -127,7 +128,7 @@ func TestBlocksStay(t *testing.T) {
 	g := newBlockGrid(t, map[string]string{"gw1": "2001:db8:1::/55", "gw2": "2001:db8:2::/48"}, "n1")
 	settle := func() {
 		for range 3 {
-			for _, name := range sortedKeys(g.nodes) {
+			for _, name := range slices.Sorted(maps.Keys(g.nodes)) {
 				if err := g.settle(name); err != nil {
 					t.Fatal(err)
 				}

@@ -1,4 +1,4 @@
-package daemon
+package delegation
 
 import (
 	"errors"
@@ -238,7 +238,7 @@ func TestNodeSpace(t *testing.T) {
 	if got := giving(retired, local, true).Prefixes; !slices.Equal(got, pfxs("2001:db8:7:300::/56")) {
 		t.Errorf("when it holds a prefix no more it gives from %v", got)
 	}
-	if got := spacious(node, local, given).Prefixes; !slices.Equal(got, pfxs("2001:db8:1::/49", "2001:db8:1::/56", "2001:db8:7:300::/56")) {
+	if got := whole(node, local, given).Prefixes; !slices.Equal(got, pfxs("2001:db8:1::/49", "2001:db8:1::/56", "2001:db8:7:300::/56")) {
 		t.Errorf("its space is %v", got)
 	}
 	want := map[netip.Prefix]string{

@@ -1,46 +1,46 @@
-package daemon
+package delegation
 
 import (
 	"context"
 	"fmt"
 	"net/netip"
 
-	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/underlay"
 )
 
-// VerifyPrefix implements the API.
-func (d *Daemon) VerifyPrefix(ctx context.Context, r *api.VerifyPrefixRequest) (*api.VerifyPrefixResponse, error) {
-	local, err := d.store.Snapshot(ctx)
+// Check is what became of the probe of a prefix that is to be routed to this node.
+type Check struct {
+	Prefix netip.Prefix
+	underlay.Result
+}
+
+// Verify looks whether all that is routed to this node, and has a part of what is asked,
+// comes here.
+func (s *Space) Verify(ctx context.Context, asked netip.Prefix) ([]Check, error) {
+	local, err := s.store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	asked := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-	if r.Prefix != "" {
-		if asked, err = parsePrefix(r.Prefix); err != nil {
-			return nil, err
-		}
-	}
-	targets := targetsIn(asked, d.file.node(), local, d.given())
+	targets := targetsIn(asked, s.node(), local, s.given())
 	if len(targets) == 0 {
-		return nil, refused(fmt.Sprintf("verify %s: nothing of it is routed to this node for networks", asked))
+		return nil, refused("verify %s: nothing of it is routed to this node for networks", asked)
 	}
-	source, err := d.nextHop(local, "")
+	source, err := s.NextHop(local)
 	if err != nil {
 		return nil, err
 	}
-	response := &api.VerifyPrefixResponse{}
+	var checks []Check
 	for _, target := range targets {
-		result, err := underlay.Verify(ctx, underlay.Route{Prefix: target.within, Source: source, Uplinks: d.uplinkNames()})
+		result, err := underlay.Verify(ctx, underlay.Route{Prefix: target.within, Source: source, Uplinks: s.uplinks()})
 		if err != nil {
 			return nil, fmt.Errorf("verify %s: %w", target.routed, err)
 		}
-		response.Checks = append(response.Checks, checkMessage(target.routed, result))
+		checks = append(checks, Check{target.routed, result})
 	}
-	return response, nil
+	return checks, nil
 }
 
 // verifyTarget is where a probe of something that is routed here goes.
@@ -51,8 +51,8 @@ type verifyTarget struct{ routed, within netip.Prefix }
 // is the node's own, and nothing passes the lockdown to it.
 func targetsIn(asked netip.Prefix, node *spec.Node, local registry.Snapshot, given map[netip.Prefix]ipam.Delegation) (list []verifyTarget) {
 	blocks := routed(node, local, given)
-	space := spacious(node, local, given).Prefixes
-	for _, p := range sortedBlocks(blocks) {
+	space := whole(node, local, given).Prefixes
+	for _, p := range sortedPrefixes(blocks) {
 		if blocks[p] != node.Name || !p.Overlaps(asked) {
 			continue
 		}
@@ -88,22 +88,4 @@ func narrower(a, b netip.Prefix) netip.Prefix {
 func hasNetworks(piece, of netip.Prefix) bool {
 	blocks, err := ipam.ParseBlocks([]netip.Prefix{of})
 	return err == nil && (piece.Bits() < ipam.NetworkBits || blocks.Assignable(piece))
-}
-
-func checkMessage(p netip.Prefix, r underlay.Result) *api.PrefixCheck {
-	m := &api.PrefixCheck{
-		Prefix: p.String(), Routed: r.Finding == underlay.Routed, Finding: string(r.Finding), Text: r.Advice(),
-		Target: r.Target.String(), Source: r.Source.String(), Uplink: r.Uplink,
-	}
-	if r.Gateway.IsValid() {
-		m.Gateway = r.Gateway.String()
-	}
-	for _, hop := range r.Hops {
-		text := "*"
-		if hop.IsValid() {
-			text = hop.String()
-		}
-		m.Hops = append(m.Hops, text)
-	}
-	return m
 }

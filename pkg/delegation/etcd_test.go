@@ -1,4 +1,4 @@
-package daemon
+package delegation
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +24,8 @@ import (
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
-// etcdGrid is a grid of one member, on the loopback, with a protected etcd; its nodes
-// are daemons without a kernel: only what settles blocks.
+// etcdGrid is a grid of one member, on the loopback, with a protected etcd; of its nodes
+// there is only what this package is.
 type etcdGrid struct {
 	t      *testing.T
 	ca     *trust.CA
@@ -36,7 +37,8 @@ type etcdGrid struct {
 }
 
 type etcdNode struct {
-	*Daemon
+	*Space
+	file     atomic.Pointer[spec.Node] // node.yaml
 	key      *trust.NodeKey
 	pem      []byte
 	identity *trust.Identity
@@ -56,7 +58,7 @@ func newEtcdGrid(t *testing.T, names []string, prefixes ...string) *etcdGrid {
 	for i, name := range names {
 		g.add(i, name)
 	}
-	g.nodes[0].file.current.Store(&spec.Node{Name: names[0], Prefixes: pfxs(prefixes...)})
+	g.nodes[0].file.Store(&spec.Node{Name: names[0], Prefixes: pfxs(prefixes...)})
 	g.serve()
 	for i, n := range g.nodes {
 		g.open(i, n)
@@ -75,7 +77,7 @@ func address(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd00:7a
 
 func (g *etcdGrid) request(i int) *trust.Request {
 	n := g.nodes[i]
-	raw, err := n.key.Request(n.file.node().Name, [32]byte{byte(i + 1)})
+	raw, err := n.key.Request(n.node().Name, [32]byte{byte(i + 1)})
 	g.ok(err)
 	request, err := trust.ParseRequest(raw)
 	g.ok(err)
@@ -88,8 +90,12 @@ func (g *etcdGrid) add(i int, name string) {
 	store, err := registry.Open(g.t.Context(), g.t.TempDir(), log)
 	g.ok(err)
 	g.t.Cleanup(func() { g.closed(store.Close()) })
-	n := &etcdNode{Daemon: &Daemon{store: store, log: log}}
-	n.file.current.Store(&spec.Node{Name: name})
+	n := &etcdNode{}
+	n.file.Store(&spec.Node{Name: name})
+	n.Space = New(Config{
+		Node: n.file.Load, Store: store, Change: &sync.Mutex{}, Log: log,
+		InGrid: func() bool { return true }, Grid: func() *gridstore.Client { return n.client },
+	})
 	g.nodes = append(g.nodes, n)
 	n.key, err = trust.NewNodeKey()
 	g.ok(err)
@@ -116,7 +122,7 @@ func (g *etcdGrid) serve() {
 		return path
 	}
 	certificate, err := g.ca.IssueMember(g.request(0), netip.IPv6Loopback(), time.Now())
-	cfg := registry.MemberConfig{Name: g.nodes[0].file.node().Name, Dir: filepath.Join(dir, "etcd"), CertFile: file("cert.pem", certificate, err)}
+	cfg := registry.MemberConfig{Name: g.nodes[0].node().Name, Dir: filepath.Join(dir, "etcd"), CertFile: file("cert.pem", certificate, err)}
 	key, err := g.nodes[0].key.PEM()
 	cfg.KeyFile, cfg.CAFile = file("key.pem", key, err), file("ca.pem", g.ca.CertificatePEM(), nil)
 	g.at, cfg.Peer = g.free(), g.free()
@@ -145,7 +151,7 @@ func (g *etcdGrid) free() netip.AddrPort {
 // open lets a node in and opens its client.
 func (g *etcdGrid) open(i int, n *etcdNode) {
 	g.t.Helper()
-	name := n.file.node().Name
+	name := n.node().Name
 	g.ok(g.root.Admit(g.t.Context(), gridstore.Admission{
 		Node: name, Address: address(i), ControlKey: n.identity.ControlKey, Admitted: time.Now(),
 	}, n.pem, "", nil))
@@ -165,14 +171,14 @@ func (g *etcdGrid) until(what string, nodes []*etcdNode, is func() bool) {
 	g.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		for _, n := range nodes {
-			n.err = n.settleBlocks(g.t.Context(), n.client, time.Now().Add(g.passed))
+			n.err = n.Settle(g.t.Context(), n.client, time.Now().Add(g.passed))
 		}
 		if is() {
 			return
 		}
 		if time.Now().After(deadline) {
 			for _, n := range g.nodes {
-				g.t.Logf("%s: %v, %+v", n.file.node().Name, n.err, n.local().Blocks)
+				g.t.Logf("%s: %v, %+v", n.node().Name, n.err, n.local().Blocks)
 			}
 			g.t.Fatalf("%s: not in time", what)
 		}
@@ -188,7 +194,7 @@ func (n *etcdNode) local() registry.Snapshot {
 }
 
 // uses gives the blocks that the node gives /64s from.
-func (n *etcdNode) uses() []netip.Prefix { return blocksOf(inUse(n.file.node(), n.local())) }
+func (n *etcdNode) uses() []netip.Prefix { return blocksOf(inUse(n.node(), n.local())) }
 
 // apply makes networks on a node, in one step.
 func (n *etcdNode) apply(ctx context.Context, first, last int) error {
@@ -197,9 +203,9 @@ func (n *etcdNode) apply(ctx context.Context, first, last int) error {
 		name := fmt.Sprintf("net%d", i)
 		documents = append(documents, registry.NetworkDocument{Name: name, File: name + ".yaml", Document: []byte("network: " + name + "\n")})
 	}
-	node := giving(n.file.node(), n.local(), true)
+	node := n.Giving(n.local())
 	_, err := n.store.PutNetworks(ctx, node.Name, node.Prefixes, documents)
-	return noBlock(err, n.client.Snapshot(), node.Name, time.Now())
+	return n.Exhausted(err)
 }
 
 // TestBlocksComeAndGo: with a real registry, a node grows until the holder has nothing
@@ -236,7 +242,7 @@ func TestBlocksComeAndGo(t *testing.T) {
 		g.ok(n1.store.DeleteNetwork(t.Context(), fmt.Sprintf("net%d", i), false))
 	}
 	for range 5 {
-		g.ok(n1.settleBlocks(t.Context(), n1.client, time.Now()))
+		g.ok(n1.Settle(t.Context(), n1.client, time.Now()))
 	}
 	if len(n1.uses()) != 7 {
 		t.Errorf("while its /64s rest n1 has only %v", n1.uses())
@@ -288,18 +294,18 @@ func TestReleaseByForce(t *testing.T) {
 	p, block := pfx("2001:db8::/55"), pfx("2001:db8:0:100::/56")
 	release := func(n *etcdNode, force bool, want ...string) map[netip.Prefix]string {
 		t.Helper()
-		taken, err := n.releasePrefix(t.Context(), n.client, p, force)
+		taken, err := n.Release(t.Context(), n.client, p, force)
 		if (err == nil) != (len(want) == 0) {
-			t.Errorf("release by %s: %v", n.file.node().Name, err)
+			t.Errorf("release by %s: %v", n.node().Name, err)
 		}
 		for _, text := range want {
 			if !strings.Contains(err.Error(), text) {
-				t.Errorf("release by %s: %v; want %q", n.file.node().Name, err, text)
+				t.Errorf("release by %s: %v; want %q", n.node().Name, err, text)
 			}
 		}
 		return taken
 	}
-	g.ok(gw1.register(t.Context(), gw1.client, ipam.Registration{Prefix: p, Source: "LIR"}))
+	g.ok(gw1.Register(t.Context(), gw1.client, ipam.Registration{Prefix: p, Source: "LIR"}))
 	g.until("n1 has a block", []*etcdNode{gw1, n1}, func() bool { return len(n1.uses()) == 1 && len(gw1.uses()) == 1 })
 	g.ok(n1.apply(t.Context(), 0, 1))
 	release(gw1, false, "still used: "+block.String()+" by n1;", "zosnet prefix release 2001:db8::/55 --force")
@@ -313,17 +319,17 @@ func TestReleaseByForce(t *testing.T) {
 	if local := gw1.local(); len(local.Registrations)+len(local.Blocks) != 0 {
 		t.Errorf("what was released is still there: %+v, %+v", local.Registrations, local.Blocks)
 	}
-	told := stranded(giving(n1.file.node(), n1.local(), true), n1.local().IPAM, true)
+	told := n1.Stranded(n1.local())
 	if len(told) != 1 || !strings.Contains(told[0], "network net0 has 2001:db8:0:101::/64, which is in no block of this node any more") {
 		t.Errorf("n1 says: %v", told)
 	}
 	release(gw1, true, "holds no such prefix")
 
-	err := gw2.register(t.Context(), gw2.client, ipam.Registration{Prefix: p})
+	err := gw2.Register(t.Context(), gw2.client, ipam.Registration{Prefix: p})
 	if err == nil || !strings.Contains(err.Error(), "was released by node gw1 and rests until") {
 		t.Errorf("gw2 registers what rests: %v", err)
 	}
-	gw2.file.current.Store(&spec.Node{Name: "gw2", Prefixes: []netip.Prefix{p}})
+	gw2.file.Store(&spec.Node{Name: "gw2", Prefixes: []netip.Prefix{p}})
 	g.until("gw2 is told that it rests", []*etcdNode{gw2}, func() bool { return gw2.err != nil && strings.Contains(gw2.err.Error(), "rests until") })
 	g.passed = ipam.Rest + time.Minute
 	g.until("gw2 gives n1 a block", []*etcdNode{gw2, n1}, func() bool { return len(gw2.uses()) == 1 && len(n1.uses()) == 1 })
@@ -332,7 +338,7 @@ func TestReleaseByForce(t *testing.T) {
 		t.Errorf("the next network has %s; net0 has 2001:db8:0:101::/64 still", second.Prefix)
 	}
 
-	gw2.file.current.Store(&spec.Node{Name: "gw2"})
+	gw2.file.Store(&spec.Node{Name: "gw2"})
 	g.until("gw2 is told who uses it", []*etcdNode{gw2}, func() bool {
 		return gw2.err != nil && strings.Contains(gw2.err.Error(), "zosnet prefix release 2001:db8::/55 --force")
 	})
@@ -348,7 +354,7 @@ func TestReleaseByForce(t *testing.T) {
 func TestRegisterTogether(t *testing.T) {
 	g := newEtcdGrid(t, []string{"gw1", "gw2"})
 	for _, n := range g.nodes {
-		n.file.current.Store(&spec.Node{Name: n.file.node().Name, Prefixes: pfxs("2001:db8::/48")})
+		n.file.Store(&spec.Node{Name: n.node().Name, Prefixes: pfxs("2001:db8::/48")})
 	}
 	var wait sync.WaitGroup
 	for _, n := range g.nodes {
@@ -357,7 +363,7 @@ func TestRegisterTogether(t *testing.T) {
 			case <-n.client.Complete():
 			case <-t.Context().Done():
 			}
-			n.err = n.settleBlocks(t.Context(), n.client, time.Now())
+			n.err = n.Settle(t.Context(), n.client, time.Now())
 		})
 	}
 	wait.Wait()
@@ -365,8 +371,8 @@ func TestRegisterTogether(t *testing.T) {
 	if won.err != nil {
 		won, lost = lost, won
 	}
-	if name := won.file.node().Name; won.err != nil || lost.err == nil || !strings.Contains(lost.err.Error(), "overlaps 2001:db8::/48, which node "+name+" holds") {
-		t.Errorf("%s: %v; %s: %v", name, won.err, lost.file.node().Name, lost.err)
+	if name := won.node().Name; won.err != nil || lost.err == nil || !strings.Contains(lost.err.Error(), "overlaps 2001:db8::/48, which node "+name+" holds") {
+		t.Errorf("%s: %v; %s: %v", name, won.err, lost.node().Name, lost.err)
 	}
 	g.until("the one has a block", g.nodes, func() bool { return len(won.uses()) > 0 })
 	g.until("the other gets one of its", g.nodes, func() bool { return len(lost.uses()) > 0 && lost.err != nil })

@@ -1,4 +1,4 @@
-package daemon
+package delegation
 
 import (
 	"context"
@@ -13,10 +13,6 @@ import (
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 )
 
-// blockPatience is how long whoever applies a network waits for a block to give its
-// /64 from.
-const blockPatience = 20 * time.Second
-
 // gridLook is one look at the grid's registry.
 type gridLook struct {
 	client *gridstore.Client
@@ -24,28 +20,38 @@ type gridLook struct {
 	now    time.Time
 }
 
-// settleBlocks brings what this node holds, has and needs of the grid's address space
-// to what the registry says, and the other way round. Without the registry nothing
-// changes: what this node has it has also then.
-func (d *Daemon) settleBlocks(ctx context.Context, client *gridstore.Client, now time.Time) error {
+// Settle brings what this node holds, has and needs of the grid's address space to what
+// its registry says, and the other way round. Without the registry nothing changes: what
+// this node has it has also then.
+func (s *Space) Settle(ctx context.Context, client *gridstore.Client, now time.Time) error {
+	err := s.settle(ctx, client, now)
+	what := ""
+	if err != nil {
+		what = err.Error()
+	}
+	s.unsettled.Store(&what)
+	return err
+}
+
+func (s *Space) settle(ctx context.Context, client *gridstore.Client, now time.Time) error {
 	look := gridLook{client, client.Snapshot(), now}
 	if look.snap.Source != gridstore.SourceCluster {
 		return nil
 	}
-	d.holding.Lock()
-	defer d.holding.Unlock()
-	local, err := d.store.Snapshot(ctx)
+	s.holding.Lock()
+	defer s.holding.Unlock()
+	local, err := s.store.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	holding, errHeld := d.settleHolding(ctx, look, local)
+	holding, errHeld := s.settleHolding(ctx, look, local)
 	if errors.Is(errHeld, errNotWritten) {
 		return errHeld
 	}
-	if local, err = d.takeBlocks(ctx, look, holding); err != nil {
+	if local, err = s.takeBlocks(ctx, look, holding); err != nil {
 		return errors.Join(errHeld, err)
 	}
-	return errors.Join(errHeld, d.askForBlocks(ctx, look, local))
+	return errors.Join(errHeld, s.askForBlocks(ctx, look, local))
 }
 
 // errNotWritten says that what this node holds could not be written to the grid.
@@ -53,8 +59,8 @@ var errNotWritten = errors.New("publish this node's prefixes and blocks")
 
 // settleHolding brings what this node holds to what is registered here and asked of
 // it, and gives it as it is then.
-func (d *Daemon) settleHolding(ctx context.Context, look gridLook, local registry.Snapshot) (ipam.Holding, error) {
-	node := d.file.node()
+func (s *Space) settleHolding(ctx context.Context, look gridLook, local registry.Snapshot) (ipam.Holding, error) {
+	node := s.node()
 	need := held{node: node.Name, registrations: registrations(node, local), local: local, requests: requestsOf(look.snap), removed: removedOf(look.snap)}
 	have := ipam.Holding{Holder: node.Name}
 	if self := look.snap.Nodes[node.Name]; self != nil {
@@ -66,7 +72,7 @@ func (d *Daemon) settleHolding(ctx context.Context, look gridLook, local registr
 	back := need.apart(have)
 	next, wrong := need.bring(have, look.now)
 	if sameHolding(have, next) {
-		return d.takeBack(ctx, look, need, have, back, wrong)
+		return s.takeBack(ctx, look, need, have, back, wrong)
 	}
 	next, err := look.client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
 		need.others = from.Holdings
@@ -77,13 +83,13 @@ func (d *Daemon) settleHolding(ctx context.Context, look gridLook, local registr
 	if err != nil {
 		return have, fmt.Errorf("%w: %w", errNotWritten, err)
 	}
-	return d.takeBack(ctx, look, need, next, back, wrong)
+	return s.takeBack(ctx, look, need, next, back, wrong)
 }
 
 // takeBack lets blocks rest that nodes give back, each if its node says so still: it
 // may have meanwhile begun to use it again. Who keeps saying something else holds up
 // nobody but itself.
-func (d *Daemon) takeBack(ctx context.Context, look gridLook, need held, have ipam.Holding, nodes []string, wrong error) (ipam.Holding, error) {
+func (s *Space) takeBack(ctx context.Context, look gridLook, need held, have ipam.Holding, nodes []string, wrong error) (ipam.Holding, error) {
 	for _, node := range nodes {
 		next, err := look.client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
 			r, asks := from.Request(node)
@@ -104,44 +110,44 @@ func (d *Daemon) takeBack(ctx context.Context, look gridLook, need held, have ip
 
 // takeBlocks notes here which blocks this node has: its own, and what those whom it
 // asks have delegated to it. Of a holder that is not heard, what it has stays.
-func (d *Daemon) takeBlocks(ctx context.Context, look gridLook, own ipam.Holding) (registry.Snapshot, error) {
-	d.change.Lock() // a /64 is given from what is noted
-	defer d.change.Unlock()
-	local, err := d.store.Snapshot(ctx)
+func (s *Space) takeBlocks(ctx context.Context, look gridLook, own ipam.Holding) (registry.Snapshot, error) {
+	s.change.Lock() // a /64 is given from what is noted
+	defer s.change.Unlock()
+	local, err := s.store.Snapshot(ctx)
 	if err != nil {
 		return local, err
 	}
-	node := d.file.node()
+	node := s.node()
 	next := blocksAfter(node.Name, local.Blocks, look.snap, own)
 	next = giveBack(node, local, next, look.now)
 	if slices.Equal(next, local.Blocks) {
 		return local, nil
 	}
-	if err := d.store.PutBlocks(ctx, next); err != nil {
+	if err := s.store.PutBlocks(ctx, next); err != nil {
 		return local, err
 	}
-	d.tellBlocks(local, next)
+	s.tellBlocks(local, next)
 	local.Blocks = next
 	return local, nil
 }
 
 // tellBlocks logs which blocks came and went.
-func (d *Daemon) tellBlocks(before registry.Snapshot, next []registry.Block) {
+func (s *Space) tellBlocks(before registry.Snapshot, next []registry.Block) {
 	for _, b := range next {
 		switch had, known := blockIn(before.Blocks, b.Block); {
 		case !known:
-			d.log.Info("a block for this node's networks", "block", b.Block, "holder", b.Holder)
+			s.log.Info("a block for this node's networks", "block", b.Block, "holder", b.Holder)
 		case b.GivenBack && !had.GivenBack:
-			d.log.Info("a block that no network needs goes back", "block", b.Block, "holder", b.Holder)
+			s.log.Info("a block that no network needs goes back", "block", b.Block, "holder", b.Holder)
 		}
 	}
 	for _, b := range before.Blocks {
 		switch _, kept := blockIn(next, b.Block); {
 		case kept:
 		case b.GivenBack:
-			d.log.Info("a block is given back", "block", b.Block, "holder", b.Holder)
+			s.log.Info("a block is given back", "block", b.Block, "holder", b.Holder)
 		default:
-			d.log.Warn("a block was taken back", "block", b.Block, "holder", b.Holder, "networks", networksIn(before, b.Block))
+			s.log.Warn("a block was taken back", "block", b.Block, "holder", b.Holder, "networks", networksIn(before, b.Block))
 		}
 	}
 }
@@ -179,8 +185,8 @@ func blocksAfter(node string, have []registry.Block, snap gridstore.Snapshot, ow
 // askForBlocks asks a holder for a further block where those that this node has are
 // nearly used up, and it holds none that it could take itself; and it asks to be rid of
 // those that it gives back.
-func (d *Daemon) askForBlocks(ctx context.Context, look gridLook, local registry.Snapshot) error {
-	node := d.file.node()
+func (s *Space) askForBlocks(ctx context.Context, look gridLook, local registry.Snapshot) error {
+	node := s.node()
 	a := asking{node: node.Name, exit: node.Exit, snap: look.snap, local: local, using: inUse(node, local), now: look.now}
 	next, err := a.request(func() (map[string]ipam.Holding, error) { return look.client.Holdings(ctx) })
 	if err != nil {
@@ -189,6 +195,6 @@ func (d *Daemon) askForBlocks(ctx context.Context, look gridLook, local registry
 	if next == nil || a.asked() != nil && a.asked().Same(*next) {
 		return nil
 	}
-	d.log.Info("ask for blocks", "holder", next.Holder, "blocks", next.Blocks, "release", next.Release)
+	s.log.Info("ask for blocks", "holder", next.Holder, "blocks", next.Blocks, "release", next.Release)
 	return look.client.PutRequest(ctx, a.asked(), *next)
 }

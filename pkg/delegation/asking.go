@@ -1,7 +1,8 @@
-package daemon
+package delegation
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -121,7 +122,7 @@ func hasBlock(h ipam.Holding, node string, now time.Time) bool {
 func chooseHolder(holdings map[string]ipam.Holding, node, exit string, now time.Time) (holder string, err error) {
 	most := uint64(0)
 	var errs []error
-	for _, name := range sortedKeys(holdings) {
+	for _, name := range slices.Sorted(maps.Keys(holdings)) {
 		h := holdings[name]
 		if len(h.Registrations) == 0 {
 			continue // only blocks of it rest still
