@@ -69,8 +69,11 @@ func prepare(ctx context.Context, t tree, kernels []fetched, o options) ([]machi
 		}
 		machines = append(machines, made...)
 	}
-	// What takes long comes first, so that none is left alone at the end.
-	slices.SortStableFunc(machines, func(a, b machine) int { return cmp.Compare(b.Limit, a.Limit) })
+	// What boots from a disk waits as much as it computes, and comes first; then what
+	// takes long, so that none is left alone at the end.
+	slices.SortStableFunc(machines, func(a, b machine) int {
+		return cmp.Or(cmp.Compare(len(b.stages), len(a.stages)), cmp.Compare(b.Limit, a.Limit))
+	})
 	return machines, nil
 }
 

@@ -53,12 +53,12 @@ var suite = []group{
 	{pkg: bootPackage, run: "TestWrongNodeDocument", modules: datapath, limit: 4 * time.Minute, boot: &closed, only: "6.12"},
 	{
 		pkg: "pkg/loader", skip: "TestCompilers", modules: datapath, limit: 12 * time.Minute,
-		usual: "TestAttachEachWay|TestAttachHeals|TestEarly$|TestOpen|TestProbe|TestVerifier",
+		usual: "TestAttachEachWay|TestEarly$|TestOpen|TestProbe|TestVerifier",
 		also: shares{
-			"6.1": "TestAnUnfinished|TestAttachOverlay|TestChange|TestRefused|TestRemove|TestReplacing|TestUpgrades/fallback",
+			"6.1": "TestAnUnfinished|TestAttach|TestChange|TestRefused|TestRemove|TestReplacing|TestUpgrades/fallback",
 			"6.12": "TestAnOverlay|TestCommit|TestEarly|TestErrors|TestHelper|TestLowest|TestMount|TestOthers|TestOverlay|TestPins|" +
 				"TestPrograms|TestRemove|TestSweep|TestTimeouts|TestUplink|TestVLANs|TestWhere",
-			"backports": "TestEarly|TestFalls|TestGeneric|TestJumbo|TestReopen|TestReplacing",
+			"backports": "TestAttachHeals|TestFalls|TestGeneric|TestJumbo|TestReopen|TestReplacing",
 		},
 	},
 	{
@@ -77,15 +77,15 @@ var suite = []group{
 	},
 	{
 		pkg: "pkg/apply", modules: datapath, limit: 8 * time.Minute,
-		usual: "TestApply|TestRemove",
+		usual: "TestApply",
 		also: shares{
-			"6.1":       "TestGeneration|TestRouteEpoch|TestTap|TestUplinks",
+			"6.1":       "TestGeneration|TestRemove|TestRouteEpoch|TestTap|TestUplinks",
 			"6.12":      "TestBackstop|TestLockdown|TestUplinkAppears",
-			"backports": "TestForwarding|TestLearned",
+			"backports": "TestForwarding|TestLearned|TestRemove",
 		},
 	},
 	{pkg: "pkg/telemetry", modules: datapath, limit: 3 * time.Minute},
-	{pkg: "pkg/daemon", usual: "TestLockdownBeforeTheRegistry|TestThrough", modules: datapath, limit: 5 * time.Minute, only: "6.1"},
+	{pkg: "pkg/daemon", usual: "TestLockdownBeforeTheRegistry", modules: datapath, limit: 5 * time.Minute, only: "6.1"},
 	{pkg: "pkg/registry", usual: "TestReopen|TestSnapshotOrder|TestReadOnlyDisk|TestFullDisk", modules: datapath, limit: 4 * time.Minute},
 	{
 		// wireguard-go, translated, does not carry the thousand datagrams a second of those.
@@ -102,12 +102,12 @@ var suite = []group{
 		also: shares{
 			"6.1":       "TestBond$|TestDummy|TestVirtio|TestVRFMember",
 			"6.12":      "TestNetkit|TestPluggedIn|TestVLAN$",
-			"backports": "TestNetkit|TestQueues",
+			"backports": "TestQueues",
 		},
 	},
 	{
 		pkg: "test/node", modules: datapath, limit: 15 * time.Minute, links: true,
-		usual: "TestKill",
+		usual: "TestKill", only: "6.1 6.12 backports",
 		also: shares{
 			"6.1":       "TestAttacks|TestDelete|TestRestart|TestUplinkComesAndGoes",
 			"6.12":      "TestDHCP|TestHopLimit|TestPathMTU|TestVM$",
