@@ -11,11 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// table gives the first cell of each row of the table whose heading row begins
-// with title, without backquotes.
-func table(t *testing.T, page, title string) []string {
+// rows gives the cells of each row of the table whose heading row begins with title.
+func rows(t *testing.T, page, title string) (list [][]string) {
 	t.Helper()
-	var cells []string
 	inside := false
 	for _, line := range strings.Split(read(t, page), "\n") {
 		switch {
@@ -24,11 +22,25 @@ func table(t *testing.T, page, title string) []string {
 		case !strings.HasPrefix(line, "|"):
 			inside = false
 		case inside && !strings.HasPrefix(line, "|---"):
-			cells = append(cells, strings.Trim(strings.TrimSpace(strings.Split(line, "|")[1]), "`"))
+			cells := strings.Split(strings.Trim(line, "|"), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			list = append(list, cells)
 		}
 	}
-	if len(cells) == 0 {
+	if len(list) == 0 {
 		t.Fatalf("%s has no table %q", page, title)
+	}
+	return list
+}
+
+// table gives the first cell of each row of the table whose heading row begins
+// with title, without backquotes.
+func table(t *testing.T, page, title string) (cells []string) {
+	t.Helper()
+	for _, row := range rows(t, page, title) {
+		cells = append(cells, strings.Trim(row[0], "`"))
 	}
 	slices.Sort(cells)
 	return cells

@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/zosnet/zosnet/pkg/delegation"
 	"github.com/zosnet/zosnet/pkg/plan"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
@@ -25,7 +25,7 @@ type others struct {
 // othersOf turns what is known of the grid into the plan's terms. What is no key or
 // no delegation is left empty: the plan says that it does not fit.
 func othersOf(snap gridstore.Snapshot, self string) (o others) {
-	space := holdersOf(snap)
+	holders := delegation.HoldersOf(snap)
 	o.nodes = make([]plan.Node, 0, len(snap.Nodes))
 	for name, n := range snap.Nodes {
 		if name != self && n.Record != nil {
@@ -49,7 +49,7 @@ func othersOf(snap gridstore.Snapshot, self string) (o others) {
 				continue
 			}
 			part, blocks := network.Parts[node], &o.nodes[i].Blocks
-			if !slices.Contains(*blocks, part.Block) && space.delegated(snap, node, part) {
+			if !slices.Contains(*blocks, part.Block) && holders.Gave(snap, part.Holder, part.Block, node) {
 				*blocks = append(*blocks, part.Block)
 			}
 			o.parts = append(o.parts, partOf(network.Name, node, part, self))
@@ -72,55 +72,6 @@ func partOf(network, node string, part *gridstore.Part, self string) plan.Part {
 		p.Next = &plan.Successor{Generation: wireguard.Generation(next.Generation), PublicKey: key, Port: next.Port}
 	}
 	return p
-}
-
-// holders tells which prefixes each node holds. Any node may sign that it holds any
-// prefix: of two that overlap the one that was registered first counts, so that nobody
-// takes what another has.
-type holders map[string][]netip.Prefix
-
-func holdersOf(snap gridstore.Snapshot) holders {
-	type registered struct {
-		holder string
-		prefix netip.Prefix
-		at     int64 // revision of the registry
-	}
-	var all []registered
-	for name, n := range snap.Nodes {
-		for p := range n.Holding.Registrations {
-			all = append(all, registered{name, p, n.Registered[p]})
-		}
-	}
-	slices.SortFunc(all, func(a, b registered) int {
-		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()), cmp.Compare(a.holder, b.holder))
-	})
-	taken := make([]bool, len(all))
-	for i, a := range all {
-		for j := i + 1; j < len(all) && a.prefix.Overlaps(all[j].prefix); j++ { // what lies in a comes right behind it
-			if b := all[j]; a.holder != b.holder {
-				taken[i], taken[j] = taken[i] || b.at < a.at, taken[j] || a.at < b.at
-			}
-		}
-	}
-	list := holders{}
-	for i, r := range all {
-		if !taken[i] {
-			list[r.holder] = append(list[r.holder], r.prefix)
-		}
-	}
-	return list
-}
-
-// delegated tells whether the block that a node says its /64 is of was given to it
-// by the node that holds it.
-func (h holders) delegated(snap gridstore.Snapshot, node string, part *gridstore.Part) bool {
-	d, ok := snap.Block(part.Holder, part.Block)
-	if !ok || !d.Owned() || d.Node != node {
-		return false
-	}
-	return slices.ContainsFunc(h[part.Holder], func(p netip.Prefix) bool {
-		return p.Bits() <= part.Block.Bits() && p.Contains(part.Block.Addr())
-	})
 }
 
 // addRemote adds the workloads of a network on another node, with every address that

@@ -1,7 +1,8 @@
 // Package delegation is this node's part in the delegation of IPv6 address space: it
 // registers and releases the prefixes that the node holds, gives blocks of them to nodes
 // that ask, asks for blocks where the node needs some, gives back what it does not need,
-// and tells what is to be routed where and whether it is.
+// and tells what is to be routed where and whether it is. It also tells whose word makes a
+// block another node's.
 //
 // A [Space] is what comes of that: which prefixes networks get /64s from, and which are
 // the node's although no network has them. What is noted of it is in the node's own

@@ -151,7 +151,7 @@ func (n held) grow(h ipam.Holding, now time.Time) ipam.Holding {
 	usable := slices.DeleteFunc(slices.Clone(own), func(block netip.Prefix) bool {
 		return !slices.ContainsFunc(h.Prefixes(), func(p netip.Prefix) bool { return p.Contains(block.Addr()) })
 	})
-	all, err := ipam.ParseBlocks(append(n.elsewhere(), usable...))
+	all, err := ipam.ParseBlocks(append(ofOthers(n.node, n.local.Blocks), usable...))
 	if err != nil || len(h.Registrations) == 0 {
 		return h
 	}
@@ -164,17 +164,6 @@ func (n held) grow(h ipam.Holding, now time.Time) ipam.Holding {
 		return h
 	}
 	return next
-}
-
-// elsewhere gives the blocks that other holders delegated to this node, and that it
-// gives from.
-func (n held) elsewhere() (blocks []netip.Prefix) {
-	for _, b := range n.local.Blocks {
-		if b.Holder != n.node && !b.GivenBack {
-			blocks = append(blocks, b.Block)
-		}
-	}
-	return blocks
 }
 
 // networksIn gives the networks that have a /64 of this node in a prefix, sorted.

@@ -84,3 +84,14 @@ func whole(node *spec.Node, local registry.Snapshot, given map[netip.Prefix]ipam
 	with.Prefixes = append(h.Space(), blocksOf(local.Blocks)...)
 	return &with
 }
+
+// ofOthers gives those of a node's blocks that other holders delegated to it, and that it
+// gives from.
+func ofOthers(node string, list []registry.Block) (blocks []netip.Prefix) {
+	for _, b := range list {
+		if b.Holder != node && !b.GivenBack {
+			blocks = append(blocks, b.Block)
+		}
+	}
+	return blocks
+}

@@ -62,8 +62,7 @@ func (s *Space) Whole(local registry.Snapshot) *spec.Node {
 // Prefixes gives what this node holds, and then the blocks of others that it gives from.
 func (s *Space) Prefixes(local registry.Snapshot) []netip.Prefix {
 	node := s.node()
-	need := held{node: node.Name, local: local}
-	return append(prefixesOf(registrations(node, local)), need.elsewhere()...)
+	return append(prefixesOf(registrations(node, local)), ofOthers(node.Name, local.Blocks)...)
 }
 
 // Unsettled tells what of the address space this node and the grid do not agree about,

@@ -2,6 +2,7 @@ package underlay
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Addresses gives the global IPv6 addresses of interfaces that are there to
-// stay, those that somebody configured first, then by interface and address.
+// Addresses gives the global IPv6 addresses of interfaces, given by name, that are there
+// to stay: those that somebody configured first, then by interface and address. An
+// interface that is not there has none.
 func Addresses(names []string) ([]netip.Addr, error) {
 	const passing = unix.IFA_F_TEMPORARY | unix.IFA_F_DEPRECATED | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
 	type found struct {
@@ -25,7 +27,7 @@ func Addresses(names []string) ([]netip.Addr, error) {
 		if err != nil {
 			continue // it has just vanished
 		}
-		addresses, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		addresses, err := addressesOn(link)
 		if err != nil {
 			return nil, fmt.Errorf("read the addresses of %s: %w", name, err)
 		}
@@ -50,4 +52,16 @@ func Addresses(names []string) ([]netip.Addr, error) {
 		out[i] = f.Addr
 	}
 	return out, nil
+}
+
+// addressesOn lists an interface's addresses. One that comes or goes meanwhile makes the
+// kernel call its answer inconsistent (NLM_F_DUMP_INTR): then it is asked again.
+func addressesOn(link netlink.Link) (list []netlink.Addr, err error) {
+	const tries = 10
+	for range tries {
+		if list, err = netlink.AddrList(link, netlink.FAMILY_V6); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return list, err
 }

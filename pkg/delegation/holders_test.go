@@ -1,4 +1,4 @@
-package daemon
+package delegation
 
 import (
 	"net/netip"
@@ -8,10 +8,10 @@ import (
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 )
 
-// TestDelegated: whose word makes a block a node's. Any node may sign that it holds
+// TestHolders: whose word makes a block a node's. Any node may sign that it holds
 // any prefix and gave any block of it away; who came later with what another holds is
 // not believed.
-func TestDelegated(t *testing.T) {
+func TestHolders(t *testing.T) {
 	holder := func(name, prefix string, at int64, blocks map[string]string) *gridstore.Node {
 		p := netip.MustParsePrefix(prefix)
 		n := &gridstore.Node{
@@ -47,8 +47,8 @@ func TestDelegated(t *testing.T) {
 		for _, n := range tt.nodes {
 			snap.Nodes[n.Name] = n
 		}
-		part := &gridstore.Part{Holder: tt.holder, Block: netip.MustParsePrefix(tt.block)}
-		if got := holdersOf(snap).delegated(snap, tt.node, part); got != tt.want {
+		block := netip.MustParsePrefix(tt.block)
+		if got := HoldersOf(snap).Gave(snap, tt.holder, block, tt.node); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
