@@ -39,7 +39,8 @@ const begunByMember = 4 * time.Minute
 // a document would change on which node is said before it does; a node is gone for
 // good.
 func TestNodesAndFailures(t *testing.T) {
-	id := strconv.FormatInt(int64(os.Getpid()), 36)
+	t.Parallel()
+	id := own()
 	network, other := "f"+id, "o"+id
 	t.Cleanup(func() {
 		for _, path := range append(left(t, network), left(t, other)...) {

@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -138,6 +137,7 @@ func (a *authority) file(name string) string { return filepath.Join(a.dir, name)
 // TestForeignRegistry: a grid whose registry is an etcd that somebody else runs. The
 // grid's own CA says who is in it all the same.
 func TestForeignRegistry(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	at := netip.AddrPortFrom(lab.OutsideIPv4, 2379)
 	a.issue("server", &x509.Certificate{
@@ -145,11 +145,12 @@ func TestForeignRegistry(t *testing.T) {
 	})
 	var configs []lab.NodeConfig
 	var names []string
+	id := own()
 	for i := 1; i <= 2; i++ {
 		file := fmt.Sprintf("n%d", i)
-		names = append(names, file+"-"+strconv.FormatInt(int64(os.Getpid()), 36))
+		names = append(names, file+"-"+id)
 		a.issue(file, &x509.Certificate{Subject: pkix.Name{CommonName: names[i-1]}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-		configs = append(configs, lab.NodeConfig{Document: fmt.Sprintf("registry: {endpoints: ['https://%v'], ca: %s, certificate: %s, key: %s}\n",
+		configs = append(configs, lab.NodeConfig{Name: names[i-1], Document: fmt.Sprintf("registry: {endpoints: ['https://%v'], ca: %s, certificate: %s, key: %s}\n",
 			at, a.file("ca.pem"), a.file(file+".pem"), a.file(file+".key"))})
 	}
 	g, nodes := newGrid(t, configs...)
@@ -175,7 +176,7 @@ func TestForeignRegistry(t *testing.T) {
 	token := first.token()
 	second.place("grid", "join", token)
 
-	network := "f" + strconv.FormatInt(int64(os.Getpid()), 36)
+	network := "e" + own()
 	page := filepath.Join(first.dir, "network.yaml")
 	text := fmt.Sprintf("network: %s\nnodes: [%s, %s]\nservices: {web: {}}\n", network, first.name, second.name)
 	check(t, os.WriteFile(page, []byte(text), 0o600))

@@ -79,7 +79,13 @@ func newNodes(t *testing.T, count int) []*node {
 	return nodes
 }
 
-var grids atomic.Int32
+var names atomic.Int32
+
+// own gives the end of names that nothing else on the machine has: tests run side by
+// side, and so do processes with tests.
+func own() string {
+	return strconv.FormatInt(int64(os.Getpid()), 36) + "-" + strconv.FormatInt(int64(names.Add(1)), 36)
+}
 
 // newGrid makes nodes, which get a name of their own. Only the first holds a prefix:
 // the others get blocks of that.
@@ -93,15 +99,17 @@ func newLab(t *testing.T, config lab.GridConfig) (*lab.Grid, []*node) {
 	t.Helper()
 	testenv.RequireBPF(t)
 	testenv.RequireTool(t, "nft")
-	id := strconv.FormatInt(int64(os.Getpid()), 36)
+	id := own()
 	for i := range config.Nodes {
 		c := &config.Nodes[i]
-		c.Name = fmt.Sprintf("n%d-%s", i+1, id)
+		if c.Name == "" {
+			c.Name = fmt.Sprintf("n%d-%s", i+1, id)
+		}
 		if i == 0 && !c.Prefix.IsValid() {
 			c.Prefix = allocation
 		}
 	}
-	config.Name, config.OwnNames = fmt.Sprintf("gi-%s-%d", id, grids.Add(1)), true
+	config.Name, config.OwnNames = "gi-"+id, true
 	config.Zosnet = testenv.Zosnet(t)
 	g, err := lab.NewGrid(t.Context(), config)
 	check(t, err)

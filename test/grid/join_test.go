@@ -18,6 +18,7 @@ import (
 // Three machines become a grid: the first makes it, the second joins, also when its
 // daemon is killed afterwards; a third with a used token does not.
 func TestGridFromNothing(t *testing.T) {
+	t.Parallel()
 	nodes := newNodes(t, 3)
 	first, second, third := nodes[0], nodes[1], nodes[2]
 	for _, n := range nodes {

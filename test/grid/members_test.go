@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +55,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 // go on, take it out, and take over what only it could do. It comes back as a node
 // that is no member.
 func TestMembers(t *testing.T) {
+	t.Parallel()
 	_, nodes := newGrid(t, make([]lab.NodeConfig, 3)...)
 	first, second, third := nodes[0], nodes[1], nodes[2]
 	for _, n := range nodes {
@@ -105,7 +105,7 @@ func TestMembers(t *testing.T) {
 
 	first.stop(unix.SIGKILL)
 	t.Run("the others go on", func(t *testing.T) {
-		network := "m" + strconv.FormatInt(int64(os.Getpid()), 36)
+		network := "m" + own()
 		page := filepath.Join(second.dir, "network.yaml")
 		text := fmt.Sprintf("network: %s\nnodes: [%s, %s]\nservices: {web: {}}\n", network, second.name, third.name)
 		check(t, os.WriteFile(page, []byte(text), 0o600))

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +21,8 @@ import (
 // overlay as the rules say, also past dead daemons; nobody else changes it, and the
 // owner's word ends it everywhere.
 func TestNetworkOverNodes(t *testing.T) {
-	network := "g" + strconv.FormatInt(int64(os.Getpid()), 36)
+	t.Parallel()
+	network := "g" + own()
 	t.Cleanup(func() { // of a test that failed, once its daemons are gone
 		for _, path := range left(t, network) {
 			_ = unix.Unmount(path, unix.MNT_DETACH)

@@ -42,7 +42,8 @@ func (e endpoint) goes(t *testing.T, what string, to endpoint, routers int) {
 // the other. Without the exit's machine only what goes through it is cut, and another
 // exit takes over from one instant to the next.
 func TestNodesMeetAtTheExit(t *testing.T) {
-	network := "r" + strconv.FormatInt(int64(os.Getpid()), 36)
+	t.Parallel()
+	network := "r" + own()
 	t.Cleanup(func() { // of a test that failed, once its daemons are gone
 		for _, path := range left(t, network) {
 			_ = unix.Unmount(path, unix.MNT_DETACH)

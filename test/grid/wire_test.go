@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -23,6 +22,7 @@ const marker = "what tenants say to each other"
 // between them: while tenants talk, the wires carry WireGuard and what neighbours
 // say, and nothing else; and a person who joins.
 func TestWire(t *testing.T) {
+	t.Parallel()
 	testenv.RequireTool(t, "wg-quick")
 	s := newScene(t)
 	t.Run("WireGuard is the kernel's where it has one", func(t *testing.T) {
@@ -119,7 +119,7 @@ const pagePort = 80
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, network: "w" + strconv.FormatInt(int64(os.Getpid()), 36)}
+	s := &scene{t: t, network: "w" + own()}
 	config := lab.GridConfig{Nodes: []lab.NodeConfig{{}, {NAT: true}}, Laptop: true}
 	if os.Getenv("ZOSNET_VM") == "" { // a guest's kernel has WireGuard
 		config.WireGuard = testenv.WireGuardGo(t)

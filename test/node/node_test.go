@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -199,6 +200,15 @@ func (n *node) pings(from *lab.Machine, to netip.Addr, want probe.Outcome) {
 	if err != nil || got != want {
 		n.t.Errorf("ping %s → %v: %s %v, want %s", from.Name, to, got, err, want)
 	}
+}
+
+// together makes several tries at once: silence takes a while each time.
+func together(tries ...func()) {
+	var wait sync.WaitGroup
+	for _, try := range tries {
+		wait.Go(try)
+	}
+	wait.Wait()
 }
 
 // undisturbed runs a numbered flow from one workload to another while f runs,

@@ -15,7 +15,7 @@ import (
 // Privacy addresses that a VM goes through, and the most that it may have bound at a
 // time (the datapath's own limit for a tap).
 const (
-	rotations  = 40
+	rotations  = 28
 	mostClaims = 16
 )
 
