@@ -7,6 +7,7 @@ import (
 
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/delegation"
+	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/underlay"
 )
 
@@ -35,7 +36,7 @@ func parseVia(text string) (netip.Addr, error) {
 		return netip.Addr{}, nil
 	}
 	hop, err := netip.ParseAddr(text)
-	if err != nil || !hop.Is6() || hop.Is4In6() || !hop.IsGlobalUnicast() || hop.Zone() != "" {
+	if err != nil || !ipam.IsNextHop(hop) {
 		return hop, invalid(fmt.Sprintf("via %s: want a global IPv6 address of this node", text))
 	}
 	return hop, nil

@@ -94,7 +94,7 @@ func (g *etcdGrid) add(i int, name string) {
 	n.file.Store(&spec.Node{Name: name})
 	n.Space = New(Config{
 		Node: n.file.Load, Store: store, Change: &sync.Mutex{}, Log: log,
-		InGrid: func() bool { return true }, Grid: func() *gridstore.Client { return n.client },
+		InGrid: func() bool { return true }, Grid: func() *gridstore.Client { return n.client }, Uplinks: func() []string { return nil },
 	})
 	g.nodes = append(g.nodes, n)
 	n.key, err = trust.NewNodeKey()

@@ -77,9 +77,9 @@ func (s *Space) nextHops() map[string]netip.Addr {
 	for name, n := range client.Snapshot().Nodes {
 		switch {
 		case n.Record == nil:
-		case n.Record.NextHop.IsValid():
+		case ipam.IsNextHop(n.Record.NextHop): // a node may say anything
 			hops[name] = n.Record.NextHop
-		case n.Record.Endpoint.Is6():
+		case ipam.IsNextHop(n.Record.Endpoint):
 			hops[name] = n.Record.Endpoint
 		}
 	}

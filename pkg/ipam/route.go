@@ -19,13 +19,19 @@ func Routes(blocks map[netip.Prefix]string, nextHops map[string]netip.Addr) ([]R
 	routes := make([]Route, 0, len(blocks))
 	for _, block := range sortedPrefixes(blocks) {
 		node := blocks[block]
-		hop, known := nextHops[node]
-		if !known || !hop.Is6() || hop.Is4In6() || !hop.IsGlobalUnicast() || hop.Zone() != "" {
+		hop := nextHops[node]
+		if !IsNextHop(hop) {
 			return nil, fmt.Errorf("route %s to node %s: no global IPv6 address is known that leads to it", block, node)
 		}
 		routes = append(routes, Route{Block: block, Node: node, NextHop: hop})
 	}
 	return routes, nil
+}
+
+// IsNextHop tells whether an address can be that of a Route: a global IPv6 one, without
+// a zone.
+func IsNextHop(a netip.Addr) bool {
+	return a.Is6() && !a.Is4In6() && a.IsGlobalUnicast() && a.Zone() == ""
 }
 
 // The formats that WriteRoutes knows.
