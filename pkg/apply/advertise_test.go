@@ -106,12 +106,12 @@ func TestAdvertise(t *testing.T) {
 	}
 	answered := func(what string) {
 		t.Helper()
-		eventually(t, 10*time.Second, what, func() bool {
+		eventually(t, 20*time.Second, what, func() bool {
 			vm.solicit(ofTenants(s)[0].LinkLocal)
 			return vm.hears(time.Second, asked)
 		})
 	}
-	eventually(t, 5*time.Second, "the VM has its address", func() bool {
+	eventually(t, 20*time.Second, "the VM has its address", func() bool {
 		vm.claim(ofTenants(s)[0].LinkLocal)
 		all, err := n.datapath.Maps().AllBindings()
 		check(t, err)
@@ -132,7 +132,7 @@ func TestAdvertise(t *testing.T) {
 
 	told := make(chan bool)
 	go func() {
-		told <- vm.hears(5*time.Second, func(_ *layers.IPv6, ra *layers.ICMPv6RouterAdvertisement) bool { return ra.RouterLifetime == 0 })
+		told <- vm.hears(20*time.Second, func(_ *layers.IPv6, ra *layers.ICMPv6RouterAdvertisement) bool { return ra.RouterLifetime == 0 })
 	}()
 	n.apply(grid{}.state(t))
 	if !<-told {

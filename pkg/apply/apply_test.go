@@ -95,7 +95,7 @@ func dial(to *net.TCPAddr) (net.Conn, error) {
 	}
 	file := os.NewFile(uintptr(fd), "client")
 	defer func() { _ = file.Close() }()
-	timeout := unix.NsecToTimeval(int64(3 * time.Second))
+	timeout := unix.NsecToTimeval(int64(20 * time.Second))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
 		return nil, err
 	}

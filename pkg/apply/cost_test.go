@@ -52,7 +52,7 @@ func TestCheckCost(t *testing.T) {
 	in(t, last.NetnsPath, func(h *netlink.Handle) error {
 		return h.LinkSetDown(mustLink(t, h, endpointName))
 	})
-	eventually(t, 5*time.Second, "an eth0 that is down is up again", func() bool { return repairs.have(object) })
+	eventually(t, 30*time.Second, "an eth0 that is down is up again", func() bool { return repairs.have(object) })
 	repairs.take()
 	in(t, last.NetnsPath, func(h *netlink.Handle) error {
 		return h.LinkSetDown(mustLink(t, h, loopbackName))

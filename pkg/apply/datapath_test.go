@@ -189,7 +189,7 @@ func TestLockdown(t *testing.T) {
 	n.apply(g.state(t))
 	trial := read()
 	left := time.Duration(trial.TrialDeadline - bpf.BootTime())
-	if trial.Lockdown != first.Lockdown || trial.LockdownTrial == first.Lockdown || left < 58*time.Second || left > time.Minute {
+	if trial.Lockdown != first.Lockdown || trial.LockdownTrial == first.Lockdown || left < 30*time.Second || left > time.Minute {
 		t.Errorf("in a trial the node is %+v with %v left", trial, left)
 	}
 	n.restart()

@@ -153,7 +153,7 @@ func TestEntrance(t *testing.T) {
 	} {
 		check(t, harm())
 		var changes []plan.Change
-		eventually(t, 5*time.Second, what+" put right", func() bool { // a detached program goes a moment later
+		eventually(t, 20*time.Second, what+" put right", func() bool { // a detached program goes a moment later
 			result, err := n.Apply(t.Context(), named)
 			changes = append(changes, result.Changes...)
 			return err == nil && len(changes) > 0
@@ -166,7 +166,7 @@ func TestEntrance(t *testing.T) {
 	cut := p.stream(t, alice)
 	begin := time.Now()
 	n.apply(revoked)
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > 5*time.Second { // a fraction of a second where nothing else runs
 		t.Errorf("it took %v to revoke her", took)
 	}
 	n.unchanged(revoked)

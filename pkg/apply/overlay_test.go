@@ -205,7 +205,7 @@ func TestOverlay(t *testing.T) {
 		check(t, harm())
 		var changes []plan.Change
 		// The kernel takes a detached program off a moment later.
-		eventually(t, 5*time.Second, what+" put right", func() bool {
+		eventually(t, 20*time.Second, what+" put right", func() bool {
 			result, err := n.Apply(t.Context(), state)
 			changes = append(changes, result.Changes...)
 			return err == nil

@@ -1,24 +1,87 @@
 package controlplane
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/zosnet/zosnet/pkg/grid"
 	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
 // joined is a node that was let in and whose daemon does not run.
 func joined(t *testing.T, p *Plane, name string) grid.Candidate {
 	t.Helper()
+	c, _ := admitted(t, p, name)
+	return c
+}
+
+// admitted is joined with what the node was given.
+func admitted(t *testing.T, p *Plane, name string) (grid.Candidate, *grid.Membership) {
+	t.Helper()
 	token, err := p.MakeToken(t.Context(), time.Hour)
 	check(t, err)
 	c := candidate(name)
-	_, err = grid.Join(t.Context(), token, c, time.Now())
+	m, err := grid.Join(t.Context(), token, c, time.Now())
 	check(t, err)
-	return c
+	return c, m
+}
+
+// comes has a node speak to the registry from now on, as its daemon does.
+func comes(t *testing.T, p *Plane, c grid.Candidate, m *grid.Membership) {
+	t.Helper()
+	own := must(c.Key.TLS(m.Certificate))
+	client, err := gridstore.Open(gridstore.Config{
+		Node: c.Node, Key: c.Key, Roots: m.Roots, Identity: must(m.Roots.Identity(c.Node, m.Certificate)),
+		Endpoints: registryEndpoints(p.State().Members), Log: slog.New(slog.DiscardHandler),
+		TLS: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: m.Roots.Pool(), ServerName: trust.MemberHostname, Certificates: []tls.Certificate{own}},
+	})
+	check(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); client.KeepLive(ctx, gridstore.LiveTTL) }()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+		check(t, client.Close())
+	})
+	check(t, client.PutRecord(t.Context(), gridstore.Record{ControlPublicKey: c.ControlKey.String(), ControlAddress: m.Address}))
+}
+
+// A node that comes while it is promoted is waited for; here it says then that it could
+// not be reached.
+func TestPromotionWaits(t *testing.T) {
+	p := founder(t)
+	c, m := admitted(t, p, "n2")
+	refused := make(chan error, 1)
+	go func() {
+		_, err := p.Promote(t.Context(), "n2")
+		refused <- err
+	}()
+	comes(t, p, c, m)
+	if err := <-refused; err == nil || !strings.Contains(err.Error(), "names no endpoint") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// impatient asks with little time, and with more until the answer is the one to be had:
+// what comes before it takes as long as the machine is busy.
+func impatient(ctx context.Context, want any, ask func(context.Context) error) (err error) {
+	for wait := 500 * time.Millisecond; wait < patience; wait *= 2 {
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		err = ask(ctx)
+		cancel()
+		if errors.As(err, want) {
+			break
+		}
+	}
+	return err
 }
 
 // What a node in a grid refuses, and what it does not find, it says as such: whoever asks
@@ -36,11 +99,13 @@ func TestRefused(t *testing.T) {
 		ask  func() error
 		want any
 	}{
-		"a second grid":                   {func() error { _, err := p.Found(); return err }, &refused},
-		"another grid":                    {func() error { _, err := p.Join(ctx, token); return err }, &refused},
-		"the last member goes":            {func() error { _, err := p.Demote(ctx, self); return err }, &refused},
-		"nobody goes":                     {func() error { _, err := p.Demote(ctx, "n9"); return err }, &missing},
-		"a node that does not run comes":  {func() error { _, err := p.Promote(ctx, "n2"); return err }, &refused},
+		"a second grid":        {func() error { _, err := p.Found(); return err }, &refused},
+		"another grid":         {func() error { _, err := p.Join(ctx, token); return err }, &refused},
+		"the last member goes": {func() error { _, err := p.Demote(ctx, self); return err }, &refused},
+		"nobody goes":          {func() error { _, err := p.Demote(ctx, "n9"); return err }, &missing},
+		"a node that does not run comes": {func() error {
+			return impatient(ctx, &refused, func(ctx context.Context) error { _, err := p.Promote(ctx, "n2"); return err })
+		}, &refused},
 		"nobody comes":                    {func() error { _, err := p.Promote(ctx, "n9"); return err }, &missing},
 		"a node takes itself out":         {func() error { return p.Expel(ctx, self) }, &refused},
 		"a node that is not there is out": {func() error { return p.Expel(ctx, "n9") }, &missing},

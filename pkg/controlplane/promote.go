@@ -19,6 +19,9 @@ const (
 	// startPatience is how long a promoted node may take to start its member.
 	startPatience = 90 * time.Second
 	startEvery    = 200 * time.Millisecond
+	// livePatience is how long a node that has just come back may take to say so: its
+	// handshakes, and an attempt that was lost with them, are part of it.
+	livePatience = 15 * time.Second
 )
 
 // promote makes a node a member: first by its certificate, then in the registry,
@@ -39,7 +42,7 @@ func (p *Plane) promote(ctx context.Context, s *seat, node string) error {
 		return err
 	}
 	if !slices.ContainsFunc(members, func(m registry.GridMember) bool { return m.Peer == peer }) {
-		if err := p.canPromote(node, len(members)); err != nil {
+		if err := p.canPromote(ctx, node, len(members)); err != nil {
 			return err
 		}
 	}
@@ -69,19 +72,39 @@ func (p *Plane) promote(ctx context.Context, s *seat, node string) error {
 	return nil
 }
 
-// canPromote refuses what could not become a member.
-func (p *Plane) canPromote(node string, members int) error {
-	n := p.Registry().Snapshot().Nodes[node]
-	switch {
-	case members >= mostMembers:
+// canPromote refuses what could not become a member. It waits for a node that may have
+// just come back.
+func (p *Plane) canPromote(ctx context.Context, node string, members int) error {
+	if members >= mostMembers {
 		return refuse(fmt.Sprintf("there are %d members already, the most that there can be: demote one first", members))
-	case n == nil || !n.Live || n.Record == nil:
+	}
+	switch n := p.untilLive(ctx, node); {
+	case !isLive(n):
 		return refuse("its daemon does not run, or does not reach the registry: see zosnet status there")
 	case n.Record.ControlEndpoint == "":
 		return refuse("its node.yaml names no endpoint, so the other members could not reach it: if it can be reached, say where, and reload its daemon")
 	}
 	return nil
 }
+
+// untilLive gives a node as it is once it is live, or has not become so in time, or
+// ctx has ended.
+func (p *Plane) untilLive(ctx context.Context, node string) *gridstore.Node {
+	ctx, cancel := context.WithTimeout(ctx, livePatience)
+	defer cancel()
+	client := p.Registry()
+	for changed := client.Watch(ctx); ; {
+		n := client.Snapshot().Nodes[node]
+		if isLive(n) {
+			return n
+		}
+		if _, open := <-changed; !open {
+			return n
+		}
+	}
+}
+
+func isLive(n *gridstore.Node) bool { return n != nil && n.Live && n.Record != nil }
 
 // started waits until a member has started for the first time.
 func started(ctx context.Context, member *registry.Member, node string) error {

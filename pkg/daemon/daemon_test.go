@@ -33,7 +33,10 @@ expose:
   - {service: web}
 `
 
-const within = 1500 * time.Millisecond
+const (
+	silence = 1500 * time.Millisecond // after which nothing comes any more
+	answer  = 20 * time.Second        // within which it comes, however busy the machine is
+)
 
 // node is a lab with a daemon, for one test.
 type node struct {
@@ -114,6 +117,10 @@ func (n *node) write(name, text string) string {
 
 func (n *node) connects(from *lab.Machine, to netip.AddrPort, want probe.Outcome) {
 	n.t.Helper()
+	within := answer
+	if want == probe.Silent {
+		within = silence
+	}
 	got, err := probe.Connect(n.t.Context(), from, to, within)
 	if err != nil || got != want {
 		n.t.Errorf("connect %s → %v: %s %v, want %s", from.Name, to, got, err, want)

@@ -59,6 +59,7 @@ func TestAdoptionDoesNotWaitForPublishing(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(3 * time.Minute)
+		synctest.Wait()
 		if published != 2 { // what came meanwhile is one
 			t.Errorf("published %d times, expected 2", published)
 		}
@@ -80,6 +81,7 @@ func TestErrandThatFails(t *testing.T) {
 	}, func(all map[string]*errand) {
 		wake(all["adopt"].due)
 		time.Sleep(3*gridRetry + time.Second)
+		synctest.Wait()
 		if runs != 4 {
 			t.Errorf("tried %d times in %v, expected 4", runs, 3*gridRetry)
 		}
@@ -87,10 +89,12 @@ func TestErrandThatFails(t *testing.T) {
 		wake(all["adopt"].due)
 		synctest.Wait()
 		time.Sleep(3 * gridRetry)
+		synctest.Wait()
 		if runs != 5 {
 			t.Errorf("tried %d times, expected 5", runs)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if runs != 6 {
 			t.Errorf("with nothing new for an hour tried %d times, expected 6", runs)
 		}

@@ -85,16 +85,7 @@ func addAddress(t *testing.T, addr netip.Addr) {
 	if err := netlink.AddrReplace(lo, address); err != nil {
 		t.Fatal(err)
 	}
-	// The kernel makes the route to it afterwards, in a work queue.
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		_, err := netlink.RouteGet(addr.AsSlice())
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no route to %v: %v", addr, err)
-		}
-	}
+	testenv.WaitForAddress(t, addr)
 }
 
 // registry is what a grid's registry holds of nodes and tokens, in memory. Its

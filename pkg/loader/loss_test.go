@@ -61,13 +61,13 @@ func TestReplacingLosesNothing(t *testing.T) {
 	}
 }
 
-// waitFor waits at most 5 s; what did not come is for the caller's check.
+// waitFor waits at most 30 s; what did not come is for the caller's check.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !done() {
 		if time.Now().After(deadline) {
-			t.Errorf("waited 5 s for %s", what)
+			t.Errorf("waited 30 s for %s", what)
 			return
 		}
 		time.Sleep(time.Millisecond)

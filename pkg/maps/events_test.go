@@ -68,7 +68,7 @@ func TestEventReader(t *testing.T) {
 	if _, err := r.Next(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("without an event: %v", err)
 	}
-	r.SetDeadline(time.Now().Add(5 * time.Second))
+	r.SetDeadline(time.Now().Add(30 * time.Second))
 	emit(t, m)
 	e, err := r.Next()
 	must(t, err)

@@ -119,7 +119,7 @@ func TestMemberStops(t *testing.T) {
 	}
 	select {
 	case <-s.Failed():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("it did not fail; last error %v", err)
 	}
 	_, err = s.Snapshot(t.Context())
@@ -130,7 +130,7 @@ func TestMemberStops(t *testing.T) {
 	for range changed { // ends, since it is closed
 	}
 	closing := time.Now()
-	if err := s.Close(); time.Since(closing) > 5*time.Second {
+	if err := s.Close(); time.Since(closing) > 30*time.Second {
 		t.Errorf("close took %s and gave %v", time.Since(closing), err)
 	} else if err != nil { // what it still holds is free when the process ends, not before
 		_, err := Open(t.Context(), dir, quiet(t))

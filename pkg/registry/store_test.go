@@ -175,7 +175,7 @@ func TestWatch(t *testing.T) {
 			if !ok {
 				t.Fatalf("%s: the channel is closed", what)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatalf("%s: no news", what)
 		}
 	}
@@ -207,7 +207,7 @@ func TestWatch(t *testing.T) {
 		old := s.Watch(ctx, 1)
 		select {
 		case <-old:
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatal("no news of what is gone")
 		}
 		cancel()

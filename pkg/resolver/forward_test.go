@@ -3,7 +3,6 @@ package resolver
 import (
 	"net"
 	"net/netip"
-	"os/exec"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -50,6 +49,18 @@ func say(rcode int, list ...string) func(dns.ResponseWriter, *dns.Msg) {
 	}
 }
 
+// askForwarded is ask for what a server answers, with how often it was asked: on a machine
+// that is too busy a server does not answer in time, and whoever asks asks again.
+func askForwarded(t *testing.T, r *running, transport, name, kind string, change func(*dns.Msg)) (answer *dns.Msg, times int64) {
+	t.Helper()
+	for times = 1; ; times++ {
+		answer = ask(t, r, transport, name, kind, change)
+		if answer.Rcode != dns.RcodeServerFailure || times == 5 {
+			return answer, times
+		}
+	}
+}
+
 func TestForward(t *testing.T) {
 	if elsewhere(t) {
 		return
@@ -75,20 +86,20 @@ func TestForward(t *testing.T) {
 	})
 	r := start(t, addr("127.0.0.2"))
 
-	answer := ask(t, r, "udp", "www.example.com.", "AAAA", func(m *dns.Msg) { m.SetEdns0(1232, true) })
+	answer, _ := askForwarded(t, r, "udp", "www.example.com.", "AAAA", func(m *dns.Msg) { m.SetEdns0(1232, true) })
 	if len(answer.Answer) != 1 || answer.Authoritative || !answer.RecursionAvailable || answer.Answer[0].Header().Ttl != 300 {
 		t.Errorf("forwarded is answered with\n%s", answer)
 	}
 	if opts := len(answer.Extra); opts != 1 || answer.IsEdns0() == nil {
 		t.Errorf("there are %d additional records, want the options alone", opts)
 	}
-	if answer := ask(t, r, "udp", "nowhere.example.com.", "AAAA", nil); answer.Rcode != dns.RcodeNameError || answer.IsEdns0() != nil {
+	if answer, _ := askForwarded(t, r, "udp", "nowhere.example.com.", "AAAA", nil); answer.Rcode != dns.RcodeNameError || answer.IsEdns0() != nil {
 		t.Errorf("a name that is nowhere:\n%s", answer)
 	}
-	if answer := ask(t, r, "udp", "large.example.com.", "TXT", nil); !answer.Truncated {
+	if answer, _ := askForwarded(t, r, "udp", "large.example.com.", "TXT", nil); !answer.Truncated {
 		t.Errorf("a large answer by UDP:\n%s", answer)
 	}
-	if answer := ask(t, r, "tcp", "large.example.com.", "TXT", nil); answer.Truncated || len(answer.Answer) != 1 {
+	if answer, _ := askForwarded(t, r, "tcp", "large.example.com.", "TXT", nil); answer.Truncated || len(answer.Answer) != 1 {
 		t.Errorf("a large answer by TCP:\n%s", answer)
 	}
 	if answer := ask(t, r, "udp", "another.example.com.", "AAAA", nil); answer.Rcode != dns.RcodeServerFailure || len(answer.Answer) != 0 {
@@ -130,10 +141,8 @@ func TestForwardLoop(t *testing.T) {
 		return
 	}
 	const server = "2001:db8:0:2::53"
-	if out, err := exec.Command("ip", "-6", "address", "add", server+"/128", "dev", "lo", "nodad").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	back := dns.Client{Timeout: 5 * time.Second, Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(server)}}}
+	address(t, addr(server))
+	back := dns.Client{Timeout: 20 * time.Second, Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(server)}}}
 	asked := upstream(t, "["+server+"]", func(w dns.ResponseWriter, m *dns.Msg) {
 		answer, _, err := back.Exchange(m, "[::1]:53")
 		if err != nil {
@@ -143,10 +152,11 @@ func TestForwardLoop(t *testing.T) {
 		_ = w.WriteMsg(answer)
 	})
 	r := start(t, addr(server))
-	if answer := ask(t, r, "udp", "www.example.com.", "AAAA", nil); answer.Rcode != dns.RcodeRefused {
+	answer, times := askForwarded(t, r, "udp", "www.example.com.", "AAAA", nil)
+	if answer.Rcode != dns.RcodeRefused {
 		t.Errorf("what goes round is answered with\n%s", answer)
 	}
-	if n := asked.Load(); n != 1 {
-		t.Errorf("it went round %d times", n)
+	if n := asked.Load(); n < 1 || n > times {
+		t.Errorf("asked %d times, it went round %d times", times, n)
 	}
 }

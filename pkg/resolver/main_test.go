@@ -70,6 +70,15 @@ func elsewhere(t *testing.T) bool {
 	return true
 }
 
+// address gives the namespace another address.
+func address(t *testing.T, a netip.Addr) {
+	t.Helper()
+	if out, err := exec.Command("ip", "-6", "address", "add", a.String()+"/128", "dev", "lo", "nodad").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	testenv.WaitForAddress(t, a)
+}
+
 // running is a resolver in a process of its own, and what it reads.
 type running struct {
 	dir     string
@@ -81,11 +90,15 @@ type running struct {
 // start starts a resolver of acme at [::1]:53, which forwards to the servers.
 func start(t *testing.T, servers ...netip.Addr) *running {
 	t.Helper()
-	r := &running{dir: filepath.Join(os.TempDir(), fmt.Sprintf("zosnet-dns-%d", os.Getpid())), address: "[::1]:53"}
-	if err := os.Mkdir(r.dir, 0o755); err != nil {
+	dir, err := os.MkdirTemp("", "zosnet-dns-")
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(r.dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // for who is not root
+		t.Fatal(err)
+	}
+	r := &running{dir: dir, address: "[::1]:53"}
 	r.replace(t, zoneFile, acme().Zone())
 	if len(servers) > 0 {
 		r.replace(t, forwardFile, Forward(servers))

@@ -3,8 +3,8 @@
 //
 // On a developer's machine a test that cannot run is skipped with the reason.
 // Where CI=true or ZOSNET_NO_SKIP=1 is set the same lack fails the test, so
-// that a skip never hides a break. The package knows nothing of labs, daemons
-// or packets.
+// that a skip never hides a break. Besides, it waits for what a kernel does later
+// than it says. The package knows nothing of labs, daemons or packets.
 package testenv
 
 import (

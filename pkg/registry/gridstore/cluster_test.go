@@ -26,7 +26,7 @@ import (
 )
 
 // patience bounds every wait for something that must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // grid is a grid under test: its CAs, nodes and members.
 type testGrid struct {
@@ -301,7 +301,7 @@ func speak(t testing.TB, g *testGrid, cfg *tls.Config, port uint16) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	// The preface of HTTP/2 and empty settings, RFC 9113, 3.4.

@@ -111,8 +111,12 @@ func TestWireCut(t *testing.T) {
 	g.ok(g.apply(n1, owner, "acme", 1, "n1", "n2"))
 	g.until(n2, "acme", func(s Snapshot) bool { return s.Networks["acme"] != nil })
 	w.cut()
-	time.Sleep(300 * time.Millisecond) // what had passed it is taken in
 	known := n2.Snapshot()
+	for taken := false; !taken; { // what had passed it is taken in
+		time.Sleep(500 * time.Millisecond)
+		next := n2.Snapshot()
+		taken, known = next.Confirmed.Equal(known.Confirmed) && next.Revision == known.Revision, next
+	}
 	for revision := uint64(2); revision <= 5; revision++ {
 		g.ok(g.apply(n1, owner, "acme", revision, "n1", "n2"))
 	}

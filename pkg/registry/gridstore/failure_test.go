@@ -270,9 +270,9 @@ func TestLive(t *testing.T) {
 
 	ctx, leave = context.WithCancel(t.Context())
 	done = make(chan struct{})
-	go func() { defer close(done); n1.KeepLive(ctx, 4*time.Second) }()
+	go func() { defer close(done); n1.KeepLive(ctx, 8*time.Second) }()
 	g.until(n2, "n1 is live again", live(true))
-	time.Sleep(5 * time.Second) // longer than the lease: it is kept
+	time.Sleep(10 * time.Second) // longer than the lease: it is kept
 	if !live(true)(n2.Snapshot()) {
 		t.Error("n1's lease was not kept alive")
 	}
@@ -342,7 +342,7 @@ func TestLeaderKilled(t *testing.T) {
 		return true
 	})
 
-	bounded, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	bounded, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	if err := g.members[1].Remove(bounded, g.peer(3)); !errors.Is(err, registry.ErrMajority) {
 		t.Errorf("one of the last two of three is taken out: %v", err)

@@ -36,13 +36,13 @@ func TestMajorityLost(t *testing.T) {
 	heard := g.until(n4, "what the third member has not", func(s Snapshot) bool { return s.Networks["lost"] != nil })
 	g.close(n4)
 	g.ok(g.members[1].Close())
-	if standing, serves, err := g.ask(2); err != nil || serves || standing.Revision < heard.Revision {
+	if standing, serves, err := g.ask(2, 8*time.Second); err != nil || serves || standing.Revision < heard.Revision {
 		t.Errorf("the last but one stands at %+v, %v", standing, err)
 	}
 	g.ok(g.members[2].Close())
 
 	first := g.recover(3)
-	if standing, _, err := g.ask(3); err == nil {
+	if standing, _, err := g.ask(3, 3*time.Second); err == nil {
 		t.Errorf("a member that is being recovered answers: %+v", standing)
 	}
 	number := g.recover(3) // as if it had crashed before the end
@@ -50,7 +50,7 @@ func TestMajorityLost(t *testing.T) {
 		t.Errorf("recoveries have the numbers %d, then %d", first, number)
 	}
 	g.start(3, nil)
-	if standing, serves, err := g.ask(3); err != nil || !serves || standing.Recovery != number {
+	if standing, serves, err := g.ask(3, patience); err != nil || !serves || standing.Recovery != number {
 		t.Errorf("the third stands at %+v, %v", standing, err)
 	}
 
@@ -89,7 +89,7 @@ func TestMajorityLost(t *testing.T) {
 	g.ok(os.RemoveAll(filepath.Join(g.dir, "n2", "etcd")))
 	g.join(3, 2, start)
 	g.ok(g.apply(n4, owner, "new", must(n4.Document(ctx, "new")).Revision+1, "n4"))
-	if standing, serves, err := g.ask(2); err != nil || !serves || standing.Recovery != number {
+	if standing, serves, err := g.ask(2, patience); err != nil || !serves || standing.Recovery != number {
 		t.Errorf("a member that was made again stands at %+v, %v", standing, err)
 	}
 }
@@ -105,13 +105,16 @@ func (g *testGrid) recover(n int) (number uint64) {
 	return number
 }
 
-// ask asks member n alone how it stands, and whether it serves.
-func (g *testGrid) ask(n int) (s Standing, serves bool, err error) {
-	ctx, cancel := context.WithTimeout(g.t.Context(), 3*time.Second)
+// ask asks member n alone how it stands, and whether it serves, each for so long: who is
+// not to answer or to serve is waited for.
+func (g *testGrid) ask(n int, within time.Duration) (s Standing, serves bool, err error) {
+	ctx, cancel := context.WithTimeout(g.t.Context(), within)
 	defer cancel()
 	at := g.endpoints(n)[0]
 	if s, err = Ask(ctx, at, g.node(4).tls); err != nil {
 		return s, false, err
 	}
+	ctx, cancel = context.WithTimeout(g.t.Context(), within)
+	defer cancel()
 	return s, Serves(ctx, at, g.node(4).tls) == nil, nil
 }
