@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,9 +23,10 @@ import (
 )
 
 const (
-	commandTime  = time.Minute                                   // that one command of a page may take
+	commandTime  = 2 * time.Minute                               // that one command of a page may take
 	stopCommand  = "systemctl disable --now zosnet zosnet-early" // a lab has no units; its daemon is stopped
-	watchingTime = 3 * time.Second                               // that a command runs which the page interrupts
+	watchingTime = 3 * time.Second                               // that a command runs which the page interrupts, and
+	shownTime    = time.Minute                                   // at most until it has printed what is shown
 )
 
 // command is one line of a console block, with what the page shows of its output.
@@ -179,20 +181,15 @@ func (c *console) run(ctx context.Context, want command) (out string, status int
 	cmd.Dir = c.dir
 	cmd.Env = append(cmd.Env, "PATH="+c.bin+":"+os.Getenv("PATH"))
 	cmd.WaitDelay = time.Second
-	var printed bytes.Buffer
+	var printed transcript
 	cmd.Stdout = &printed
 	if err := cmd.Start(); err != nil {
 		return "", 0, err
 	}
 	if want.interrupt {
-		until := time.After(watchingTime)
-		for pinging := true; pinging; {
-			select {
-			case <-until:
-				pinging = false
-			default:
-				_, _ = c.lab.Outside.Run(ctx, "ping", "-c1", "-W1", lab.NodeIPv6.String())
-			}
+		began := time.Now()
+		for time.Since(began) < watchingTime || time.Since(began) < shownTime && unseen(want.shown, printed.String()) != "" {
+			_, _ = c.lab.Outside.Run(ctx, "ping", "-c1", "-W1", lab.NodeIPv6.String())
 		}
 		if err := cmd.Process.Signal(unix.SIGINT); err != nil {
 			return printed.String(), 0, err
@@ -204,6 +201,24 @@ func (c *console) run(ctx context.Context, want command) (out string, status int
 		return printed.String(), exit.ExitCode(), nil
 	}
 	return printed.String(), 0, err
+}
+
+// transcript is what a command has printed, also while it runs.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (p *transcript) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(text)
+}
+
+func (p *transcript) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
 }
 
 // execLast lets the command take the shell's place, so that it gets the signals,

@@ -20,8 +20,8 @@ const (
 	usablePoll   = 20 * time.Millisecond
 )
 
-// usable waits until a workload's address can be bound in its namespace. A VM
-// takes its address when it boots.
+// usable waits until a workload's address can be bound in its namespace, and is
+// reached there. A VM takes its address when it boots.
 func usable(ctx context.Context, w plan.Workload) error {
 	if w.Kind == plan.WorkloadTap {
 		return nil
@@ -63,6 +63,8 @@ func addressState(namespace string, address netip.Addr) (waiting string, err err
 				waiting = "is a duplicate"
 			case a.Flags&unix.IFA_F_TENTATIVE != 0:
 				waiting = "is tentative"
+			case !isLocal(address):
+				waiting = "has no local route"
 			default:
 				waiting = ""
 			}
@@ -70,4 +72,12 @@ func addressState(namespace string, address netip.Addr) (waiting string, err err
 		return nil
 	})
 	return waiting, err
+}
+
+// isLocal tells whether the namespace takes packets to an address for its own. The
+// kernel makes the route that says so in a work queue, also for an address without DAD;
+// before, it loses them.
+func isLocal(address netip.Addr) bool {
+	routes, err := netlink.RouteGet(address.AsSlice())
+	return err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL
 }
