@@ -44,6 +44,11 @@ func showNodes(w io.Writer, list *api.ListNodesResponse) {
 		t.AppendRow([]any{n.Node, roleText(n), orDash(n.Class), orDash(endpoint), orDash(n.Address), liveText(n), len(n.Networks), orDash(n.Version)})
 	}
 	t.Render()
+	for _, n := range list.Nodes {
+		if n.Problem != "" {
+			fmt.Fprintf(w, "\n%s: %s\n", bad(n.Node), n.Problem)
+		}
+	}
 	if list.Registry.Problem != "" {
 		fmt.Fprintf(w, "\nThis is what this node knows by itself, %s.\n", registryText(list.Registry))
 	}

@@ -124,6 +124,7 @@ type Node struct {
 	Admitted      string                 `protobuf:"bytes,11,opt,name=admitted,proto3" json:"admitted,omitempty"`  // when it was let in
 	Exit          bool                   `protobuf:"varint,12,opt,name=exit,proto3" json:"exit,omitempty"`         // it serves others as an exit
 	Unproven      bool                   `protobuf:"varint,13,opt,name=unproven,proto3" json:"unproven,omitempty"` // nothing that it says is proven
+	Problem       string                 `protobuf:"bytes,14,opt,name=problem,proto3" json:"problem,omitempty"`    // why what it says of itself is not believed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -247,6 +248,13 @@ func (x *Node) GetUnproven() bool {
 		return x.Unproven
 	}
 	return false
+}
+
+func (x *Node) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 // RegistryState is what this node has of the grid's registry.
@@ -971,7 +979,7 @@ const file_nodes_proto_rawDesc = "" +
 	"\x10ListNodesRequest\"p\n" +
 	"\x11ListNodesResponse\x12%\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x0f.zosnet.v1.NodeR\x05nodes\x124\n" +
-	"\bregistry\x18\x02 \x01(\v2\x18.zosnet.v1.RegistryStateR\bregistry\"\xbe\x02\n" +
+	"\bregistry\x18\x02 \x01(\v2\x18.zosnet.v1.RegistryStateR\bregistry\"\xd8\x02\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06member\x18\x02 \x01(\bR\x06member\x12\x14\n" +
@@ -986,7 +994,8 @@ const file_nodes_proto_rawDesc = "" +
 	" \x01(\tR\aversion\x12\x1a\n" +
 	"\badmitted\x18\v \x01(\tR\badmitted\x12\x12\n" +
 	"\x04exit\x18\f \x01(\bR\x04exit\x12\x1a\n" +
-	"\bunproven\x18\r \x01(\bR\bunproven\"{\n" +
+	"\bunproven\x18\r \x01(\bR\bunproven\x12\x18\n" +
+	"\aproblem\x18\x0e \x01(\tR\aproblem\"{\n" +
 	"\rRegistryState\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1c\n" +
 	"\tconfirmed\x18\x02 \x01(\tR\tconfirmed\x12\x18\n" +

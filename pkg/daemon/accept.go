@@ -11,6 +11,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/api"
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
+	"github.com/zosnet/zosnet/pkg/spec"
 	"github.com/zosnet/zosnet/pkg/trust"
 )
 
@@ -110,6 +111,7 @@ func (d *Daemon) ignored(ctx context.Context, v view) ([]*api.Ignored, error) {
 	if err != nil {
 		return nil, err
 	}
+	list = append(list, notUnderstood(snap, local)...)
 	for _, n := range local.Networks {
 		if _, there := snap.Networks[n.Name]; there && !d.grid.adopted.has(n.Name) {
 			list = append(list, &api.Ignored{Object: "network " + n.Name, Reason: sameName(n.Name).Error()})
@@ -128,6 +130,23 @@ func unheardOf(snap gridstore.Snapshot, adopted []string) (list []*api.Ignored) 
 		if snap.Source == gridstore.SourceCluster && snap.Networks[name] == nil && snap.Carried[name] == nil {
 			list = append(list, &api.Ignored{Object: "network " + name,
 				Reason: "the grid's registry has no document of it; what it has here stays as it is until its owner applies it again, or deletes it"})
+		}
+	}
+	return list
+}
+
+// notUnderstood gives the networks whose owner signed a text that this program cannot
+// read: it may be of a newer one.
+func notUnderstood(snap gridstore.Snapshot, local registry.Snapshot) (list []*api.Ignored) {
+	for name, n := range snap.Networks {
+		record, stored := local.Network(name)
+		if n.Document == nil || stored && string(record.Document) == n.Document.Text {
+			continue
+		}
+		if _, _, err := spec.DecodeNetwork(n.Document.File, []byte(n.Document.Text)); err != nil {
+			list = append(list, &api.Ignored{Object: "network " + name, Reason: fmt.Sprintf(
+				"revision %d of its document is not understood here, and the last one that was is enforced; if that one is right for a newer zosnet, upgrade this node: %v",
+				n.Document.Revision, err)})
 		}
 	}
 	return list

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/trust"
 )
@@ -23,5 +25,28 @@ func TestUnheardOf(t *testing.T) {
 	snap.Source = gridstore.SourceCache
 	if list := unheardOf(snap, adopted); len(list) != 0 {
 		t.Errorf("before the registry was reached %v are told", list)
+	}
+}
+
+// TestNotUnderstood: of a document that a newer zosnet may read, and this one does not, it
+// is said which revision it is, that the last one stays, and what to do.
+func TestNotUnderstood(t *testing.T) {
+	const here = "network: acme\nnodes: [n1]\n"
+	document := func(name, text string) *gridstore.Network {
+		return &gridstore.Network{Name: name, Document: &gridstore.Document{Document: trust.Document{Network: name, Revision: 7, Text: text}, File: name + ".yaml"}}
+	}
+	snap := gridstore.Snapshot{Networks: map[string]*gridstore.Network{
+		"acme": document("acme", here), "globex": document("globex", "network: globex\nnodes: [n1]\nquota: 5\n"),
+		"initech": document("initech", "network: initech\nnodes: [n1]\n"), "gone": {Name: "gone"},
+	}}
+	local := registry.Snapshot{Networks: []registry.NetworkRecord{{Name: "acme", Document: []byte(here)}, {Name: "globex", Document: []byte(here)}}}
+	list := notUnderstood(snap, local)
+	if len(list) != 1 || list[0].Object != "network globex" {
+		t.Fatalf("told are %v, want globex", list)
+	}
+	for _, want := range []string{"revision 7", "the last one that was is enforced", "upgrade this node", "globex.yaml:3:1", "quota: found an unknown key"} {
+		if !strings.Contains(list[0].Reason, want) {
+			t.Errorf("%s: want it to say %s", list[0].Reason, want)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/zosnet/zosnet/pkg/delegation"
 	"github.com/zosnet/zosnet/pkg/ipam"
 	"github.com/zosnet/zosnet/pkg/registry"
+	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/spec"
 )
 
@@ -27,6 +28,7 @@ func codeOf(err error) codes.Code {
 		disallowed *controlplane.RefusedError
 		refused    *delegation.RefusedError
 		notHeld    *delegation.NotHeldError
+		newer      *gridstore.VersionError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -37,7 +39,7 @@ func codeOf(err error) codes.Code {
 		return codes.NotFound
 	case errors.As(err, &exists):
 		return codes.AlreadyExists
-	case errors.As(err, &inUse), errors.As(err, &disallowed), errors.As(err, &refused):
+	case errors.As(err, &inUse), errors.As(err, &disallowed), errors.As(err, &refused), errors.As(err, &newer):
 		return codes.FailedPrecondition
 	case errors.As(err, &exhausted), errors.As(err, &noSpace):
 		return codes.ResourceExhausted

@@ -46,7 +46,7 @@ func (d *Daemon) ListNodes(ctx context.Context, _ *api.ListNodesRequest) (*api.L
 // knownNodes gives the nodes that concern this one, as it knows them.
 func knownNodes(snap gridstore.Snapshot) (list []gridstore.Listed) {
 	for _, name := range slices.Sorted(maps.Keys(snap.Nodes)) {
-		l := gridstore.Listed{Node: *snap.Nodes[name]}
+		l := gridstore.Listed{Node: *snap.Nodes[name], Problem: snap.ProblemOf(name)}
 		for _, network := range sortedNetworks(snap) {
 			if network.Parts[name] != nil {
 				l.Networks = append(l.Networks, network.Name)
@@ -60,7 +60,7 @@ func knownNodes(snap gridstore.Snapshot) (list []gridstore.Listed) {
 func listed(n gridstore.Listed) *api.Node {
 	m := &api.Node{
 		Node: n.Name, Member: n.Member.IsValid(), Live: n.Live, Since: timeText(n.Since), Left: timeText(n.Left),
-		Networks: n.Networks, Unproven: n.Identity == nil || n.Record == nil,
+		Networks: n.Networks, Unproven: n.Identity == nil || n.Record == nil, Problem: textOf(n.Problem),
 	}
 	if n.Admitted != nil {
 		m.Address, m.Admitted = n.Admitted.Address.String(), timeText(n.Admitted.Admitted)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"slices"
 
@@ -24,7 +25,7 @@ func (d *Daemon) ShowNetwork(ctx context.Context, r *api.ShowNetworkRequest) (*a
 	}
 	record, ok := snap.Network(r.Network)
 	if !ok {
-		return nil, &registry.NotFoundError{Kind: "network", Name: r.Network}
+		return nil, d.notHere(ctx, r.Network)
 	}
 	document, err := d.documents.network(record)
 	if err != nil {
@@ -58,6 +59,20 @@ func (d *Daemon) ShowNetwork(ctx context.Context, r *api.ShowNetworkRequest) (*a
 		}
 	}
 	return n, nil
+}
+
+// notHere says why there is nothing of a network on this node.
+func (d *Daemon) notHere(ctx context.Context, network string) error {
+	ignored, err := d.ignored(ctx, view{})
+	if err != nil {
+		return err
+	}
+	for _, i := range ignored {
+		if i.Object == "network "+network {
+			return refused(fmt.Sprintf("there is nothing of network %s here: %s", network, i.Reason))
+		}
+	}
+	return &registry.NotFoundError{Kind: "network", Name: network}
 }
 
 // addElsewhere adds what other nodes carry of a network.

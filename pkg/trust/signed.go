@@ -151,17 +151,45 @@ func (id *Identity) Open(value []byte, kind Kind, key string, now time.Time) (*V
 	if err != nil {
 		return nil, fmt.Errorf("value of %s: %w", key, err)
 	}
-	return &Value{Node: s.Node, Kind: s.Kind, Key: s.Key, Serial: s.Serial, Payload: []byte(s.Payload)}, nil
+	return s.value(), nil
 }
 
-func (id *Identity) prove(s *Signed, kind Kind, key string, now time.Time) error {
+func (s *Signed) value() *Value {
+	return &Value{Node: s.Node, Kind: s.Kind, Key: s.Key, Serial: s.Serial, Payload: []byte(s.Payload)}
+}
+
+// Open proves that a value that was found under a key was signed with this one, by
+// whatever certificate and whenever. Errors are those of [Identity.Open].
+func (k *NodeKey) Open(value []byte, node string, kind Kind, key string) (*Value, error) {
+	s, err := DecodeSigned(value)
+	if err == nil {
+		err = s.is(node, kind, key)
+	}
+	if err == nil && !ecdsa.VerifyASN1(&k.key.PublicKey, s.digest(), s.Signature) {
+		err = ErrSignature
+	}
+	if err != nil {
+		return nil, fmt.Errorf("value of %s: %w", key, err)
+	}
+	return s.value(), nil
+}
+
+// is tells whether that is what it says of itself.
+func (s *Signed) is(node string, kind Kind, key string) error {
 	switch {
 	case s.Key != key:
 		return fmt.Errorf("%w: %s", ErrOtherKey, s.Key)
-	case s.Node != id.Node:
-		return fmt.Errorf("%w: signed as %s, certificate of %s", ErrOtherNode, s.Node, id.Node)
+	case s.Node != node:
+		return fmt.Errorf("%w: signed as %s, certificate of %s", ErrOtherNode, s.Node, node)
 	case s.Kind != kind:
 		return fmt.Errorf("%w: %s, want %s", ErrOtherKind, s.Kind, kind)
+	}
+	return nil
+}
+
+func (id *Identity) prove(s *Signed, kind Kind, key string, now time.Time) error {
+	if err := s.is(id.Node, kind, key); err != nil {
+		return err
 	}
 	sum := s.digest()
 	var unusable error

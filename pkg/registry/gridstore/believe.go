@@ -79,6 +79,9 @@ func (j *judge) believeSigned(k Key, raw []byte) (value, error) {
 	}
 	proven, err := id.Open(raw, k.signedAs(), k.path(), j.now())
 	if err != nil {
+		if _, why := fieldsOf(raw); errors.As(why, new(*VersionError)) {
+			err = why
+		}
 		return nil, err
 	}
 	seen, err := j.seen[k].Accept(proven)

@@ -82,10 +82,27 @@ func (c *change) run(compute func(*change) error) error {
 	ctx, cancel := context.WithTimeout(c.ctx, callTimeout)
 	defer cancel()
 	resp, err := c.client.etcd.Txn(ctx).If(c.compares...).Then(c.ops...).Commit()
-	if err == nil && !resp.Succeeded {
-		err = errStale
+	switch {
+	case err == nil && !resp.Succeeded:
+		return errStale
+	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
+		return &tooLargeError{compares: len(c.compares), ops: len(c.ops), cause: err}
 	}
 	return err
+}
+
+// tooLargeError says that etcd does not take a transaction of that size.
+type tooLargeError struct {
+	compares, ops int
+	cause         error
+}
+
+func (e *tooLargeError) Unwrap() error { return e.cause }
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("%v: it compares %d keys or ranges and changes %d; the grid's own registry takes 16384 of each and 8 MiB, "+
+		"and an etcd that you run yourself 128 of each and 1.5 MiB until its members are started with --max-txn-ops 16384 --max-request-bytes 8388608",
+		e.cause, e.compares, e.ops)
 }
 
 func (c *change) read(key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
@@ -190,54 +207,6 @@ func (c *change) replace(key Key, v value) error {
 		c.ops = append(c.ops, clientv3.OpPut(key.String(), string(raw)))
 	}
 	return nil
-}
-
-// sign writes a payload signed by this node over what is there, under the next
-// serial. The same payload again changes nothing, unless anew.
-func (c *change) sign(key Key, payload value, anew bool) error {
-	if err := checkForm(payload); err != nil {
-		return &computeError{fmt.Errorf("registry key %s: %w", key, err)}
-	}
-	old, err := c.get(key)
-	if err != nil {
-		return err
-	}
-	var was envelope
-	if old != nil && decode(old, &was) != nil {
-		was = envelope{}
-	}
-	var replaced []byte
-	if was.Payload != "" {
-		replaced = []byte(was.Payload)
-	}
-	text, err := encode(payload, replaced)
-	if err != nil {
-		return fmt.Errorf("payload of registry key %s: %w", key, err)
-	}
-	if string(text) == was.Payload && !anew {
-		return nil
-	}
-	raw, err := c.client.seal(key, was.Serial, text)
-	if err != nil {
-		return err
-	}
-	var next envelope
-	if err := decode(raw, &next); err != nil {
-		return fmt.Errorf("registry key %s: %w", key, err)
-	}
-	if raw, err = encode(&next, old); err != nil {
-		return fmt.Errorf("registry key %s: %w", key, err)
-	}
-	c.ops = append(c.ops, clientv3.OpPut(key.String(), string(raw)))
-	return nil
-}
-
-// seal signs a payload under a serial above the last one. Serials are milliseconds
-// where possible, so that a key which is gone and comes back goes on above what it
-// had; the clock may have been ahead then, so what we have seen counts too.
-func (c *Client) seal(key Key, last uint64, payload []byte) ([]byte, error) {
-	serial := max(last+1, c.lastSerial(key)+1, uint64(c.now().UnixMilli()))
-	return c.cfg.Key.Sign(c.cfg.Node, key.signedAs(), key.path(), serial, payload)
 }
 
 func (c *change) delete(key Key) { c.ops = append(c.ops, clientv3.OpDelete(key.String())) }

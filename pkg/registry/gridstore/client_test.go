@@ -247,64 +247,6 @@ func TestTwoApply(t *testing.T) {
 	}
 }
 
-// TestNewerFieldsSurvive: what a newer node wrote into a value, an older one leaves
-// in it.
-func TestNewerFieldsSurvive(t *testing.T) {
-	t.Parallel()
-	g := single(t, 1)
-	ctx := t.Context()
-	c := g.open(1)
-	owner := must(trust.NewOwnerKey())
-	g.publish(c)
-	g.ok(g.apply(c, owner, "acme", 1, "n1"))
-	newer := func(key string) {
-		raw := g.rawGet(key)
-		g.rawPut(key, strings.Replace(raw, "{", `{"aNewField":{"a":1},`, 1))
-	}
-	node := g.node(1)
-	record := `{"version":1,"class":"home-ipv4","aNewFact":[1,2]}`
-	g.rawPut("/zosnet/v1/nodes/n1/record", string(must(node.key.Sign("n1", trust.KindRecord, "nodes/n1/record", 1, []byte(record)))))
-	newer("/zosnet/v1/nodes/n1/record")
-	newer("/zosnet/v1/networks/acme")
-	newer("/zosnet/v1/nodes/n1/certificate")
-
-	g.ok(c.PutRecord(ctx, Record{Class: "dc-ipv4"}))
-	g.ok(g.apply(c, owner, "acme", 2, "n1"))
-	renewed := must(g.ca.Issue(g.request(1), controlAddress(1), time.Now()))
-	g.ok(c.PutCertificate(ctx, append(renewed, node.pem...)))
-	for _, key := range []string{"nodes/n1/record", "networks/acme", "nodes/n1/certificate"} {
-		if raw := g.rawGet(root + key); !strings.Contains(raw, `"aNewField":{"a":1}`) || !strings.Contains(raw, `"version":1`) {
-			t.Errorf("%s: %s", key, raw)
-		}
-	}
-	if raw := g.rawGet("/zosnet/v1/nodes/n1/record"); !strings.Contains(raw, `\"aNewFact\":[1,2]`) || !strings.Contains(raw, "dc-ipv4") {
-		t.Errorf("the payload: %s", raw)
-	}
-	s := g.until(c, "it is believed", func(s Snapshot) bool {
-		return s.Nodes["n1"] != nil && s.Nodes["n1"].Record != nil && s.Nodes["n1"].Record.Class == "dc-ipv4"
-	})
-	if len(s.Problems) != 0 {
-		t.Errorf("problems %v", s.Problems)
-	}
-	t.Run("a value of a newer version is not written over", func(t *testing.T) {
-		g.rawPut("/zosnet/v1/nodes/n1/certificate", `{"version":2}`)
-		err := c.PutCertificate(ctx, node.pem)
-		if newer, is := errors.AsType[*VersionError](err); !is || newer.Version != 2 {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("what is no value is", func(t *testing.T) {
-		g.rawPut("/zosnet/v1/nodes/n1/certificate", `garbage`)
-		g.ok(c.PutCertificate(ctx, node.pem))
-	})
-	t.Run("signed again with a new key", func(t *testing.T) {
-		n, err := c.SignAgain(ctx)
-		if err != nil || n != 1 {
-			t.Errorf("%d, %v", n, err)
-		}
-	})
-}
-
 // TestBlocks: a node asks a holder for blocks, hears what it gets, and others hear
 // to whom the block behind a part was given.
 func TestBlocks(t *testing.T) {

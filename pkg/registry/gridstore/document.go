@@ -40,12 +40,16 @@ func (c *Client) Document(ctx context.Context, network string) (*Document, error
 	}
 	ch := &change{ctx: ctx, client: c, values: map[Key][]byte{}}
 	d, _, err := ch.document(network)
+	if failed, ok := errors.AsType[*computeError](err); ok {
+		err = failed.err
+	}
 	return d, err
 }
 
 // document reads a network's document, nil if there is none, and tells whether the
 // registry has it. Every node can write there: where this node has believed another
-// one, which the registry's cannot follow, that counts.
+// one, which the registry's cannot follow, that counts, and nothing is kept of the
+// registry's. One that a newer zosnet wrote is left alone.
 func (c *change) document(network string) (d *Document, stored bool, err error) {
 	key := Key{Kind: KindDocument, Network: network}
 	raw, err := c.get(key)
@@ -61,13 +65,23 @@ func (c *change) document(network string) (d *Document, stored bool, err error) 
 		d.Network = network
 		_, err = pin.Observe(d.Document, trust.Accept{})
 	}
+	if newer, is := errors.AsType[*VersionError](err); is {
+		return nil, false, &computeError{newerDocument(network, newer)}
+	}
 	switch {
 	case err == nil:
 		return d, true, checkForm(d)
 	case known != nil:
+		c.values[key] = nil
 		return known, false, nil
 	}
 	return nil, false, &computeError{fmt.Errorf("registry key %s: %w; a node that carries the network knows its document: apply it there", key, err)}
+}
+
+// newerDocument says that nothing can be done here about a network's document.
+func newerDocument(network string, err *VersionError) error {
+	return fmt.Errorf("the document of network %q in the grid's registry (%s): %w, or do this at a node that has that one",
+		network, Key{Kind: KindDocument, Network: network}, err)
 }
 
 // believed gives the document that this node has of a network, nil if it has none, and
@@ -119,6 +133,9 @@ func (c *Client) PutDocument(ctx context.Context, d Document) error {
 		}
 		if d.Released {
 			d.Nodes = nil
+		}
+		if !stored {
+			d.Extra = was.Extra
 		}
 		if err := ch.replace(key, &d); err != nil {
 			return err

@@ -3,9 +3,12 @@ package gridstore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/zosnet/zosnet/pkg/trust"
 )
 
 // What the registry keeps of a network's past.
@@ -62,6 +65,9 @@ func (c *Client) History(ctx context.Context, network string) ([]Revision, error
 			if err == nil {
 				revision.Err = cmp.Or(decode(kv.Value, &revision.Document), checkForm(&revision.Document))
 			}
+			if _, newer := errors.AsType[*VersionError](revision.Err); newer {
+				revision.Document = Document{Document: trust.Document{Revision: k.Revision}}
+			}
 			if revision.Network = network; k.Kind == KindRevision && revision.Revision != k.Revision {
 				continue // it is no revision at all
 			}
@@ -71,6 +77,6 @@ func (c *Client) History(ctx context.Context, network string) ([]Revision, error
 			list = append(list, revision)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b Revision) int { return cmp.Compare(b.Revision, a.Revision) })
+	slices.SortStableFunc(list, func(a, b Revision) int { return cmp.Compare(b.Revision-1, a.Revision-1) }) // a last one that cannot be read has 0
 	return list, nil
 }

@@ -85,7 +85,7 @@ func (c *change) putHolding(now, next ipam.Holding) error {
 			continue
 		}
 		v := &registration{Source: r.Source, Contact: r.Contact, Registered: r.Registered.UTC()}
-		if err := c.sign(Key{Kind: KindRegistration, Node: self, Prefix: p}, v, false); err != nil {
+		if err := c.sign(Key{Kind: KindRegistration, Node: self, Prefix: p}, v); err != nil {
 			return err
 		}
 	}
@@ -94,7 +94,7 @@ func (c *change) putHolding(now, next ipam.Holding) error {
 			continue
 		}
 		v := &delegation{Node: d.Node, Until: d.Until}
-		if err := c.sign(Key{Kind: KindDelegation, Node: self, Prefix: p}, v, false); err != nil {
+		if err := c.sign(Key{Kind: KindDelegation, Node: self, Prefix: p}, v); err != nil {
 			return err
 		}
 	}
@@ -129,7 +129,7 @@ func (c *Client) PutRequest(ctx context.Context, was *ipam.Request, r ipam.Reque
 		}
 		ch.compares = append(ch.compares, clientv3.Compare(clientv3.ModRevision(k.String()), "=", revision))
 		v := &request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Others: slices.Clone(r.Others), Release: slices.Clone(r.Release)}
-		return ch.sign(k, v, false)
+		return ch.sign(k, v)
 	})
 }
 

@@ -28,11 +28,7 @@ func TestDocumentedKeys(t *testing.T) {
 			t.Errorf("%s: is it signed by a node? the page says %t", row[1], signed)
 		}
 	}
-	for _, kind := range []Kind{
-		KindRecord, KindCertificate, KindLive, KindPart, KindAttachment, KindBinding, KindRegistration, KindDelegation, KindRequest,
-		KindToken, KindDocument, KindClaim, KindSpan, KindRoster, KindMember, KindRevision, KindRemoved, KindIssued, KindRevocations,
-		KindRecovery,
-	} {
+	for _, kind := range everyKind(t) {
 		if !kinds[kind] {
 			t.Errorf("the page does not have keys of kind %s", kind)
 		}

@@ -2,6 +2,7 @@ package gridstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -68,7 +69,7 @@ func (r *reading) get(ctx context.Context, ranges []string, opts ...clientv3.OpO
 
 // Look reads one network from the registry as it is now, whether it concerns this
 // node or not: its document, if there is one, and what the nodes that this names, and
-// some more, have of it. It is proven like a snapshot, but against no memory: an old
+// some more, have of it. A document that a newer zosnet wrote is an error. It is proven like a snapshot, but against no memory: an old
 // value that is shown again is not noticed. So it is for people, and never enforced.
 func (c *Client) Look(ctx context.Context, network string, nodes []string) (Snapshot, error) {
 	if err := checkName("network", network); err != nil {
@@ -78,6 +79,9 @@ func (c *Client) Look(ctx context.Context, network string, nodes []string) (Snap
 	document := Key{Kind: KindDocument, Network: network}
 	if err := r.take(ctx, []string{document.String()}); err != nil {
 		return Snapshot{}, err
+	}
+	if err, newer := errors.AsType[*VersionError](r.state.refused[document.String()].err); newer {
+		return Snapshot{}, newerDocument(network, err)
 	}
 	if e := r.state.find(document); e != nil {
 		nodes = append(slices.Clone(nodes), e.value.(*Document).Nodes...)

@@ -18,7 +18,7 @@ func (c *Client) self(kind Kind) Key { return Key{Kind: kind, Node: c.cfg.Node} 
 // PutRecord says what this node is.
 func (c *Client) PutRecord(ctx context.Context, r Record) error {
 	return c.change(ctx, "publish this node's record", func(ch *change) error {
-		return ch.sign(c.self(KindRecord), &r, false)
+		return ch.sign(c.self(KindRecord), &r)
 	})
 }
 
@@ -39,7 +39,7 @@ func (c *Client) PutPart(ctx context.Context, network string, p Part) error {
 		return err
 	}
 	return c.change(ctx, fmt.Sprintf("publish this node's part in network %q", network), func(ch *change) error {
-		return ch.sign(Key{Kind: KindPart, Node: c.cfg.Node, Network: network}, &p, false)
+		return ch.sign(Key{Kind: KindPart, Node: c.cfg.Node, Network: network}, &p)
 	})
 }
 
@@ -68,38 +68,6 @@ func (c *Client) DeletePart(ctx context.Context, network string) error {
 		ch.deleteAll(below(c.cfg.Node, KindBinding, network))
 		return nil
 	})
-}
-
-// SignAgain signs every value of this node with its present key, after it got a
-// new one, and gives how many there were.
-func (c *Client) SignAgain(ctx context.Context) (n int, err error) {
-	err = c.change(ctx, "sign this node's values again", func(ch *change) error {
-		kvs, err := ch.list(nodeRoot(c.cfg.Node))
-		if err != nil {
-			return err
-		}
-		n = 0
-		for _, kv := range kvs {
-			k, err := ParseKey(string(kv.Key))
-			if err != nil || k.signedAs() == "" {
-				continue
-			}
-			s, err := trust.DecodeSigned(kv.Value)
-			if err != nil {
-				continue // nobody believes it
-			}
-			v, err := decodeAs(k, []byte(s.Payload))
-			if err != nil {
-				return fmt.Errorf("registry key %s: %w", k, err)
-			}
-			if err := ch.sign(k, v, true); err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
-	})
-	return n, err
 }
 
 // identity is this node's by its newest certificate.

@@ -2,6 +2,9 @@ package gridstore
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -10,6 +13,19 @@ import (
 type Listed struct {
 	Node
 	Networks []string // that it says it carries, by name; not proven
+	Problem  error    // why its certificate or its record is not believed; nil: it is, or there is none
+}
+
+// ProblemOf says why a node's certificate or its record is not believed; nil: it is, or
+// there is none.
+func (s *Snapshot) ProblemOf(node string) error {
+	for _, kind := range []Kind{KindCertificate, KindRecord} {
+		key := Key{Kind: kind, Node: node}.String()
+		if i, refused := slices.BinarySearchFunc(s.Problems, key, func(p Problem, key string) int { return strings.Compare(p.Key, key) }); refused {
+			return fmt.Errorf("registry key %s: %w", key, s.Problems[i].Err)
+		}
+	}
+	return nil
 }
 
 // Nodes reads who is in the grid from the registry as it is now, by name. A node's
@@ -38,7 +54,7 @@ func (c *Client) Nodes(ctx context.Context) ([]Listed, error) {
 	known, now := c.Snapshot(), r.snapshot()
 	list := make([]Listed, 0, len(roster))
 	for _, a := range roster {
-		l := Listed{Node: Node{Name: a.Node}, Networks: networks[a.Node]}
+		l := Listed{Node: Node{Name: a.Node}, Networks: networks[a.Node], Problem: now.ProblemOf(a.Node)}
 		if n := now.Nodes[a.Node]; n != nil {
 			l.Node = *n
 		}

@@ -35,7 +35,7 @@ func (c *Client) PutAttachment(ctx context.Context, network string, a Attachment
 				return err
 			}
 		}
-		return ch.sign(k, &a, false)
+		return ch.sign(k, &a)
 	})
 	if failed, ok := errors.AsType[*computeError](err); ok {
 		return failed.err
@@ -84,7 +84,7 @@ func (c *Client) PutBindings(ctx context.Context, network string, bindings []Bin
 	}
 	return c.change(ctx, fmt.Sprintf("publish %s of network %q", strings.Join(names, ", "), network), func(ch *change) error {
 		for _, b := range bindings {
-			if err := ch.sign(c.bindingKey(network, b.Workload, b.Address), &b, false); err != nil {
+			if err := ch.sign(c.bindingKey(network, b.Workload, b.Address), &b); err != nil {
 				return err
 			}
 		}
