@@ -91,9 +91,9 @@ func showNetwork(w io.Writer, n *api.Network) {
 			t.SentPackets, t.SentBytes, t.ReceivedPackets, t.ReceivedBytes)
 	}
 	fmt.Fprintln(w)
-	t := newTable(w, "workload", "service", "address", "interface", "kind")
+	t := newTable(w, "workload", "service", "node", "address", "interface", "kind")
 	for _, wl := range n.Workloads {
-		t.AppendRow([]any{wl.Name, wl.Service, orDash(wl.Address), wl.Interface, wl.Kind})
+		t.AppendRow([]any{wl.Name, wl.Service, wl.Node, orDash(wl.Address), orDash(wl.Interface), wl.Kind})
 	}
 	t.Render()
 	fmt.Fprintln(w)

@@ -75,8 +75,6 @@ type (
 	Timeouts = bpfTimeouts
 	// Event is a packet that somebody may want to see; time is ns of CLOCK_BOOTTIME.
 	Event = bpfEvent
-	// EventKind says why an event was sent.
-	EventKind = bpfEventKind
 	// Hook says which program sent an event.
 	Hook = bpfHook
 	// Dimension is what of a packet a policy vector is about.
@@ -86,7 +84,6 @@ type (
 // Constants that the datapath and the daemon share.
 const (
 	MaxNetworks   = int(bpfLimitLIMIT_NETWORKS)
-	MaxBindings   = int(bpfLimitLIMIT_BINDINGS)
 	MaxPrefixes   = int(bpfLimitLIMIT_PREFIXES)
 	PolicyEntries = int(bpfLimitLIMIT_POLICY_ENTRIES)
 	LockdownMax   = int(bpfLimitLIMIT_LOCKDOWN_RANGES)

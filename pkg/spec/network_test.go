@@ -166,12 +166,12 @@ func TestWarnings(t *testing.T) {
 		{"elsewhere", head + "  - deny: {from: outside, to: [outside, other/web]}",
 			"a.yaml:5:5: rules[0]: never matches: neither side can be in this network"},
 		{"not for rules", head + "  - deny: {from: web, ports: [tcp/1, icmpv6/packet-too-big, icmpv6/135]}",
-			"a.yaml:5:38: rules[0]: icmpv6/packet-too-big has no effect: ICMPv6 errors, MLD and neighbor discovery are not subject to rules\n" +
-				"a.yaml:5:61: rules[0]: icmpv6/neighbor-solicitation has no effect: ICMPv6 errors, MLD and neighbor discovery are not subject to rules"},
+			"a.yaml:5:38: rules[0]: icmpv6/packet-too-big has no effect: ICMPv6 errors, MLD and neighbour discovery are not subject to rules\n" +
+				"a.yaml:5:61: rules[0]: icmpv6/neighbor-solicitation has no effect: ICMPv6 errors, MLD and neighbour discovery are not subject to rules"},
 		{"another node", "network: acme\nnodes: [n2, n1]",
-			"a.yaml:2:9: nodes[0]: n2 is another node than n1; its part is not yet carried by this version"},
+			"a.yaml:2:9: nodes[0]: n2 is another node than n1, and carries its part only in a grid"},
 		{"only other nodes", "network: acme\nnodes: [n2]",
-			"a.yaml:2:9: nodes[0]: n2 is another node than n1; its part is not yet carried by this version\n" +
+			"a.yaml:2:9: nodes[0]: n2 is another node than n1, and carries its part only in a grid\n" +
 				"a.yaml:2:8: nodes: n1 is not among them; nothing of this network is carried here"},
 		{"IPv4", head + "  - deny: {from: ['2001:db8::/32', 10.0.0.0/8], to: 192.0.2.0/24}",
 			"a.yaml:5:36: rules: 10.0.0.0/8 is an IPv4 CIDR, the first of 2; they match only at an IPv4 proxy, which is not yet carried by this version"},

@@ -123,8 +123,8 @@ func TestReadSaysWhatToDo(t *testing.T) {
 	}
 	for _, test := range tests {
 		_, nodeErr := spec.ReadNode(test.path)
-		_, _, networkErr := spec.ReadNetwork(test.path)
-		for _, err := range []error{nodeErr, networkErr} {
+		_, textErr := spec.ReadText(test.path)
+		for _, err := range []error{nodeErr, textErr} {
 			if err == nil || !contains(err.Error(), test.path, test.want) {
 				t.Errorf("%s: got %v, want it to say %q", test.path, err, test.want)
 			}

@@ -18,16 +18,6 @@ func ReadNode(path string) (*Node, error) {
 	return DecodeNode(path, data)
 }
 
-// ReadNetwork reads and decodes a NETWORK.yaml of at most MaxDocument bytes. An
-// error of type Errors is about what it says; any other, about reading it.
-func ReadNetwork(path string) (*Network, []Warning, error) {
-	data, err := ReadText(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	return DecodeNetwork(path, data)
-}
-
 // ReadText reads the text of a document of at most MaxDocument bytes.
 func ReadText(path string) ([]byte, error) {
 	f, err := os.Open(path)

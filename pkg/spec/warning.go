@@ -25,7 +25,7 @@ func (n *Network) ineffective() []Warning {
 		for _, p := range rule.Ports {
 			if p.Proto == ProtoICMPv6 && p.First == p.Last && ruleFree(p.First) {
 				list = append(list, Warning{p.Pos, key, p.String() +
-					" has no effect: ICMPv6 errors, MLD and neighbor discovery are not subject to rules"})
+					" has no effect: ICMPv6 errors, MLD and neighbour discovery are not subject to rules"})
 			}
 		}
 	}
@@ -56,7 +56,7 @@ func (n *Network) Warnings(localNode string) []Warning {
 		}
 		key := fmt.Sprintf("nodes[%d]", i)
 		list = append(list, Warning{n.Where[key], key, fmt.Sprintf(
-			"%s is another node than %s; its part is not yet carried by this version", node, localNode)})
+			"%s is another node than %s, and carries its part only in a grid", node, localNode)})
 	}
 	if n.Exit != "" && n.Exit != localNode {
 		list = append(list, Warning{n.Where["exit"], "exit", fmt.Sprintf("%s is another node than %s, and reached only in a grid", n.Exit, localNode)})

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -136,14 +135,4 @@ func (d Document) digest() []byte {
 		state = "released"
 	}
 	return digest("zosnet network document 1", d.Network, d.Revision, state, d.Text)
-}
-
-// DecodeDocument takes the JSON of a document that was found under a network's
-// name. Nothing in it is proven yet.
-func DecodeDocument(network string, value []byte) (Document, error) {
-	d := Document{Network: network}
-	if err := json.Unmarshal(value, &d); err != nil {
-		return Document{}, fmt.Errorf("network %s: %w: %w", network, ErrMalformed, err)
-	}
-	return d, nil
 }

@@ -35,6 +35,13 @@ func TestOwnerText(t *testing.T) {
 	}
 }
 
+// read takes a document as it is stored under the name acme.
+func read(value []byte) (trust.Document, error) {
+	d := trust.Document{Network: "acme"}
+	err := json.Unmarshal(value, &d)
+	return d, err
+}
+
 func TestDocumentRefuses(t *testing.T) {
 	key, other := must(trust.NewOwnerKey()), must(trust.NewOwnerKey())
 	good := must(key.Sign("acme", 3, "network: acme\n"))
@@ -60,7 +67,7 @@ func TestDocumentRefuses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			d := must(trust.DecodeDocument("acme", must(json.Marshal(good))))
+			d := must(read(must(json.Marshal(good))))
 			test.change(&d)
 			refused(t, d.Verify(), test.want)
 		})

@@ -46,7 +46,6 @@ const (
 	Ready = "vmtest-ready" // modules are loaded, tests begin
 	Done  = "vmtest-done"  // every test has been run
 	Error = "vmtest-error" // Output says what failed outside of a test
-	Want  = "vmtest-want"  // Output is what a test asks of the runner
 )
 
 // Event is one line from a guest: test2json's fields.
