@@ -27,20 +27,7 @@ Returns when its address can be used.`,
 			if err := absolute(&request.NetnsPath); err != nil {
 				return err
 			}
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			var workload *api.Workload
-			err = progress(cmd, "attaching "+request.Name, func() (err error) {
-				workload, err = client.Attach(cmd.Context(), request)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, workload, func(w io.Writer) { showWorkload(w, workload) })
+			return show(o, cmd, "attaching "+request.Name, (*api.Client).Attach, request, showWorkload)
 		},
 	}
 	flags := cmd.Flags()

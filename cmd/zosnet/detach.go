@@ -22,20 +22,7 @@ func detachCommand(o *options) *cobra.Command {
 		},
 		ValidArgsFunction: o.names(workloadPath),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			var response *api.DetachResponse
-			err = progress(cmd, "detaching "+request.Name, func() (err error) {
-				response, err = client.Detach(cmd.Context(), request)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, response, func(w io.Writer) {
+			return show(o, cmd, "detaching "+request.Name, (*api.Client).Detach, request, func(w io.Writer, response *api.DetachResponse) {
 				fmt.Fprintf(w, "detached %s/%s\n", response.Network, response.Name)
 			})
 		},

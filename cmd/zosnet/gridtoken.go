@@ -22,20 +22,7 @@ again. One that went astray is taken back by revoke.`,
 		Example: "  zosnet grid token\n  zosnet grid token --for 10m > token\n  zosnet grid token ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			var token *api.JoinToken
-			err = progress(cmd, "making a token", func() (err error) {
-				token, err = client.MakeToken(cmd.Context(), &api.MakeTokenRequest{Seconds: int64(period / time.Second)})
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, token, func(w io.Writer) { fmt.Fprintln(w, token.Token) })
+			return show(o, cmd, "making a token", (*api.Client).MakeToken, &api.MakeTokenRequest{Seconds: int64(period / time.Second)}, func(w io.Writer, token *api.JoinToken) { fmt.Fprintln(w, token.Token) })
 		},
 	}
 	cmd.Flags().DurationVar(&period, "for", period, "how long it is good for, at most 168h")
@@ -53,16 +40,7 @@ them, not what they are.`,
 		Example: "  zosnet grid token ls\n  zosnet grid token ls -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			list, err := client.ListTokens(cmd.Context(), &api.ListTokensRequest{})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, list, func(w io.Writer) {
+			return show(o, cmd, asking, (*api.Client).ListTokens, &api.ListTokensRequest{}, func(w io.Writer, list *api.JoinTokenList) {
 				t := newTable(w, "token", "expires", "state")
 				for _, token := range list.Tokens {
 					t.AppendRow([]any{token.Id, shortTime(token.Expires), tokenState(token)})

@@ -26,16 +26,7 @@ func lockdownShowCommand(o *options) *cobra.Command {
 		Example: "  zosnet lockdown show",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			lockdown, err := client.ShowLockdown(cmd.Context(), &api.ShowLockdownRequest{})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, lockdown, func(w io.Writer) { showLockdown(w, lockdown) })
+			return show(o, cmd, asking, (*api.Client).ShowLockdown, &api.ShowLockdownRequest{}, showLockdown)
 		},
 	}
 }
@@ -62,17 +53,8 @@ lockdown goes back also when this daemon, or the way to this node, is gone.`,
 			if err != nil {
 				return err
 			}
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			lockdown, err := client.TryLockdown(cmd.Context(),
-				&api.TryLockdownRequest{Document: document, Seconds: uint32(period.Round(time.Second).Seconds())})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, lockdown, func(w io.Writer) {
+			request := &api.TryLockdownRequest{Document: document, Seconds: uint32(period.Round(time.Second).Seconds())}
+			return show(o, cmd, asking, (*api.Client).TryLockdown, request, func(w io.Writer, lockdown *api.Lockdown) {
 				showLockdown(w, lockdown)
 				fmt.Fprintln(w, "\nIf you can read this from where you must reach the node: zosnet lockdown confirm")
 			})
@@ -91,16 +73,7 @@ func lockdownConfirmCommand(o *options) *cobra.Command {
 		Example: "  zosnet lockdown confirm",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			lockdown, err := client.ConfirmLockdown(cmd.Context(), &api.ConfirmLockdownRequest{})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, lockdown, func(w io.Writer) { showLockdown(w, lockdown) })
+			return show(o, cmd, asking, (*api.Client).ConfirmLockdown, &api.ConfirmLockdownRequest{}, showLockdown)
 		},
 	}
 }

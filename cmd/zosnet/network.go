@@ -27,16 +27,7 @@ func networkListCommand(o *options) *cobra.Command {
 		Example: "  zosnet network ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			list, err := client.ListNetworks(cmd.Context(), &api.ListNetworksRequest{})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, list, func(w io.Writer) {
+			return show(o, cmd, asking, (*api.Client).ListNetworks, &api.ListNetworksRequest{}, func(w io.Writer, list *api.ListNetworksResponse) {
 				t := newTable(w, "network", "prefix", "services", "workloads")
 				for _, n := range list.Networks {
 					t.AppendRow([]any{n.Network, orDash(n.Prefix), orDash(strings.Join(n.Services, ", ")), len(n.Workloads)})
@@ -60,16 +51,7 @@ func networkShowCommand(o *options) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: o.names(networkName),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			network, err := client.ShowNetwork(cmd.Context(), &api.ShowNetworkRequest{Network: args[0]})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, network, func(w io.Writer) { showNetwork(w, network) })
+			return show(o, cmd, asking, (*api.Client).ShowNetwork, &api.ShowNetworkRequest{Network: args[0]}, showNetwork)
 		},
 	}
 }

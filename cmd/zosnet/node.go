@@ -31,20 +31,7 @@ naming it, which is ignored. A member is demoted first.`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request.Node = args[0]
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			var response *api.RemoveNodeResponse
-			err = progress(cmd, "removing "+request.Node, func() (err error) {
-				response, err = client.RemoveNode(cmd.Context(), request)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, response, func(w io.Writer) {
+			return show(o, cmd, "removing "+request.Node, (*api.Client).RemoveNode, request, func(w io.Writer, response *api.RemoveNodeResponse) {
 				fmt.Fprintf(w, "removed node %s\n", response.Node)
 				if len(response.Networks) > 0 {
 					fmt.Fprintf(w, "its part in %s is gone; take it out of their documents when you next change them\n", strings.Join(response.Networks, ", "))

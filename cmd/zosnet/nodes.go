@@ -16,20 +16,7 @@ func nodesCommand(o *options) *cobra.Command {
 		Example: "  zosnet nodes\n  zosnet nodes -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			var list *api.ListNodesResponse
-			err = progress(cmd, "asking the grid's registry", func() (err error) {
-				list, err = client.ListNodes(cmd.Context(), &api.ListNodesRequest{})
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, list, func(w io.Writer) { showNodes(w, list) })
+			return show(o, cmd, "asking the grid's registry", (*api.Client).ListNodes, &api.ListNodesRequest{}, showNodes)
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,10 +12,34 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/zosnet/zosnet/pkg/api"
 )
+
+// asking is what is being done where nothing but an answer is waited for.
+const asking = "asking the daemon"
+
+// show makes a call of the daemon's interface and prints the answer, for people by
+// people. Doing is what they are told if they have to wait.
+func show[Q any, A proto.Message](o *options, cmd *cobra.Command, doing string,
+	call func(*api.Client, context.Context, Q, ...grpc.CallOption) (A, error), request Q, people func(io.Writer, A)) error {
+	client, err := o.dial(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var answer A
+	err = progress(cmd, doing, func() (err error) {
+		answer, err = call(client, cmd.Context(), request)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return o.print(cmd, answer, func(w io.Writer) { people(w, answer) })
+}
 
 // print writes a message as the user asked for it; people is how people read it.
 func (o *options) print(cmd *cobra.Command, m proto.Message, people func(w io.Writer)) error {

@@ -28,16 +28,7 @@ one, or had it until lately, is counted on this node; blocks are counted on all.
 		Example: "  zosnet prefix ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			list, err := client.ListPrefixes(cmd.Context(), &api.ListPrefixesRequest{})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, list, func(w io.Writer) {
+			return show(o, cmd, asking, (*api.Client).ListPrefixes, &api.ListPrefixesRequest{}, func(w io.Writer, list *api.ListPrefixesResponse) {
 				t := newTable(w, "prefix", "holder", "blocks", "networks", "resting", "of", "source")
 				for _, p := range list.Prefixes {
 					t.AppendRow([]any{p.Prefix, p.Holder, len(p.Blocks), p.Networks, p.Resting, p.Capacity, orDash(p.Source)})
@@ -57,16 +48,7 @@ it, only what concerns that: so it also tells whose an address is.`,
 		Example: "  zosnet prefix show 2001:db8:aaaa::/48\n  zosnet prefix show 2001:db8:aaaa:1::100",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			prefix, err := client.ShowPrefix(cmd.Context(), &api.ShowPrefixRequest{Prefix: args[0]})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, prefix, func(w io.Writer) { showPrefix(w, prefix) })
+			return show(o, cmd, asking, (*api.Client).ShowPrefix, &api.ShowPrefixRequest{Prefix: args[0]}, showPrefix)
 		},
 	}
 }
@@ -116,21 +98,8 @@ changes source and contact.`,
 		Example: "  zosnet prefix register 2001:db8:aaaa::/48 --source 'LIR example, contract 4711' --contact noc@example.net",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
 			request.Prefix = args[0]
-			var prefix *api.Prefix
-			err = progress(cmd, "registering", func() (err error) {
-				prefix, err = client.RegisterPrefix(cmd.Context(), request)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, prefix, func(w io.Writer) { showPrefix(w, prefix) })
+			return show(o, cmd, "registering", (*api.Client).RegisterPrefix, request, showPrefix)
 		},
 	}
 	cmd.Flags().StringVar(&request.Source, "source", "", "who it is from: a LIR or an upstream, a contract or ticket")
@@ -150,21 +119,8 @@ and the networks that are in them must be made anew before that has passed.`,
 		Example: "  zosnet prefix release 2001:db8:aaaa::/48",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
 			request.Prefix = args[0]
-			var response *api.ReleasePrefixResponse
-			err = progress(cmd, "releasing", func() (err error) {
-				response, err = client.ReleasePrefix(cmd.Context(), request)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, response, func(w io.Writer) {
+			return show(o, cmd, "releasing", (*api.Client).ReleasePrefix, request, func(w io.Writer, response *api.ReleasePrefixResponse) {
 				for _, b := range response.Taken {
 					fmt.Fprintf(w, "taken back from node %s: %s\n", b.Node, b.Block)
 				}

@@ -28,20 +28,7 @@ what each node would do. Without a file, what the network's last revision change
 				}
 				request.File, request.Text = document.File, document.Text
 			}
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			var diff *api.NetworkDiff
-			err = progress(cmd, "comparing", func() (err error) {
-				diff, err = client.DiffNetwork(cmd.Context(), request)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, diff, func(w io.Writer) { showDiff(w, diff) })
+			return show(o, cmd, "comparing", (*api.Client).DiffNetwork, request, showDiff)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "filename", "f", "", "a NETWORK.yaml to compare what is stored with")
@@ -104,16 +91,7 @@ texts.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: o.names(networkName),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			list, err := client.ListRevisions(cmd.Context(), &api.ListRevisionsRequest{Network: args[0]})
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, list, func(w io.Writer) { showHistory(w, list) })
+			return show(o, cmd, asking, (*api.Client).ListRevisions, &api.ListRevisionsRequest{Network: args[0]}, showHistory)
 		},
 	}
 }
