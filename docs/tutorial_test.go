@@ -128,7 +128,7 @@ func (r *reader) writeNode(t *testing.T, n *lab.Node, all []block) {
 
 // asking are commands that change nothing, or nothing more when they are typed again: who
 // does not see at once what is shown asks again.
-var asking = []string{"zosnet network", "zosnet nodes", "zosnet status", "zosnet grid members", "zosnet grid promote", "zosnet grid token", "ip netns exec", "ping"}
+var asking = []string{"zosnet network", "zosnet nodes", "zosnet status", "zosnet grid members", "zosnet grid promote", "zosnet grid token", "zosnet owner ls", "ip netns exec", "ping"}
 
 // types runs a command and says what is other than the page shows.
 func (r *reader) types(ctx context.Context, want command) (complaint string) {

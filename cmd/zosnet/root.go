@@ -47,7 +47,7 @@ trace: 0 allowed, 4 denied.`,
 		prefixCommand(&o), routesCommand(&o),
 		lockdownCommand(&o), doctorCommand(&o),
 		uninstallCommand(&o),
-		keyCommand(&o), keysCommand(&o), gridCommand(&o), accessCommand(&o), nodeCommand(&o), nodesCommand(&o),
+		keyCommand(&o), keysCommand(&o), gridCommand(&o), accessCommand(&o), ownerCommand(&o), nodeCommand(&o), nodesCommand(&o),
 		schemaCommand(), versionCommand(&o), labCommand(&o), wgCommand(),
 	)
 	root.InitDefaultCompletionCmd()

@@ -27,6 +27,7 @@ type Client struct {
 	NodesClient
 	PrefixesClient
 	KeysClient
+	OwnersClient
 	connection *grpc.ClientConn
 }
 
@@ -54,6 +55,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		PrefixesClient: NewPrefixesClient(connection),
 		KeysClient:     NewKeysClient(connection),
 		AccessClient:   NewAccessClient(connection),
+		OwnersClient:   NewOwnersClient(connection),
 		connection:     connection,
 	}, nil
 }

@@ -25,6 +25,7 @@ type Server interface {
 	NodesServer
 	PrefixesServer
 	KeysServer
+	OwnersServer
 }
 
 // Listen makes the daemon's socket, and its directory where there is none. A
@@ -88,6 +89,7 @@ func Serve(ctx context.Context, listener net.Listener, daemon Server, codeOf fun
 	RegisterNodesServer(server, daemon)
 	RegisterPrefixesServer(server, daemon)
 	RegisterKeysServer(server, daemon)
+	RegisterOwnersServer(server, daemon)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {

@@ -28,7 +28,7 @@ func (d *Daemon) GetOwnership(ctx context.Context, r *api.OwnershipRequest) (*ap
 		return o, err
 	}
 	o.Revision = document.Revision
-	if !document.Released {
+	if pin := client.Pins()[r.Network]; !document.Released && (!pin.Released || pin.Revision != document.Revision) {
 		o.Owner = document.Owner.String()
 	}
 	return o, nil

@@ -127,6 +127,11 @@ func TestMisfit(t *testing.T) {
 			in.Parts[1].Prefix = netip.MustParsePrefix("2001:db8:aaaa:9::/64")
 			in.Nodes[0].Blocks = []netip.Prefix{netip.MustParsePrefix("2001:db8:aaaa::/48")}
 		}, "its prefix 2001:db8:aaaa:9::/64 is in a block of this node"},
+		{"what its own network has here, in a block that was taken back from this node", func(in *Input) {
+			in.Node.Prefixes = []netip.Prefix{netip.MustParsePrefix("2001:db8:ffff::/56")}
+			in.Nodes[0].Blocks = []netip.Prefix{netip.MustParsePrefix("2001:db8:aaaa::/48")}
+			in.Parts[1].Prefix = in.Parts[0].Prefix
+		}, "its prefix 2001:db8:aaaa:2::/64: network globex has it here"},
 		{"what another claims too", func(in *Input) {
 			in.Parts = append(in.Parts, Part{Network: "globex", Node: "n4", Prefix: in.Parts[1].Prefix, PublicKey: [32]byte{4}, Port: 51004})
 			in.Networks[1].Document.Nodes = append(in.Networks[1].Document.Nodes, "n4")

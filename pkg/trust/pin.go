@@ -48,6 +48,9 @@ func (p Pin) Observe(d Document, accept Accept) (Pin, error) {
 	if err := p.refuse(d, accept); err != nil {
 		return p, fmt.Errorf("network %s, revision %d: %w", d.Network, d.Revision, err)
 	}
+	if d.Revision == p.Revision {
+		return p, nil // also where the name was freed since: an old document does not take it again
+	}
 	return Pin{Owner: d.Owner, Revision: d.Revision, Digest: d.digest(), Released: d.Released}, nil
 }
 
@@ -69,7 +72,8 @@ func (p Pin) refuse(d Document, accept Accept) error {
 }
 
 // Forget frees the name here without its owner's word: for whoever runs the node,
-// when the owner's key is lost. What was signed before stays refused.
+// when the owner's key is lost. What was signed before stays refused, but for the
+// document that is pinned: that one goes on, and takes the name no more.
 func (p Pin) Forget() Pin {
 	p.Released = p.Revision != 0
 	return p

@@ -107,6 +107,10 @@ func TestPin(t *testing.T) {
 			{d: released(bob, 6)}, {d: signed(alice, 3, "a"), want: trust.ErrOlder}, {d: signed(alice, 7, "a")}}},
 		{"forgotten by who runs the node", []step{{d: signed(alice, 3, "a")}, {forget: true}, {d: signed(alice, 2, "a"), want: trust.ErrOlder}, {d: signed(bob, 4, "b")},
 			{d: signed(alice, 5, "a"), want: trust.ErrOtherOwner}}},
+		{"forgotten, and the old document shown again", []step{{d: signed(alice, 3, "a")}, {forget: true}, {d: signed(alice, 3, "a")},
+			{d: signed(alice, 3, "b"), want: trust.ErrConflict}, {d: signed(bob, 3, "b"), want: trust.ErrOlder}, {d: signed(bob, 4, "b")}}},
+		{"forgotten, and the owner is the first again", []step{{d: signed(alice, 3, "a")}, {forget: true}, {d: signed(alice, 4, "a")},
+			{d: signed(bob, 5, "b"), want: trust.ErrOtherOwner}}},
 		{"forgetting what was never seen", []step{{forget: true}, {d: signed(bob, 1, "b")}}},
 	}
 	for _, test := range tests {

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/zosnet/zosnet/pkg/trust"
 )
 
 // save writes what has changed. All or nothing is.
@@ -31,6 +33,29 @@ func (c *cache) save(s *state, m meta) error {
 			return w.err
 		})
 	})
+}
+
+// savePin writes one pin, and gives how many entries each bucket has then; nil: nothing
+// was ever saved, and what is unsaved will be.
+func (c *cache) savePin(network string, pin trust.Pin) (entries map[string]int, err error) {
+	err = guard(func() error {
+		return c.db.Update(func(tx *bbolt.Tx) error {
+			about, pins := tx.Bucket(metaBucket), tx.Bucket(pinsBucket)
+			if about == nil || pins == nil {
+				return nil
+			}
+			var m meta
+			if err := json.Unmarshal(about.Get(metaKey), &m); err != nil {
+				return &brokenError{err}
+			}
+			w := writer{buckets: map[string]*bbolt.Bucket{string(pinsBucket): pins}, entries: m.Entries}
+			w.json(pinsBucket, network, pin)
+			raw, err := json.Marshal(m)
+			entries = m.Entries
+			return errors.Join(w.err, err, about.Put(metaKey, raw))
+		})
+	})
+	return entries, err
 }
 
 // writer writes the keys that have changed and counts what is there.

@@ -60,6 +60,8 @@ type Client struct {
 	entries  map[string]int // of the cache, by bucket
 	unsaved  string         // why the cache cannot be written, as it was logged
 	again    chan struct{}  // everything is to be judged again
+	forgets  chan *forgetting
+	ended    <-chan struct{} // closed once run is to end
 
 	mu        sync.Mutex
 	state     *state
@@ -84,7 +86,7 @@ func Open(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("speak to the grid's registry at %v: %w", cfg.Endpoints, err)
 	}
-	c := &Client{cfg: cfg, etcd: etcd, now: time.Now, listeners: map[chan struct{}]bool{}, complete: make(chan struct{}), again: make(chan struct{}, 1)}
+	c := &Client{cfg: cfg, etcd: etcd, now: time.Now, listeners: map[chan struct{}]bool{}, complete: make(chan struct{}), again: make(chan struct{}, 1), forgets: make(chan *forgetting)}
 	c.state = newState(judge{roots: cfg.Roots, accept: cfg.Accept, now: c.now}.fresh(), newScope(cfg.Node, cfg.Peers))
 	if cfg.CacheFile != "" {
 		if err := c.recall(); err != nil {
@@ -92,7 +94,7 @@ func Open(cfg Config) (*Client, error) {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c.end = cancel
+	c.end, c.ended = cancel, ctx.Done()
 	c.done.Go(func() { c.run(ctx) })
 	return c, nil
 }

@@ -39,43 +39,51 @@ func (c *Client) Document(ctx context.Context, network string) (*Document, error
 		return nil, err
 	}
 	ch := &change{ctx: ctx, client: c, values: map[Key][]byte{}}
-	d, _, err := ch.document(network)
+	found, err := ch.document(network)
 	if failed, ok := errors.AsType[*computeError](err); ok {
 		err = failed.err
 	}
-	return d, err
+	return found.document, err
 }
 
-// document reads a network's document, nil if there is none, and tells whether the
-// registry has it. Every node can write there: where this node has believed another
-// one, which the registry's cannot follow, that counts, and nothing is kept of the
-// registry's. One that a newer zosnet wrote is left alone.
-func (c *change) document(network string) (d *Document, stored bool, err error) {
+// found is what there is of a network's name.
+type found struct {
+	document *Document // nil: none
+	stored   bool      // the registry has it
+	free     bool      // whoever comes next may have the name
+}
+
+// document reads a network's document from the registry. Every node can write there:
+// where this node has believed another one, which the registry's cannot follow, that
+// counts, and nothing is kept of the registry's. One that a newer zosnet wrote is left
+// alone.
+func (c *change) document(network string) (found, error) {
 	key := Key{Kind: KindDocument, Network: network}
 	raw, err := c.get(key)
 	if err != nil {
-		return nil, false, err
+		return found{}, err
 	}
 	known, pin := c.client.believed(network)
 	if raw == nil {
-		return known, false, nil
+		return found{document: known, free: known == nil || pin.Released}, nil
 	}
-	d = &Document{}
+	d := &Document{}
+	next := pin
 	if err = decode(raw, d); err == nil {
 		d.Network = network
-		_, err = pin.Observe(d.Document, trust.Accept{})
+		next, err = pin.Observe(d.Document, trust.Accept{})
 	}
 	if newer, is := errors.AsType[*VersionError](err); is {
-		return nil, false, &computeError{newerDocument(network, newer)}
+		return found{}, &computeError{newerDocument(network, newer)}
 	}
 	switch {
 	case err == nil:
-		return d, true, checkForm(d)
+		return found{document: d, stored: true, free: next.Released}, checkForm(d)
 	case known != nil:
 		c.values[key] = nil
-		return known, false, nil
+		return found{document: known, free: pin.Released}, nil
 	}
-	return nil, false, &computeError{fmt.Errorf("registry key %s: %w; a node that carries the network knows its document: apply it there", key, err)}
+	return found{}, &computeError{fmt.Errorf("registry key %s: %w; a node that carries the network knows its document: apply it there", key, err)}
 }
 
 // newerDocument says that nothing can be done here about a network's document.
@@ -116,25 +124,24 @@ func (c *Client) PutDocument(ctx context.Context, d Document) error {
 	d.Applied = c.now().UTC()
 	err := c.change(ctx, fmt.Sprintf("apply network %q", d.Network), func(ch *change) error {
 		key, was := Key{Kind: KindDocument, Network: d.Network}, Document{}
-		found, stored, err := ch.document(d.Network)
+		last, err := ch.document(d.Network)
 		if err != nil {
 			return err
 		}
-		if found != nil {
-			was = *found
+		if last.document != nil {
+			was = *last.document
 		}
 		same := was.Revision == d.Revision && bytes.Equal(was.Signature, d.Signature)
-		if same && stored {
+		if same && last.stored {
 			return nil
 		}
-		free := was.Revision == 0 || was.Released
-		if !same && (d.Revision != was.Revision+1 || !free && was.Owner != d.Owner) {
+		if !same && (d.Revision != was.Revision+1 || !last.free && was.Owner != d.Owner) {
 			return &computeError{&ConflictError{Network: d.Network, Revision: was.Revision, Owner: was.Owner, Wanted: d.Revision, ByOwner: d.Owner}}
 		}
 		if d.Released {
 			d.Nodes = nil
 		}
-		if !stored {
+		if !last.stored {
 			d.Extra = was.Extra
 		}
 		if err := ch.replace(key, &d); err != nil {

@@ -36,6 +36,8 @@ func (c *Client) run(ctx context.Context) {
 		c.reportAway(err)
 		select {
 		case <-ctx.Done():
+		case f := <-c.forgets:
+			c.forget(f)
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, longestPause)
@@ -87,6 +89,8 @@ func (c *Client) listen(ctx context.Context, s *stream) error {
 			return ctx.Err()
 		case err := <-s.broken:
 			return err
+		case f := <-c.forgets:
+			c.forget(f)
 		case <-c.again:
 			c.revision = 0
 			return errAgain
