@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/zosnet/zosnet/pkg/registry"
 	"github.com/zosnet/zosnet/pkg/registry/gridstore"
 	"github.com/zosnet/zosnet/pkg/trust"
@@ -48,5 +50,24 @@ func TestNotUnderstood(t *testing.T) {
 		if !strings.Contains(list[0].Reason, want) {
 			t.Errorf("%s: want it to say %s", list[0].Reason, want)
 		}
+	}
+}
+
+// TestNewerNodeListed: why nothing is known of a node is in the list of nodes, also in the
+// one that this node has by itself.
+func TestNewerNodeListed(t *testing.T) {
+	const key = "/zosnet/v1/nodes/n2/record"
+	snap := gridstore.Snapshot{
+		Nodes:    map[string]*gridstore.Node{"n1": {Name: "n1"}, "n2": {Name: "n2"}},
+		Problems: []gridstore.Problem{{Key: key, Err: &gridstore.VersionError{Version: 2}}},
+	}
+	for _, n := range knownNodes(snap) {
+		said := listed(n).Problem
+		if told := strings.Contains(said, key) && strings.Contains(said, "version 2") && strings.Contains(said, "upgrade zosnet"); told != (n.Name == "n2") || !told && said != "" {
+			t.Errorf("of %s it says %q", n.Name, said)
+		}
+	}
+	if code := codeOf(&gridstore.VersionError{Version: 2}); code != codes.FailedPrecondition {
+		t.Errorf("whoever asks for such a value is told %s", code)
 	}
 }

@@ -14,10 +14,12 @@ func TestDocumentedKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, table, _ := strings.Cut(string(page), "\n## Keys of the grid\n")
+	table, _, _ = strings.Cut(table, "\n## ")
 	example := strings.NewReplacer("ADDRESS", "2001:db8::5", "PREFIX", "2001:db8::/48", "BLOCK", "2001:db8::/56",
 		"NODE", "n1", "NETWORK", "acme", "WORKLOAD", "web-1", "ID", "x1", "REVISION", "7")
 	kinds := map[Kind]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z]+/[^`]*)` \\|.*\\|$").FindAllStringSubmatch(string(page), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z]+/[^`]*)` \\|.*\\|$").FindAllStringSubmatch(table, -1) {
 		k, err := ParseKey(root + example.Replace(row[1]))
 		if err != nil {
 			t.Errorf("the page has %s: %v", row[1], err)
