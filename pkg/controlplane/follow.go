@@ -36,10 +36,12 @@ func (p *Plane) follow(ctx context.Context, client *gridstore.Client) error {
 		close(p.up)
 	}
 	p.mu.Unlock()
+	spoken := map[netip.Addr]time.Time{}
 	for {
 		if err := errors.Join(p.learnTrust(ctx, client), p.learnMembers(client), p.followPeers(client), p.tell(ctx, client)); err != nil && ctx.Err() == nil {
 			p.log.Warn("the control network is not as the registry says; what is there stays", "error", err)
 		}
+		p.speakToSilent(client, spoken)
 		wake(p.place)
 		select {
 		case <-ctx.Done():

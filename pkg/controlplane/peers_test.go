@@ -49,3 +49,40 @@ func TestProvenNodes(t *testing.T) {
 		})
 	}
 }
+
+// A member speaks to the nodes of the grid that are not live, and not to itself.
+func TestSilentNodes(t *testing.T) {
+	now := time.Now()
+	ca := must(trust.NewCA(now))
+	roots := must(trust.ParseRoots(ca.CertificatePEM()))
+	self := grid.Node{Name: "n1", Address: netip.MustParseAddr("fd00:1::1"), ControlKey: trust.ControlKey{1}}
+	member := grid.Node{Name: "n2", Address: netip.MustParseAddr("fd00:1::2"), ControlKey: trust.ControlKey{2}}
+	address, control := netip.MustParseAddr("fd00:1::3"), trust.ControlKey{3}
+	request := must(trust.ParseRequest(must(must(trust.NewNodeKey()).Request("n3", control))))
+	identity := must(roots.Identity("n3", must(ca.Issue(request, address, now))))
+	state := &grid.State{Node: "n1", Members: []grid.Node{self, member}}
+	for _, test := range []struct {
+		name                    string
+		member, node, dismissed bool
+		want                    []netip.Addr
+	}{
+		{"all are live", true, true, false, nil},
+		{"a node is not", true, false, false, []netip.Addr{address}},
+		{"a member is not", false, true, false, []netip.Addr{member.Address}},
+		{"one that was taken out", true, false, true, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			nodes := map[string]*gridstore.Node{
+				"n1": {Name: "n1"},
+				"n2": {Name: "n2", Live: test.member},
+				"n3": {Name: "n3", Live: test.node, Identity: identity, Admitted: &gridstore.Admission{Node: "n3", ControlKey: control}},
+			}
+			if test.dismissed {
+				nodes["n3"].Admitted = nil
+			}
+			if got := silentNodes(gridstore.Snapshot{Nodes: nodes}, state, now); !slices.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}

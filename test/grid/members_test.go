@@ -200,7 +200,7 @@ func testRecover(t *testing.T, left *node, others ...*node) {
 			_, err := os.Stat(filepath.Join(n.dir, "state/grid/etcd"))
 			return os.IsNotExist(err)
 		})
-		n.followsRegistry(patience)
+		n.followsRegistry()
 		if !strings.Contains(n.log.String(), "recovered by another member") {
 			t.Errorf("%s found it out by chance", n.name)
 		}

@@ -27,6 +27,12 @@ func TestVMRotatesAddresses(t *testing.T) {
 	n.apply(red)
 	v := n.startVM("vm-1")
 	first := n.address(v)
+	// Its kernel asks for a tenth of a second whether somebody has an address, not for two.
+	for name, value := range map[string]string{"conf/eth0/router_solicitation_delay": "0", "neigh/eth0/retrans_time_ms": "100"} {
+		if err := v.Sysctl("net/ipv6/"+name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
 	privacy := func(i int) netip.Addr {
 		b := first.As16()
 		copy(b[8:], []byte{0x1c, 0xa5, 0x7f, 0, 0x33, 0, 0x40, byte(i)})
