@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/zosnet/zosnet/test/testenv"
 )
 
@@ -62,4 +64,25 @@ func codeOf(t *testing.T, program []byte, function string) (place, size uint64) 
 		t.Fatalf("there is no function %s in it", function)
 	}
 	return f.Entry - text.Addr + text.Offset, f.End - f.Entry
+}
+
+// TestClockPutBack: a node that was stopped, lost its sessions and has its clock put back is
+// in the registry again long before a member's end of their session has ended (180 s): the
+// node began it, so the member would change its keys no earlier.
+func TestClockPutBack(t *testing.T) {
+	t.Parallel()
+	nodes := newNodes(t, 2)
+	member, other := nodes[0], nodes[1]
+	other.Program = clockOff(t, day)
+	for _, n := range nodes {
+		n.start()
+	}
+	member.place("grid", "init")
+	other.place("grid", "join", member.token())
+	other.followsRegistry()
+	other.stop(unix.SIGTERM)
+	other.killCarriers()
+	other.Program = ""
+	other.start()
+	other.followsRegistry()
 }
