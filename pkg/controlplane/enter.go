@@ -18,6 +18,8 @@ const guestPatience = 20 * time.Second
 // Found makes a grid whose first node this one is, and gives its place in it. Its part
 // comes up then: Wait returns when it is.
 func (p *Plane) Found() (*grid.State, error) {
+	p.entering.Lock()
+	defer p.entering.Unlock()
 	node := p.node()
 	endpoint := controlEndpoint(node)
 	switch {
@@ -41,6 +43,8 @@ func (p *Plane) Found() (*grid.State, error) {
 // Join has this node let in, over each way that the token knows, and gives its place in
 // the grid. Its part comes up then: Wait returns when it is.
 func (p *Plane) Join(ctx context.Context, token *trust.Token) (*grid.State, error) {
+	p.entering.Lock()
+	defer p.entering.Unlock()
 	if p.State() != nil {
 		return nil, errInGrid
 	}

@@ -56,6 +56,7 @@ type Plane struct {
 	accepted chan struct{} // whose networks are carried may have changed
 	version  string
 
+	entering    sync.Mutex // held while this node makes a grid or is let into one: both write the same files
 	admitting   sync.Mutex // held while a node is let in
 	changing    sync.Mutex // held while the node's place is changed
 	credentials sync.Mutex // held while what the node proves itself by, and whom it believes, is read from its files or written

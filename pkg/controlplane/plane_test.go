@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,6 +121,37 @@ func TestRefused(t *testing.T) {
 	check(t, err)
 	if len(members.List) != 1 || members.List[0].Node != self || members.List[0].Role != "leader" || len(members.Warnings) != 1 {
 		t.Errorf("the members: %+v", members)
+	}
+}
+
+// Who asks twice at once makes one grid, whose files belong together.
+func TestFoundAtOnce(t *testing.T) {
+	p := newHost(t).plane(t)
+	const times = 8
+	made := make(chan *grid.State, times)
+	var all sync.WaitGroup
+	for range times {
+		all.Go(func() {
+			if state, err := p.Found(); err == nil {
+				made <- state
+			}
+		})
+	}
+	all.Wait()
+	if len(made) != 1 {
+		t.Fatalf("%d grids were made", len(made))
+	}
+	state := <-made
+	kept, err := p.home.State()
+	check(t, err)
+	if kept.Address != state.Address || p.State().Address != state.Address {
+		t.Errorf("made at %v, kept at %v, known at %v", state.Address, kept.Address, p.State().Address)
+	}
+	if _, err := p.home.CA(); err != nil {
+		t.Error(err)
+	}
+	if id, err := p.readIdentity(state.Node); err != nil || id.Address != state.Address {
+		t.Errorf("its certificate: %v", err)
 	}
 }
 

@@ -68,10 +68,6 @@ type Daemon struct {
 	// written to it, so that nothing comes between.
 	change sync.Mutex
 
-	// entering is held while this node makes a grid or joins one. That may take a minute,
-	// in which what it has for itself can be changed.
-	entering sync.Mutex
-
 	// learning is held while learned addresses are stored or given back.
 	learning sync.Mutex
 

@@ -16,8 +16,6 @@ const enterPatience = 90 * time.Second
 
 // InitGrid implements the API.
 func (d *Daemon) InitGrid(ctx context.Context, _ *api.InitGridRequest) (*api.GridNode, error) {
-	d.entering.Lock()
-	defer d.entering.Unlock()
 	state, err := d.control.Found()
 	if err != nil {
 		return nil, err
@@ -31,8 +29,6 @@ func (d *Daemon) JoinGrid(ctx context.Context, r *api.JoinGridRequest) (*api.Gri
 	if err != nil {
 		return nil, invalid(err.Error())
 	}
-	d.entering.Lock()
-	defer d.entering.Unlock()
 	state, err := d.control.Join(ctx, token)
 	if err != nil {
 		return nil, err
