@@ -70,7 +70,7 @@ func showPrefix(w io.Writer, p *api.Prefix) {
 		if b.Elsewhere {
 			networks, resting = "-", "-"
 		}
-		t.AppendRow([]any{b.Block, b.Node, networks, resting, b.Capacity, shortTime(b.RestsUntil)})
+		t.AppendRow([]any{b.Block, b.Node, networks, resting, b.Capacity, restText(b)})
 		leases += len(b.Leases)
 	}
 	t.Render()
@@ -85,6 +85,15 @@ func showPrefix(w io.Writer, p *api.Prefix) {
 		}
 	}
 	t.Render()
+}
+
+// restText says until when a block that was given back rests, or that its holder has still
+// to let it.
+func restText(b *api.Block) string {
+	if b.GivenBack {
+		return "on its way back"
+	}
+	return shortTime(b.RestsUntil)
 }
 
 func prefixRegisterCommand(o *options) *cobra.Command {

@@ -428,6 +428,7 @@ type Block struct {
 	Leases        []*BlockLease          `protobuf:"bytes,6,rep,name=leases,proto3" json:"leases,omitempty"`                           // by /64
 	RestsUntil    string                 `protobuf:"bytes,7,opt,name=rests_until,json=restsUntil,proto3" json:"rests_until,omitempty"` // of a block that the node has given back; else empty
 	Elsewhere     bool                   `protobuf:"varint,8,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"`                    // another node's: how much of it networks have only that one knows
+	GivenBack     bool                   `protobuf:"varint,9,opt,name=given_back,json=givenBack,proto3" json:"given_back,omitempty"`   // this node's, on its way back to the holder: nothing is given from it any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -514,6 +515,13 @@ func (x *Block) GetRestsUntil() string {
 func (x *Block) GetElsewhere() bool {
 	if x != nil {
 		return x.Elsewhere
+	}
+	return false
+}
+
+func (x *Block) GetGivenBack() bool {
+	if x != nil {
+		return x.GivenBack
 	}
 	return false
 }
@@ -963,7 +971,7 @@ const file_prefixes_proto_rawDesc = "" +
 	"\acontact\x18\b \x01(\tR\acontact\x12\x1e\n" +
 	"\n" +
 	"registered\x18\t \x01(\tR\n" +
-	"registered\"\xf1\x01\n" +
+	"registered\"\x90\x02\n" +
 	"\x05Block\x12\x14\n" +
 	"\x05block\x18\x01 \x01(\tR\x05block\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1a\n" +
@@ -973,7 +981,9 @@ const file_prefixes_proto_rawDesc = "" +
 	"\x06leases\x18\x06 \x03(\v2\x15.zosnet.v1.BlockLeaseR\x06leases\x12\x1f\n" +
 	"\vrests_until\x18\a \x01(\tR\n" +
 	"restsUntil\x12\x1c\n" +
-	"\telsewhere\x18\b \x01(\bR\telsewhere\"_\n" +
+	"\telsewhere\x18\b \x01(\bR\telsewhere\x12\x1d\n" +
+	"\n" +
+	"given_back\x18\t \x01(\bR\tgivenBack\"_\n" +
 	"\n" +
 	"BlockLease\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x18\n" +

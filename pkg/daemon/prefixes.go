@@ -166,10 +166,20 @@ func (d *Daemon) prefixMessage(local registry.Snapshot, h ipam.Holding, p netip.
 			Elsewhere: delegation.Node != node, RestsUntil: timeText(delegation.Until),
 		})
 	}
+	markGivenBack(m.Blocks, local.Blocks)
 	slices.SortFunc(m.Blocks, func(a, b *api.Block) int {
 		return netip.MustParsePrefix(a.Block).Compare(netip.MustParsePrefix(b.Block)) // they were made from prefixes above
 	})
 	return m, nil
+}
+
+// markGivenBack marks the blocks that are on their way back from this node to the holder.
+func markGivenBack(blocks []*api.Block, own []registry.Block) {
+	for _, b := range blocks {
+		b.GivenBack = !b.Elsewhere && b.RestsUntil == "" && slices.ContainsFunc(own, func(o registry.Block) bool {
+			return o.GivenBack && o.Block.String() == b.Block
+		})
+	}
 }
 
 func blockMessage(use ipam.Use, node string) *api.Block {
