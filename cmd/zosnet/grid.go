@@ -30,9 +30,7 @@ Keep a copy of STATEDIR/grid/ca.key in a safe place: it says who is in the grid.
 		Example: "  zosnet grid init",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.enterGrid(cmd, "making a grid", func(c *api.Client) (*api.GridNode, error) {
-				return c.InitGrid(cmd.Context(), &api.InitGridRequest{})
-			})
+			return show(o, cmd, "making a grid", (*api.Client).InitGrid, &api.InitGridRequest{}, showPlace)
 		},
 	}
 }
@@ -50,9 +48,7 @@ reads it from standard input, so that it is in no list of processes.`,
 			if err != nil {
 				return err
 			}
-			return o.enterGrid(cmd, "joining the grid", func(c *api.Client) (*api.GridNode, error) {
-				return c.JoinGrid(cmd.Context(), &api.JoinGridRequest{Token: token})
-			})
+			return show(o, cmd, "joining the grid", (*api.Client).JoinGrid, &api.JoinGridRequest{Token: token}, showPlace)
 		},
 	}
 }
@@ -64,31 +60,14 @@ func gridShowCommand(o *options) *cobra.Command {
 		Example: "  zosnet grid show -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.enterGrid(cmd, "asking", func(c *api.Client) (*api.GridNode, error) {
-				return c.ShowGrid(cmd.Context(), &api.ShowGridRequest{})
-			})
+			return show(o, cmd, asking, (*api.Client).ShowGrid, &api.ShowGridRequest{}, showPlace)
 		},
 	}
 }
 
-// enterGrid asks the daemon for this node's place in a grid, and prints it.
-func (o *options) enterGrid(cmd *cobra.Command, doing string, ask func(*api.Client) (*api.GridNode, error)) error {
-	client, err := o.dial(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	var node *api.GridNode
-	err = progress(cmd, doing, func() (err error) {
-		node, err = ask(client)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return o.print(cmd, node, func(w io.Writer) {
-		t := newTable(w, "node", "control network", "address", "interface", "members")
-		t.AppendRow([]any{node.Node, node.Control, node.Address, node.Interface, strings.Join(node.Members, ", ")})
-		t.Render()
-	})
+// showPlace shows a node's place in its grid.
+func showPlace(w io.Writer, node *api.GridNode) {
+	t := newTable(w, "node", "control network", "address", "interface", "members")
+	t.AppendRow([]any{node.Node, node.Control, node.Address, node.Interface, strings.Join(node.Members, ", ")})
+	t.Render()
 }

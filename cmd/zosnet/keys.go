@@ -27,9 +27,7 @@ func keysListCommand(o *options) *cobra.Command {
 		Example: "  zosnet keys ls\n  zosnet keys ls -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.keys(cmd, "asking", func(c *api.Client) (*api.KeyList, error) {
-				return c.ListKeys(cmd.Context(), &api.ListKeysRequest{})
-			})
+			return show(o, cmd, asking, (*api.Client).ListKeys, &api.ListKeysRequest{}, showKeys)
 		},
 	}
 }
@@ -53,13 +51,11 @@ The keys that stand in people's configurations are others, and stay.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("every") {
-				return o.keys(cmd, "scheduling", func(c *api.Client) (*api.KeyList, error) {
-					return c.ScheduleRotation(cmd.Context(), &api.ScheduleRotationRequest{Network: network, EverySeconds: int64(every / time.Second)})
-				})
+				request := &api.ScheduleRotationRequest{Network: network, EverySeconds: int64(every / time.Second)}
+				return show(o, cmd, "scheduling", (*api.Client).ScheduleRotation, request, showKeys)
 			}
-			return o.keys(cmd, "changing keys", func(c *api.Client) (*api.KeyList, error) {
-				return c.RotateKeys(cmd.Context(), &api.RotateKeysRequest{Network: network, WaitSeconds: int64(wait / time.Second)})
-			})
+			request := &api.RotateKeysRequest{Network: network, WaitSeconds: int64(wait / time.Second)}
+			return show(o, cmd, "changing keys", (*api.Client).RotateKeys, request, showKeys)
 		},
 	}
 	cmd.Flags().StringVar(&network, "network", "", "only this network's")
@@ -69,28 +65,12 @@ The keys that stand in people's configurations are others, and stay.`,
 	return cmd
 }
 
-// keys asks the daemon for keys and prints them.
-func (o *options) keys(cmd *cobra.Command, doing string, ask func(*api.Client) (*api.KeyList, error)) error {
-	client, err := o.dial(cmd.Context())
-	if err != nil {
-		return err
+func showKeys(w io.Writer, list *api.KeyList) {
+	t := newTable(w, "network", "public key", "interface", "port", "made", "every", "change")
+	for _, k := range list.Keys {
+		t.AppendRow([]any{k.Network, k.PublicKey, k.Interface, k.Port, shortTime(k.Made), everyText(k.EverySeconds), changeText(k)})
 	}
-	defer client.Close()
-	var list *api.KeyList
-	err = progress(cmd, doing, func() (err error) {
-		list, err = ask(client)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return o.print(cmd, list, func(w io.Writer) {
-		t := newTable(w, "network", "public key", "interface", "port", "made", "every", "change")
-		for _, k := range list.Keys {
-			t.AppendRow([]any{k.Network, k.PublicKey, k.Interface, k.Port, shortTime(k.Made), everyText(k.EverySeconds), changeText(k)})
-		}
-		t.Render()
-	})
+	t.Render()
 }
 
 func everyText(seconds int64) string {
