@@ -22,13 +22,13 @@ func nodesCommand(o *options) *cobra.Command {
 }
 
 func showNodes(w io.Writer, list *api.ListNodesResponse) {
-	t := newTable(w, "node", "role", "class", "endpoint", "control address", "live", "networks", "version")
+	t := newTable(w, "node", "role", "underlay", "endpoint", "control address", "live", "networks", "version")
 	for _, n := range list.Nodes {
 		endpoint := n.Endpoint
 		if endpoint == "" && !n.Unproven {
 			endpoint = "hidden"
 		}
-		t.AppendRow([]any{n.Node, roleText(n), orDash(n.Class), orDash(endpoint), orDash(n.Address), liveText(n), len(n.Networks), orDash(n.Version)})
+		t.AppendRow([]any{n.Node, roleText(n), orDash(n.Underlay), orDash(endpoint), orDash(n.Address), liveText(n), len(n.Networks), orDash(n.Version)})
 	}
 	t.Render()
 	for _, n := range list.Nodes {

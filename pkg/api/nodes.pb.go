@@ -113,7 +113,7 @@ type Node struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	Member        bool                   `protobuf:"varint,2,opt,name=member,proto3" json:"member,omitempty"`    // of the registry
-	Class         string                 `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`       // its underlay
+	Underlay      string                 `protobuf:"bytes,3,opt,name=underlay,proto3" json:"underlay,omitempty"` // such as dc-dual
 	Endpoint      string                 `protobuf:"bytes,4,opt,name=endpoint,proto3" json:"endpoint,omitempty"` // where its overlays are reached; empty: it is hidden
 	Address       string                 `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`   // in the control network
 	Live          bool                   `protobuf:"varint,6,opt,name=live,proto3" json:"live,omitempty"`        // its daemon was heard within its lease
@@ -173,9 +173,9 @@ func (x *Node) GetMember() bool {
 	return false
 }
 
-func (x *Node) GetClass() string {
+func (x *Node) GetUnderlay() string {
 	if x != nil {
-		return x.Class
+		return x.Underlay
 	}
 	return ""
 }
@@ -979,11 +979,11 @@ const file_nodes_proto_rawDesc = "" +
 	"\x10ListNodesRequest\"p\n" +
 	"\x11ListNodesResponse\x12%\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x0f.zosnet.v1.NodeR\x05nodes\x124\n" +
-	"\bregistry\x18\x02 \x01(\v2\x18.zosnet.v1.RegistryStateR\bregistry\"\xd8\x02\n" +
+	"\bregistry\x18\x02 \x01(\v2\x18.zosnet.v1.RegistryStateR\bregistry\"\xde\x02\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
-	"\x06member\x18\x02 \x01(\bR\x06member\x12\x14\n" +
-	"\x05class\x18\x03 \x01(\tR\x05class\x12\x1a\n" +
+	"\x06member\x18\x02 \x01(\bR\x06member\x12\x1a\n" +
+	"\bunderlay\x18\x03 \x01(\tR\bunderlay\x12\x1a\n" +
 	"\bendpoint\x18\x04 \x01(\tR\bendpoint\x12\x18\n" +
 	"\aaddress\x18\x05 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04live\x18\x06 \x01(\bR\x04live\x12\x14\n" +

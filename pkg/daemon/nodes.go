@@ -69,7 +69,7 @@ func listed(n gridstore.Listed) *api.Node {
 		m.Address = n.Identity.Address.String()
 	}
 	if r := n.Record; r != nil {
-		m.Class, m.Version, m.Exit = r.Class, r.Program, r.Exit
+		m.Underlay, m.Version, m.Exit = r.Class, r.Program, r.Exit
 		if r.Endpoint.IsValid() {
 			m.Endpoint = r.Endpoint.String()
 		}
