@@ -83,6 +83,9 @@ func TestNetworkOverNodes(t *testing.T) {
 	t.Run("keys change under way", func(t *testing.T) { private = changeKeys(t, network, first, second, web, db) })
 
 	t.Run("one node against it", func(t *testing.T) { oneNodeAgainstIt(t, third, network, web, db, first, second) })
+	t.Run("a document of a newer version", func(t *testing.T) {
+		newerDocument(t, third, network, key, page(webToDB), web, db, first, second)
+	})
 	t.Run("a person joins at one node and reaches another", func(t *testing.T) { personAcrossNodes(t, second, g.Outside, network, key, db, web) })
 	entranceKeys(t, private, first, second)
 
