@@ -8,6 +8,10 @@ export ZOSNET_BIN=$PWD/build/zosnet ZOSNET_NO_SKIP=1
 mkdir -p build
 log=build/test.log
 
+# The first `ip netns add` of a machine mounts /run/netns over itself, and what was mounted
+# below before cannot be removed any more: so that comes before the first namespace.
+ip netns add "zt-$$" && ip netns del "zt-$$"
+
 # Nodes whose workloads have names that the whole machine shares take turns, so their
 # packages run one after the other, beside all others. What takes longest begins first.
 turns=(./test/node ./pkg/daemon ./tools/demo ./docs ./test/lab)

@@ -42,7 +42,7 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(fields[startField], 10, 64)
 }
 
-// kill ends the process and waits until it is gone, 5 s at most.
+// kill ends the process and waits until it is gone.
 func (p process) kill() error {
 	if p.PID == 0 {
 		return nil
@@ -62,7 +62,7 @@ func (p process) kill() error {
 		return fmt.Errorf("kill process %d: %w", p.PID, err)
 	}
 	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(endWithin); time.Now().Before(deadline); {
 		n, err := unix.Poll(poll, 100)
 		if n > 0 && err == nil {
 			return nil
