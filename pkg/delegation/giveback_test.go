@@ -265,6 +265,7 @@ func (g *chaosGrid) end(name, network string) {
 // in the end all agree who has what, and who has no network has only what it keeps at
 // hand.
 func TestGiveBackUnderChaos(t *testing.T) {
+	const enough = 32 // blocks that went back, to say anything
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	g := &chaosGrid{
@@ -287,7 +288,8 @@ func TestGiveBackUnderChaos(t *testing.T) {
 		g.disks[name] = &registry.Snapshot{}
 	}
 	g.versions = append(g.versions, first)
-	for range 3000 {
+	steps := 0
+	for ; steps < 3000 || g.given < enough && steps < 30000; steps++ {
 		name := names[g.random.IntN(len(names))]
 		if g.random.IntN(4) == 0 {
 			name = names[g.random.IntN(2)] // holders have more to do
@@ -312,10 +314,10 @@ func TestGiveBackUnderChaos(t *testing.T) {
 			_ = g.settle(name) // killed, or cut off
 		}
 	}
-	if g.given < 32 {
+	if g.given < enough {
 		t.Errorf("only %d blocks went back: too few to say anything", g.given)
 	}
-	t.Logf("%d blocks went back, %d versions", g.given, len(g.versions))
+	t.Logf("%d blocks went back in %d steps, %d versions", g.given, steps, len(g.versions))
 	gone := map[string]bool{"n60": true, "n61": true}
 	g.finish(names, gone)
 	g.agree(names, gone)
