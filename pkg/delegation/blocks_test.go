@@ -57,7 +57,7 @@ func (g *blockGrid) settle(name string) error {
 		need := held{node: name, registrations: registrations, local: *local, requests: requestsOf(g.snapshot())}
 		node.Holding, _ = need.bring(node.Holding, g.now) // depleted now and then
 	}
-	local.Blocks = blocksAfter(name, local.Blocks, g.snapshot(), node.Holding)
+	local.Blocks = blocksAfter(name, local.Blocks, g.snapshot(), node.Holding, true)
 	next, err := asking{node: name, snap: g.snapshot(), local: *local, using: local.Blocks, now: g.now}.request(func() (map[string]ipam.Holding, error) {
 		return knownHoldings(g.snapshot()), nil
 	})

@@ -18,7 +18,8 @@ import (
 //	2. it says so in its request, in the grid's;
 //	3. the holder lets the block rest, if that request is still the node's;
 //	4. the node sees that, and takes the block out of its request;
-//	5. when it sees neither block nor request any more, it forgets the block.
+//	5. when it sees neither block nor request any more, and has heard all that it wrote
+//	   itself, it forgets the block.
 
 // giveBack marks a block that this node does not need, one at a time.
 func giveBack(node *spec.Node, local registry.Snapshot, next []registry.Block, now time.Time) []registry.Block {
@@ -40,8 +41,9 @@ func giveBack(node *spec.Node, local registry.Snapshot, next []registry.Block, n
 
 // keepGivenBack keeps on next what this node has given back, until neither its holder
 // nor this node's request says anything of it. What the request says counts also where
-// this node has forgotten it.
-func keepGivenBack(node string, have, next []registry.Block, snap gridstore.Snapshot) []registry.Block {
+// this node has forgotten it. A snapshot that has not heard yet what this node wrote may
+// be of before the block was given at all: by that nothing is forgotten.
+func keepGivenBack(node string, have, next []registry.Block, snap gridstore.Snapshot, heard bool) []registry.Block {
 	var asked []netip.Prefix
 	if self := snap.Nodes[node]; self != nil && self.Request != nil {
 		asked = self.Request.Release
@@ -55,7 +57,7 @@ func keepGivenBack(node string, have, next []registry.Block, snap gridstore.Snap
 			continue
 		}
 		d, _ := snap.Block(b.Holder, b.Block)
-		if slices.Contains(asked, b.Block) || d == (ipam.Delegation{Node: node}) {
+		if !heard || slices.Contains(asked, b.Block) || d == (ipam.Delegation{Node: node}) {
 			next = append(next, b)
 		}
 	}

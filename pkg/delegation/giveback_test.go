@@ -36,16 +36,19 @@ func TestKeepGivenBack(t *testing.T) {
 		have []registry.Block
 		snap gridstore.Snapshot
 		want []registry.Block
+		late bool // it has not heard what it wrote
 	}{
-		{"not asked yet", back, snap(false, "n1"), back},
-		{"asked", back, snap(true, "n1"), back},
-		{"asked, and forgotten here", nil, snap(true, "n1"), back},
-		{"the holder has it, the request is still there", back, snap(true, "n2"), back},
-		{"the holder is not heard", back, snap(true, ""), back},
-		{"neither speaks of it", back, snap(false, "n2"), nil},
-		{"it came again", nil, snap(false, "n1"), []registry.Block{{Block: pfx(block), Holder: "gw1"}}},
+		{"not asked yet", back, snap(false, "n1"), back, false},
+		{"asked", back, snap(true, "n1"), back, false},
+		{"asked, and forgotten here", nil, snap(true, "n1"), back, false},
+		{"the holder has it, the request is still there", back, snap(true, "n2"), back, false},
+		{"the holder is not heard", back, snap(true, ""), back, false},
+		{"neither speaks of it", back, snap(false, "n2"), nil, false},
+		{"it came again", nil, snap(false, "n1"), []registry.Block{{Block: pfx(block), Holder: "gw1"}}, false},
+		{"neither, before it was given", back, snap(false, ""), back, true},
+		{"it is given still, before it was asked back", back, snap(false, "n1"), back, true},
 	} {
-		if got := blocksAfter("n1", row.have, row.snap, ipam.Holding{}); !slices.Equal(got, row.want) {
+		if got := blocksAfter("n1", row.have, row.snap, ipam.Holding{}, !row.late); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
 		}
 	}
@@ -62,6 +65,7 @@ type chaosGrid struct {
 	disks    map[string]*registry.Snapshot
 	versions []map[string]*gridstore.Node
 	sees     map[string]int  // by node, the version; -1: only its cache, since it was killed
+	wrote    map[string]int  // by node, the version that it wrote last, since it was killed
 	cut      map[string]bool // from the registry
 	owner    map[netip.Prefix]string
 	until    map[netip.Prefix]time.Time
@@ -80,6 +84,7 @@ func (g *chaosGrid) mayDie(name string) error {
 		return nil
 	}
 	g.sees[name] = -1
+	delete(g.wrote, name)
 	return errKilled
 }
 
@@ -129,7 +134,7 @@ func (g *chaosGrid) settle(name string) error {
 	if err != nil {
 		return err
 	}
-	next := giveBack(node, *disk, blocksAfter(name, disk.Blocks, snap, own), g.now)
+	next := giveBack(node, *disk, blocksAfter(name, disk.Blocks, snap, own, g.sees[name] >= g.wrote[name]), g.now)
 	if err := g.mayDie(name); err != nil {
 		return err
 	}
@@ -148,6 +153,7 @@ func (g *chaosGrid) settle(name string) error {
 		return nil
 	}
 	g.write(name, func(n *gridstore.Node) { n.Request = asks })
+	g.wrote[name] = len(g.versions) - 1
 	return g.mayDie(name)
 }
 
@@ -159,6 +165,9 @@ func (g *chaosGrid) asks(name string) *ipam.Request {
 func (g *chaosGrid) settleHolding(node *spec.Node, snap gridstore.Snapshot) (ipam.Holding, error) {
 	name := node.Name
 	have := snap.Nodes[name].Holding
+	if wrote := g.wrote[name]; g.sees[name] < wrote {
+		have = g.versions[wrote][name].Holding
+	}
 	if len(g.held[name]) == 0 {
 		return have, nil
 	}
@@ -197,6 +206,7 @@ func (g *chaosGrid) commit(name string, h ipam.Holding) error {
 		}
 	}
 	g.write(name, func(n *gridstore.Node) { n.Holding = h })
+	g.wrote[name] = len(g.versions) - 1
 	return g.mayDie(name)
 }
 
@@ -270,7 +280,7 @@ func TestGiveBackUnderChaos(t *testing.T) {
 	t.Logf("seed %d", seed)
 	g := &chaosGrid{
 		t: t, random: rand.New(rand.NewPCG(seed, 1)), now: allocated, held: map[string][]ipam.Registration{}, disks: map[string]*registry.Snapshot{},
-		sees: map[string]int{}, cut: map[string]bool{}, owner: map[netip.Prefix]string{}, until: map[netip.Prefix]time.Time{},
+		sees: map[string]int{}, wrote: map[string]int{}, cut: map[string]bool{}, owner: map[netip.Prefix]string{}, until: map[netip.Prefix]time.Time{},
 	}
 	first := map[string]*gridstore.Node{}
 	var names []string

@@ -180,7 +180,7 @@ func TestBlocksAfter(t *testing.T) {
 		{"its own", nil, gridstore.Snapshot{}, heldBy("n1", []string{"2001:db8:3::/48"}, map[string]string{"2001:db8:3::/56": "n1", "2001:db8:3:100::/56": "n2"}), map[string]string{"2001:db8:3::/56": "n1"}},
 	} {
 		want := keeps(nil, row.want).Blocks
-		if got := blocksAfter("n1", keeps(nil, row.have).Blocks, row.snap, row.own); !slices.Equal(got, want) {
+		if got := blocksAfter("n1", keeps(nil, row.have).Blocks, row.snap, row.own, true); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", row.name, got, want)
 		}
 	}

@@ -37,15 +37,15 @@ func (s *Space) Register(ctx context.Context, client *gridstore.Client, r ipam.R
 		return refused("%w", err)
 	}
 	if client != nil {
-		if err := registerInGrid(ctx, client, r); err != nil {
+		if err := s.registerInGrid(ctx, client, r); err != nil {
 			return err
 		}
 	}
 	return s.store.PutRegistration(ctx, r)
 }
 
-func registerInGrid(ctx context.Context, client *gridstore.Client, r ipam.Registration) error {
-	_, err := client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
+func (s *Space) registerInGrid(ctx context.Context, client *gridstore.Client, r ipam.Registration) error {
+	_, err := s.update(ctx, client, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
 		others, err := from.Holdings()
 		if err != nil {
 			return h, err

@@ -49,7 +49,7 @@ func (s *Space) Release(ctx context.Context, client *gridstore.Client, p netip.P
 	if err := s.forgetPrefix(ctx, local, p, here); err != nil || client == nil {
 		return nil, err
 	}
-	taken, err = need.release(ctx, client, p, force)
+	taken, err = s.releaseInGrid(ctx, client, need, p, force)
 	switch {
 	case errors.As(err, new(*ipam.DelegatedError)): // somebody has just got a block of it
 		return nil, errors.Join(usedStill(err), s.rememberPrefix(ctx, local, p))
@@ -93,10 +93,10 @@ func (s *Space) rememberPrefix(ctx context.Context, local registry.Snapshot, p n
 	return s.store.PutBlocks(ctx, local.Blocks)
 }
 
-// release gives a prefix up in the grid, and gives the blocks of it that other nodes
-// had.
-func (n held) release(ctx context.Context, client *gridstore.Client, p netip.Prefix, force bool) (taken map[netip.Prefix]string, err error) {
-	_, err = client.UpdateHolding(ctx, func(h ipam.Holding, _ *gridstore.Others) (ipam.Holding, error) {
+// releaseInGrid gives a prefix up in the grid, and gives the blocks of it that other
+// nodes had.
+func (s *Space) releaseInGrid(ctx context.Context, client *gridstore.Client, n held, p netip.Prefix, force bool) (taken map[netip.Prefix]string, err error) {
+	_, err = s.update(ctx, client, func(h ipam.Holding, _ *gridstore.Others) (ipam.Holding, error) {
 		taken = map[netip.Prefix]string{}
 		if _, registered := h.Registrations[p]; !registered {
 			return h, nil

@@ -34,12 +34,12 @@ func (s *Space) Settle(ctx context.Context, client *gridstore.Client, now time.T
 }
 
 func (s *Space) settle(ctx context.Context, client *gridstore.Client, now time.Time) error {
+	s.holding.Lock()
+	defer s.holding.Unlock()
 	look := gridLook{client, client.Snapshot(), now}
 	if look.snap.Source != gridstore.SourceCluster {
 		return nil
 	}
-	s.holding.Lock()
-	defer s.holding.Unlock()
 	local, err := s.store.Snapshot(ctx)
 	if err != nil {
 		return err
@@ -63,7 +63,9 @@ func (s *Space) settleHolding(ctx context.Context, look gridLook, local registry
 	node := s.node()
 	need := held{node: node.Name, registrations: registrations(node, local), local: local, requests: requestsOf(look.snap), removed: removedOf(look.snap)}
 	have := ipam.Holding{Holder: node.Name}
-	if self := look.snap.Nodes[node.Name]; self != nil {
+	if self := look.snap.Nodes[node.Name]; !look.client.Heard(look.snap) {
+		have = s.written
+	} else if self != nil {
 		have = self.Holding
 	}
 	if len(need.registrations) == 0 && len(have.Registrations) == 0 {
@@ -74,7 +76,7 @@ func (s *Space) settleHolding(ctx context.Context, look gridLook, local registry
 	if sameHolding(have, next) {
 		return s.takeBack(ctx, look, need, have, back, wrong)
 	}
-	next, err := look.client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
+	next, err := s.update(ctx, look.client, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
 		need.others = from.Holdings
 		var brought ipam.Holding
 		brought, wrong = need.bring(h, look.now)
@@ -86,12 +88,22 @@ func (s *Space) settleHolding(ctx context.Context, look gridLook, local registry
 	return s.takeBack(ctx, look, need, next, back, wrong)
 }
 
+// update changes what this node holds in the grid, and remembers it. Whoever calls it
+// holds s.holding.
+func (s *Space) update(ctx context.Context, client *gridstore.Client, compute func(ipam.Holding, *gridstore.Others) (ipam.Holding, error)) (ipam.Holding, error) {
+	next, err := client.UpdateHolding(ctx, compute)
+	if err == nil {
+		s.written = next
+	}
+	return next, err
+}
+
 // takeBack lets blocks rest that nodes give back, each if its node says so still: it
 // may have meanwhile begun to use it again. Who keeps saying something else holds up
 // nobody but itself.
 func (s *Space) takeBack(ctx context.Context, look gridLook, need held, have ipam.Holding, nodes []string, wrong error) (ipam.Holding, error) {
 	for _, node := range nodes {
-		next, err := look.client.UpdateHolding(ctx, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
+		next, err := s.update(ctx, look.client, func(h ipam.Holding, from *gridstore.Others) (ipam.Holding, error) {
 			r, asks := from.Request(node)
 			if !asks || !modest(r) {
 				return h, nil
@@ -118,7 +130,7 @@ func (s *Space) takeBlocks(ctx context.Context, look gridLook, own ipam.Holding)
 		return local, err
 	}
 	node := s.node()
-	next := blocksAfter(node.Name, local.Blocks, look.snap, own)
+	next := blocksAfter(node.Name, local.Blocks, look.snap, own, look.client.Heard(look.snap))
 	next = giveBack(node, local, next, look.now)
 	if slices.Equal(next, local.Blocks) {
 		return local, nil
@@ -153,19 +165,20 @@ func (s *Space) tellBlocks(before registry.Snapshot, next []registry.Block) {
 }
 
 // blocksAfter gives a node's blocks as the holders that it hears say, by block. What
-// is not in the prefixes of who gives it is not his to give.
-func blocksAfter(node string, have []registry.Block, snap gridstore.Snapshot, own ipam.Holding) (next []registry.Block) {
-	heard := map[string]ipam.Holding{node: own}
+// is not in the prefixes of who gives it is not his to give. Whether the snapshot has
+// heard what the node itself wrote last is said besides.
+func blocksAfter(node string, have []registry.Block, snap gridstore.Snapshot, own ipam.Holding, heard bool) (next []registry.Block) {
+	holders := map[string]ipam.Holding{node: own}
 	if self := snap.Nodes[node]; self != nil && self.Request != nil {
 		for _, name := range append([]string{self.Request.Holder}, self.Request.Others...) {
-			heard[name] = ipam.Holding{}
+			holders[name] = ipam.Holding{}
 			if holder := snap.Nodes[name]; holder != nil {
-				heard[name] = holder.Holding
+				holders[name] = holder.Holding
 			}
 		}
-		heard[node] = own
+		holders[node] = own
 	}
-	for holder, h := range heard {
+	for holder, h := range holders {
 		for _, block := range h.Of(node) {
 			if slices.ContainsFunc(h.Prefixes(), func(p netip.Prefix) bool { return p.Bits() <= block.Bits() && p.Contains(block.Addr()) }) {
 				next = append(next, registry.Block{Block: block, Holder: holder})
@@ -173,11 +186,11 @@ func blocksAfter(node string, have []registry.Block, snap gridstore.Snapshot, ow
 		}
 	}
 	for _, b := range have {
-		if _, known := heard[b.Holder]; !known {
+		if _, known := holders[b.Holder]; !known {
 			next = append(next, b)
 		}
 	}
-	next = keepGivenBack(node, have, next, snap)
+	next = keepGivenBack(node, have, next, snap, heard)
 	slices.SortFunc(next, func(a, b registry.Block) int { return a.Block.Compare(b.Block) })
 	return slices.CompactFunc(next, func(a, b registry.Block) bool { return a.Block.Overlaps(b.Block) })
 }

@@ -39,6 +39,7 @@ type Space struct {
 	// holding is held while what this node holds for the grid is changed, and taken
 	// before change.
 	holding sync.Mutex
+	written ipam.Holding // what was made of it last: the grid's snapshots may not know it yet
 
 	unsettled atomic.Pointer[string]
 }

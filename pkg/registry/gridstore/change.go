@@ -27,7 +27,7 @@ const (
 type change struct {
 	ctx      context.Context
 	client   *Client
-	revision int64          // of everything read; 0 before the first read
+	revision int64          // of everything read, 0 before the first read; once it is committed, of that
 	values   map[Key][]byte // that were read one by one
 	compares []clientv3.Cmp
 	ops      []clientv3.Op
@@ -87,8 +87,11 @@ func (c *change) run(compute func(*change) error) error {
 		return errStale
 	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
 		return &tooLargeError{compares: len(c.compares), ops: len(c.ops), cause: err}
+	case err != nil:
+		return err
 	}
-	return err
+	c.revision = resp.Header.Revision
+	return nil
 }
 
 // tooLargeError says that etcd does not take a transaction of that size.

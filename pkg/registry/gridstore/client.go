@@ -70,6 +70,7 @@ type Client struct {
 	listeners map[chan struct{}]bool
 	complete  chan struct{} // closed once a snapshot is from the cluster
 	closed    bool
+	wrote     int64 // the revision at which this node last changed what it holds or asks
 }
 
 // Open starts a client. It has what the cache has at once, and does not wait for

@@ -293,8 +293,15 @@ func TestBlocks(t *testing.T) {
 	if _, is := errors.AsType[*ipam.DelegatedError](err); !is {
 		t.Errorf("released while delegated: %v", err)
 	}
+	before := n1.Snapshot()
 	_, err = n1.UpdateHolding(ctx, func(h ipam.Holding, _ *Others) (ipam.Holding, error) { return h.RemoveNode("n2", time.Now()), nil })
 	g.ok(err)
+	if n1.Heard(before) {
+		t.Error("a snapshot of before n1's change is said to have it")
+	}
+	if s = g.until(n1, "its own change", n1.Heard); len(s.Nodes["n1"].Holding.Of("n2")) > 0 {
+		t.Errorf("n1 has heard of its own change, and has %+v", s.Nodes["n1"].Holding)
+	}
 	g.until(n3, "the block rests", func(s Snapshot) bool { d, ok := s.Block("n1", block); return ok && !d.Owned() })
 }
 

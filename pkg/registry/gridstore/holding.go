@@ -28,7 +28,9 @@ func (r *request) ipam() ipam.Request {
 // it is.
 func (c *Client) UpdateHolding(ctx context.Context, compute func(ipam.Holding, *Others) (ipam.Holding, error)) (ipam.Holding, error) {
 	var next ipam.Holding
+	var last *change
 	err := c.change(ctx, "change what this node holds", func(ch *change) error {
+		last = ch
 		now, err := ch.holding()
 		if err != nil {
 			return err
@@ -45,7 +47,25 @@ func (c *Client) UpdateHolding(ctx context.Context, compute func(ipam.Holding, *
 	if failed, ok := errors.AsType[*computeError](err); ok {
 		err = failed.err
 	}
+	if err == nil {
+		c.note(last)
+	}
 	return next, err
+}
+
+// note remembers a change of what this node holds or asks.
+func (c *Client) note(ch *change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrote = max(c.wrote, ch.revision)
+}
+
+// Heard tells whether a snapshot is as new as what UpdateHolding and PutRequest did last.
+// One that is not does not know yet what this node holds, or what it asks.
+func (c *Client) Heard(s Snapshot) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s.Revision >= c.wrote
 }
 
 // computeError carries a caller's error through a change.
@@ -121,7 +141,9 @@ func (c *Client) PutRequest(ctx context.Context, was *ipam.Request, r ipam.Reque
 			return err
 		}
 	}
-	return c.change(ctx, fmt.Sprintf("ask node %s for blocks", r.Holder), func(ch *change) error {
+	var last *change
+	err := c.change(ctx, fmt.Sprintf("ask node %s for blocks", r.Holder), func(ch *change) error {
+		last = ch
 		k := c.self(KindRequest)
 		is, revision := c.asked(k)
 		if (is == nil) != (was == nil) || is != nil && !is.Same(*was) {
@@ -131,6 +153,10 @@ func (c *Client) PutRequest(ctx context.Context, was *ipam.Request, r ipam.Reque
 		v := &request{Holder: r.Holder, Blocks: r.Blocks, Bits: r.Bits, Others: slices.Clone(r.Others), Release: slices.Clone(r.Release)}
 		return ch.sign(k, v)
 	})
+	if err == nil {
+		c.note(last)
+	}
+	return err
 }
 
 // asked gives a request as the copy has it, nil if there is none, and the revision that

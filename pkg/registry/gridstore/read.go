@@ -24,6 +24,7 @@ func (c *Client) catchUp(ctx context.Context) error {
 		return nil
 	}
 	c.mu.Lock()
+	c.wrote = min(c.wrote, at.revision) // it may have been put back
 	c.state.settle()
 	ranges := c.state.scope.all()
 	c.mu.Unlock()
