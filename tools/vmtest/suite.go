@@ -92,7 +92,7 @@ var suite = []group{
 		pkg: "pkg/wireguard/device", skip: "^(TestMTU|TestPeersApart|TestRotation)$",
 		modules: slices.Concat(datapath, tunnels), limit: 6 * time.Minute,
 		usual: "TestKernelTraffic|TestKernelMTU|TestKernelPeersApart",
-		also:  shares{"6.1": "TestKernelSilent|TestKernelForget|TestKernelCall", "6.12": "TestKernelRotation|TestKernelPrepare|TestKernelCall"},
+		also:  shares{"6.1": "TestKernelSilent|TestKernelForget|TestKernelCall", "6.12": "TestKernelRotation|TestKernelPrepare|TestKernelCall|TestKernelOldKey|TestKernelKeyOf"},
 	},
 	{pkg: "test/lab", modules: slices.Concat(datapath, nat), limit: 4 * time.Minute, only: "6.1"},
 	{pkg: "test/probe", modules: datapath, limit: 4 * time.Minute, only: "backports"},
