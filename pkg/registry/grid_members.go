@@ -182,14 +182,18 @@ var ErrMajority = errors.New("too few of the other members are there to go on wi
 // is not there gives a *NotFoundError. What would cost the majority is refused once
 // ctx ends, with ErrMajority.
 func (m *Member) Remove(ctx context.Context, peer netip.AddrPort) error {
-	one, err := m.member(ctx, peer.String(), func(g GridMember) bool { return g.Peer == peer })
+	is := func(g GridMember) bool { return g.Peer == peer }
+	one, err := m.member(ctx, peer.String(), is)
 	if err != nil {
 		return err
 	}
-	err = m.until(ctx, settled, func(ctx context.Context, root *clientv3.Client) error {
-		_, err := root.MemberRemove(ctx, one.id)
-		return err
-	})
+	if err = m.remove(ctx, one.id); NoMajority(err) {
+		// raft drops a change of members without a word while another is under way, and
+		// of two members the one that goes may take the answer with it.
+		if err = m.gone(ctx, is); err != nil {
+			err = m.remove(ctx, one.id)
+		}
+	}
 	if errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, rpctypes.ErrMemberNotEnoughStarted) {
 		err = fmt.Errorf("%w (%w)", ErrMajority, err)
 	}
@@ -197,6 +201,25 @@ func (m *Member) Remove(ctx context.Context, peer netip.AddrPort) error {
 		return fmt.Errorf("remove member %q at %s from the grid: %w", one.Name, peer, err)
 	}
 	return nil
+}
+
+// remove takes a member out; that it is gone already is fine.
+func (m *Member) remove(ctx context.Context, id uint64) error {
+	return m.until(ctx, settled, func(ctx context.Context, root *clientv3.Client) error {
+		if _, err := root.MemberRemove(ctx, id); !errors.Is(err, rpctypes.ErrMemberNotFound) {
+			return err
+		}
+		return nil
+	})
+}
+
+// gone gives nil where no member is such a one.
+func (m *Member) gone(ctx context.Context, is func(GridMember) bool) error {
+	members, err := m.Members(ctx)
+	if err == nil && slices.ContainsFunc(members, is) {
+		err = errors.New("it is still there")
+	}
+	return err
 }
 
 func (m *Member) member(ctx context.Context, name string, is func(GridMember) bool) (GridMember, error) {
