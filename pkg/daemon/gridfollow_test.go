@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,10 +71,11 @@ func TestAdoptionDoesNotWaitForPublishing(t *testing.T) {
 // and what is wrong is said once.
 func TestErrandThatFails(t *testing.T) {
 	var said strings.Builder
-	runs, broken := 0, true
+	var runs atomic.Int64
+	broken := true
 	errands(t, slog.New(slog.NewTextHandler(&said, nil)), map[string]func(context.Context) error{
 		"adopt": func(context.Context) error {
-			if runs++; broken {
+			if runs.Add(1); broken {
 				return errors.New("no block")
 			}
 			return nil
@@ -82,7 +84,7 @@ func TestErrandThatFails(t *testing.T) {
 		wake(all["adopt"].due)
 		time.Sleep(3*gridRetry + time.Second)
 		synctest.Wait()
-		if runs != 4 {
+		if runs := runs.Load(); runs != 4 {
 			t.Errorf("tried %d times in %v, expected 4", runs, 3*gridRetry)
 		}
 		broken = false
@@ -90,12 +92,12 @@ func TestErrandThatFails(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(3 * gridRetry)
 		synctest.Wait()
-		if runs != 5 {
+		if runs := runs.Load(); runs != 5 {
 			t.Errorf("tried %d times, expected 5", runs)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if runs != 6 {
+		if runs := runs.Load(); runs != 6 {
 			t.Errorf("with nothing new for an hour tried %d times, expected 6", runs)
 		}
 	})

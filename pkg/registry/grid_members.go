@@ -156,15 +156,21 @@ func NoMajority(err error) bool {
 	return false
 }
 
-// until repeats a request of root until its answer is final, at most for a minute.
+// until repeats a request of root until its answer is final, at most for a minute. When
+// ctx ends an attempt, the last answer there was says why.
 func (m *Member) until(ctx context.Context, final func(error) bool, request func(context.Context, *clientv3.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	var last error
 	for {
 		err := m.AsRoot(ctx, request)
-		if final(err) {
+		switch {
+		case err != nil && ctx.Err() != nil && last != nil:
+			return fmt.Errorf("%w (%w)", last, err)
+		case final(err):
 			return err
 		}
+		last = err
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w (%w)", err, ctx.Err())
