@@ -47,11 +47,31 @@ func openNamespace(path string) (*os.File, error) {
 	return file, nil
 }
 
+// makeNamespaceDir makes the directory of names a shared mount while it is empty.
+// The first `ip netns add` of a machine mounts it over itself, and a name that was
+// bound before cannot be removed any more: its file is busy below.
+func makeNamespaceDir() error {
+	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
+		return err
+	}
+	share := func() error { return unix.Mount("", namespaceDir, "", unix.MS_SHARED|unix.MS_REC, "") }
+	if err := share(); !errors.Is(err, unix.EINVAL) { // which says that it is no mount
+		return err
+	}
+	if names, err := os.ReadDir(namespaceDir); err != nil || len(names) > 0 {
+		return err
+	}
+	if err := unix.Mount(namespaceDir, namespaceDir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount %s over itself: %w", namespaceDir, err)
+	}
+	return share()
+}
+
 // makeNamespace makes a network namespace that lasts without any process: bound to
 // its path, lo up and carrying the alias. Where an earlier try left only the file,
 // that is used.
 func makeNamespace(path, alias string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeNamespaceDir(); err != nil {
 		return fmt.Errorf("make network namespace: %w", err)
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444)

@@ -3,6 +3,7 @@ package apply
 import (
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -299,4 +300,35 @@ func TestRenumbered(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// Whoever names a namespace first, the daemon or iproute2, the other's can be removed.
+func TestNamesBesideIproute2(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	ip := func(verb string) {
+		out, err := exec.Command("ip", "netns", verb, "theirs").CombinedOutput()
+		if err != nil {
+			t.Errorf("ip netns %s: %v: %s", verb, err, out)
+		}
+	}
+	ours := filepath.Join(namespaceDir, "acme.web-1")
+	for _, oursFirst := range []bool{true, false} {
+		check(t, unix.Mount("run", filepath.Dir(namespaceDir), "tmpfs", 0, ""))
+		if !oursFirst {
+			ip("add")
+		}
+		check(t, makeNamespace(ours, "ours"))
+		if oursFirst {
+			ip("add")
+		}
+		if err := removeNamespace(ours); err != nil {
+			t.Errorf("ours first: %v: %v", oursFirst, err)
+		}
+		ip("del")
+		if left, err := os.ReadDir(namespaceDir); err != nil || len(left) > 0 {
+			t.Errorf("ours first: %v: %v are left, %v", oursFirst, left, err)
+		}
+	}
 }
