@@ -193,20 +193,25 @@ func (m *Member) Remove(ctx context.Context, peer netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	if err = m.remove(ctx, one.id); NoMajority(err) {
+	if err = m.remove(ctx, one.id); NoMajority(err) && !costsMajority(err) && ctx.Err() == nil {
 		// raft drops a change of members without a word while another is under way, and
 		// of two members the one that goes may take the answer with it.
 		if err = m.gone(ctx, is); err != nil {
 			err = m.remove(ctx, one.id)
 		}
 	}
-	if errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, rpctypes.ErrMemberNotEnoughStarted) {
+	if costsMajority(err) {
 		err = fmt.Errorf("%w (%w)", ErrMajority, err)
 	}
 	if err != nil {
 		return fmt.Errorf("remove member %q at %s from the grid: %w", one.Name, peer, err)
 	}
 	return nil
+}
+
+// costsMajority says that a removal was refused, since what is left would be no majority.
+func costsMajority(err error) bool {
+	return errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, rpctypes.ErrMemberNotEnoughStarted)
 }
 
 // remove takes a member out; that it is gone already is fine.
