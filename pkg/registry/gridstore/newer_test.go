@@ -210,6 +210,7 @@ func TestJunkInADocument(t *testing.T) {
 		"in the place of the nodes":    `"Nodes":["n1"],"node\u017f":[]`,
 		"as much as a client sends":    `"junk":"` + strings.Repeat("j", 3<<19) + `"`,
 	} {
+		g.until(n1, "before "+what, there) // what it has heard counts, where it cannot read the registry's
 		g.until(n2, "before "+what, there)
 		raw := strings.TrimSpace(g.rawGet(key))
 		g.rawPut(key, strings.TrimSuffix(raw, "}")+","+junk+"}")
