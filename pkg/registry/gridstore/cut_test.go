@@ -112,7 +112,10 @@ func TestWireCut(t *testing.T) {
 	g.until(n2, "acme", func(s Snapshot) bool { return s.Networks["acme"] != nil })
 	w.cut()
 	known := n2.Snapshot()
-	for taken := false; !taken; { // what had passed it is taken in
+	for taken, end := false, time.Now().Add(patience); !taken; { // what had passed it is taken in
+		if time.Now().After(end) {
+			t.Fatal("n2 still hears something, though it is cut off")
+		}
 		time.Sleep(500 * time.Millisecond)
 		next := n2.Snapshot()
 		taken, known = next.Confirmed.Equal(known.Confirmed) && next.Revision == known.Revision, next
